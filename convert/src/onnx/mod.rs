@@ -1,0 +1,10 @@
+//! From an ONNX file to a [`crate::graph::Graph`] in the vocabulary of the newest opset.
+
+mod builder;
+mod import;
+mod opset;
+mod qoperator;
+pub mod schema;
+mod tensor;
+
+pub use import::{ImportOptions, import, import_bytes};

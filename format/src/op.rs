@@ -1,0 +1,628 @@
+//! The closed set of primitive steps: what a program may ask a runtime to do.
+//!
+//! A step names its operation, its input and output tensors by position, and its parameters. Parameters
+//! are stored as 32-bit little-endian words in the order in which the fields stand here; a later minor
+//! version may append fields, never reorder them. `docs/arithmetic.md` gives the arithmetic of each
+//! operation, operation by operation; `docs/format.md` the bytes.
+//!
+//! Layout: the last dimension of a tensor is contiguous; consecutive rows of it are `pitch` elements apart.
+//! Images are `[N, H, W, C]`. "Rows" below are all dimensions but the last, flattened.
+
+/// A parameter type: a fixed number of 32-bit words.
+pub(crate) trait Param: Sized {
+    const WORDS: usize;
+    fn put(&self, out: &mut Vec<u32>);
+    /// `words` holds exactly `WORDS` words. `None` when they spell no value of this type.
+    fn get(words: &[u32]) -> Option<Self>;
+}
+
+impl Param for u32 {
+    const WORDS: usize = 1;
+    fn put(&self, out: &mut Vec<u32>) {
+        out.push(*self);
+    }
+    fn get(words: &[u32]) -> Option<Self> {
+        Some(words[0])
+    }
+}
+
+impl Param for i32 {
+    const WORDS: usize = 1;
+    fn put(&self, out: &mut Vec<u32>) {
+        out.push(self.cast_unsigned());
+    }
+    fn get(words: &[u32]) -> Option<Self> {
+        Some(words[0].cast_signed())
+    }
+}
+
+impl Param for f32 {
+    const WORDS: usize = 1;
+    fn put(&self, out: &mut Vec<u32>) {
+        out.push(self.to_bits());
+    }
+    fn get(words: &[u32]) -> Option<Self> {
+        Some(Self::from_bits(words[0]))
+    }
+}
+
+impl Param for bool {
+    const WORDS: usize = 1;
+    fn put(&self, out: &mut Vec<u32>) {
+        out.push(u32::from(*self));
+    }
+    fn get(words: &[u32]) -> Option<Self> {
+        match words[0] {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+}
+
+impl<T: Param, const N: usize> Param for [T; N] {
+    const WORDS: usize = N * T::WORDS;
+    fn put(&self, out: &mut Vec<u32>) {
+        for v in self {
+            v.put(out);
+        }
+    }
+    fn get(words: &[u32]) -> Option<Self> {
+        let mut values = words.chunks_exact(T::WORDS).map(T::get);
+        let array: [Option<T>; N] = std::array::from_fn(|_| values.next().flatten());
+        array.iter().all(Option::is_some).then(|| array.map(|v| v.expect("checked")))
+    }
+}
+
+/// A C-like enum stored as one word, with its names.
+macro_rules! word_enum {
+    ($(#[$m:meta])* $name:ident { $($(#[$vm:meta])* $variant:ident = $code:literal $text:literal,)+ }) => {
+        $(#[$m])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u32)]
+        pub enum $name { $($(#[$vm])* $variant = $code,)+ }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name in listings.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl Param for $name {
+            const WORDS: usize = 1;
+            fn put(&self, out: &mut Vec<u32>) {
+                out.push(*self as u32);
+            }
+            fn get(words: &[u32]) -> Option<Self> {
+                match words[0] { $($code => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+/// A struct of parameters, stored field by field.
+macro_rules! param_struct {
+    ($(#[$m:meta])* $name:ident { $($(#[$fm:meta])* $field:ident: $ty:ty,)* }) => {
+        $(#[$m])*
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub struct $name { $($(#[$fm])* pub $field: $ty,)* }
+
+        impl Param for $name {
+            const WORDS: usize = 0 $(+ <$ty as Param>::WORDS)*;
+            #[allow(unused_variables)]
+            fn put(&self, out: &mut Vec<u32>) {
+                $(self.$field.put(out);)*
+            }
+            #[allow(unused_variables, unused_mut, unused_assignments)]
+            fn get(words: &[u32]) -> Option<Self> {
+                let mut at = 0;
+                $(
+                    let n = <$ty as Param>::WORDS;
+                    let $field = <$ty as Param>::get(&words[at..at + n])?;
+                    at += n;
+                )*
+                Some(Self { $($field,)* })
+            }
+        }
+    };
+}
+
+word_enum! {
+    /// A function of one real number. `a` and `b` are the parameters of [`Unary`].
+    UnaryKind {
+        /// x
+        Identity = 0 "identity",
+        /// |x|
+        Abs = 1 "abs",
+        /// -x
+        Neg = 2 "neg",
+        /// 1 / x
+        Reciprocal = 3 "reciprocal",
+        /// sqrt(x)
+        Sqrt = 4 "sqrt",
+        /// e^x
+        Exp = 5 "exp",
+        /// ln(x)
+        Log = 6 "log",
+        /// 1 / (1 + e^-x)
+        Sigmoid = 7 "sigmoid",
+        /// tanh(x)
+        Tanh = 8 "tanh",
+        /// x * sigmoid(x); ONNX `Swish`
+        Silu = 9 "silu",
+        /// min(max(a * x + b, 0), 1); ONNX `HardSigmoid`
+        HardSigmoid = 10 "hard-sigmoid",
+        /// x * min(max(x / 6 + 0.5, 0), 1)
+        HardSwish = 11 "hard-swish",
+        /// x * 0.5 * (1 + erf(x / sqrt 2))
+        Gelu = 12 "gelu",
+        /// GELU by tanh: x * 0.5 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))
+        GeluTanh = 13 "gelu-tanh",
+        /// x * tanh(softplus(x))
+        Mish = 14 "mish",
+        /// erf(x)
+        Erf = 15 "erf",
+        /// x < 0 ? a * x : x
+        LeakyRelu = 16 "leaky-relu",
+        /// x < 0 ? a * (e^x - 1) : x
+        Elu = 17 "elu",
+        /// x < 0 ? b * a * (e^x - 1) : b * x
+        Selu = 18 "selu",
+        /// ln(1 + e^x)
+        Softplus = 19 "softplus",
+        /// x / (1 + |x|)
+        Softsign = 20 "softsign",
+        /// min(max(x, a), b)
+        Clip = 21 "clip",
+        /// floor(x)
+        Floor = 22 "floor",
+        /// ceil(x)
+        Ceil = 23 "ceil",
+        /// round to nearest, ties to even
+        Round = 24 "round",
+        /// -1, 0 or 1 (0 for both zeros)
+        Sign = 25 "sign",
+        /// sin(x)
+        Sin = 26 "sin",
+        /// cos(x)
+        Cos = 27 "cos",
+        /// x == 0 ? 1 : 0, on bytes
+        Not = 28 "not",
+        /// x > a ? x : 0
+        ThresholdedRelu = 29 "thresholded-relu",
+        /// max(x, 0)
+        Relu = 30 "relu",
+    }
+}
+
+word_enum! {
+    /// A function of two numbers.
+    BinaryKind {
+        /// a + b
+        Add = 0 "add",
+        /// a - b
+        Sub = 1 "sub",
+        /// a * b
+        Mul = 2 "mul",
+        /// a / b
+        Div = 3 "div",
+        /// a < b ? a : b
+        Min = 4 "min",
+        /// a > b ? a : b
+        Max = 5 "max",
+        /// a ^ b
+        Pow = 6 "pow",
+        /// a < 0 ? a * b : a
+        PRelu = 7 "prelu",
+        /// a == b, as a byte 0 or 1
+        Equal = 8 "equal",
+        /// a < b, as a byte 0 or 1
+        Less = 9 "less",
+        /// a <= b, as a byte 0 or 1
+        LessOrEqual = 10 "less-or-equal",
+        /// a > b, as a byte 0 or 1
+        Greater = 11 "greater",
+        /// a >= b, as a byte 0 or 1
+        GreaterOrEqual = 12 "greater-or-equal",
+        /// a and b, on bytes
+        And = 13 "and",
+        /// a or b, on bytes
+        Or = 14 "or",
+        /// a xor b, on bytes
+        Xor = 15 "xor",
+        /// a - b * floor(a / b): the sign of b (ONNX `Mod`, fmod 0)
+        Mod = 16 "mod",
+        /// a - b * trunc(a / b): the sign of a (ONNX `Mod`, fmod 1)
+        Fmod = 17 "fmod",
+        /// (a - b)^2
+        SquaredDifference = 18 "squared-difference",
+    }
+}
+
+word_enum! {
+    /// What a pooling window yields.
+    PoolKind {
+        /// The greatest element.
+        Max = 0 "max",
+        /// The mean of the elements.
+        Average = 1 "average",
+    }
+}
+
+word_enum! {
+    /// What a reduction yields.
+    ReduceKind {
+        /// sum of x
+        Sum = 0 "sum",
+        /// sum of x, divided by the count
+        Mean = 1 "mean",
+        /// the greatest x
+        Max = 2 "max",
+        /// the least x
+        Min = 3 "min",
+        /// product of x
+        Prod = 4 "prod",
+        /// sum of |x|
+        L1 = 5 "l1",
+        /// square root of the sum of x^2
+        L2 = 6 "l2",
+        /// sum of x^2
+        SumSquare = 7 "sum-square",
+        /// ln of the sum of e^x
+        LogSumExp = 8 "log-sum-exp",
+        /// ln of the sum of x
+        LogSum = 9 "log-sum",
+    }
+}
+
+word_enum! {
+    /// How a resize mixes the elements under its taps.
+    ResizeKind {
+        /// One tap, copied.
+        Nearest = 0 "nearest",
+        /// Weighted sum of the taps.
+        Weighted = 1 "weighted",
+    }
+}
+
+param_struct! {
+    /// The sliding window of a convolution or pooling; heights before widths.
+    Window {
+        /// Kernel height and width.
+        kernel: [u32; 2],
+        /// Stride down and across.
+        stride: [u32; 2],
+        /// Distance between taps down and across.
+        dilation: [u32; 2],
+        /// Padding at top, left, bottom and right.
+        pad: [u32; 4],
+    }
+}
+
+param_struct! {
+    /// A unary function with its parameters.
+    Unary {
+        /// Which function.
+        kind: UnaryKind,
+        /// First parameter, 0 where unused.
+        a: f32,
+        /// Second parameter, 0 where unused.
+        b: f32,
+    }
+}
+
+param_struct! {
+    /// What happens to a result before it is stored: `unary(min(max(y, lo), hi))`.
+    /// For s8 results `lo` and `hi` are quantized values (integers in [-128, 127]) and `unary` is the
+    /// identity: a function of an s8 result is a table operand.
+    Epilogue {
+        /// Lower bound; -inf for none.
+        lo: f32,
+        /// Upper bound; +inf for none.
+        hi: f32,
+        /// The function applied last.
+        unary: Unary,
+    }
+}
+
+impl Unary {
+    /// The identity.
+    pub const IDENTITY: Self = Self { kind: UnaryKind::Identity, a: 0.0, b: 0.0 };
+}
+
+impl Epilogue {
+    /// Leaves a floating-point result as it is.
+    pub const NONE: Self = Self { lo: f32::NEG_INFINITY, hi: f32::INFINITY, unary: Unary::IDENTITY };
+}
+
+param_struct! {
+    /// Convolution, and the product of rows with a constant matrix when the kernel is 1 x 1.
+    ///
+    /// Inputs: 0 `x` `[N, H, W, C]` (any rank for 1 x 1, stride 1, no padding: rows x C); 1 packed weights;
+    /// 2 bias `[M]`, f32 or s32; 3 multiplier `[M]` f32 (s8 only); 4 padding row `[C]`: what a tap outside
+    /// the image reads (when the window pads); 5 table of 256 s8 (s8 only, optional).
+    /// Output: `y` `[N, OH, OW, M]`.
+    Conv {
+        /// The window.
+        window: Window,
+        /// Groups; C and M are multiples of it.
+        groups: u32,
+        /// What happens to the result.
+        epilogue: Epilogue,
+    }
+}
+
+param_struct! {
+    /// Depthwise convolution: output channel c sees input channel c alone. Operands as [`Conv`]; the
+    /// packed weights hold one value for each tap and channel.
+    DepthwiseConv {
+        /// The window.
+        window: Window,
+        /// What happens to the result.
+        epilogue: Epilogue,
+    }
+}
+
+param_struct! {
+    /// Transposed convolution. Operands as [`Conv`] without a padding row (input 4 is absent).
+    /// `y` `[N, OH, OW, M]`: output row `oy` receives tap `ky` of input row `iy` where
+    /// `oy + pad_top = iy * stride + ky * dilation`.
+    ConvTranspose {
+        /// The window, as seen from the input.
+        window: Window,
+        /// Groups; C and M are multiples of it.
+        groups: u32,
+        /// What happens to the result.
+        epilogue: Epilogue,
+    }
+}
+
+param_struct! {
+    /// Product of two computed matrices: `a` `[.., M, K]` with `b` `[.., K, N]`, or `[.., N, K]` when
+    /// `transpose_b`; leading dimensions broadcast. Output `y` `[.., M, N]`.
+    MatMul {
+        /// Whether `b` holds its transpose.
+        transpose_b: bool,
+        /// f32: the product is scaled by this; s8: the requantization multiplier `s_a * s_b / s_y`.
+        scale: f32,
+        /// What happens to the result.
+        epilogue: Epilogue,
+    }
+}
+
+param_struct! {
+    /// A unary function of every element of an f32 or f16 tensor. Input `x`, output `y` of the same dimensions.
+    Map {
+        /// Which function.
+        unary: Unary,
+    }
+}
+
+param_struct! {
+    /// A function of every element of an s8 tensor by table: `y = table[x + 128]`.
+    /// Inputs: 0 `x`; 1 table of 256 s8. Output `y` of `x`'s dimensions.
+    Table {
+    }
+}
+
+param_struct! {
+    /// A binary function of two tensors that broadcast as numpy arrays do. Inputs `a`, `b`; output `y`.
+    Binary {
+        /// Which function.
+        kind: BinaryKind,
+        /// s8: real scale of `a` over the output's (for Mul and Div the whole factor); 1 otherwise.
+        scale_a: f32,
+        /// s8: real scale of `b` over the output's; 1 otherwise.
+        scale_b: f32,
+        /// What happens to the result.
+        epilogue: Epilogue,
+    }
+}
+
+param_struct! {
+    /// `cond ? a : b`, broadcasting. Inputs: 0 `cond` (bytes); 1 `a`; 2 `b`. Output `y`.
+    Select {
+    }
+}
+
+param_struct! {
+    /// Pooling. Input `x` `[N, H, W, C]`, output `y` `[N, OH, OW, C]`.
+    Pool {
+        /// What a window yields.
+        kind: PoolKind,
+        /// The window.
+        window: Window,
+        /// Average: whether padding counts as elements.
+        count_include_pad: bool,
+        /// s8 average: `s_x / s_y`; 1 otherwise.
+        scale: f32,
+    }
+}
+
+param_struct! {
+    /// Reduction over the axes whose bit is set; the output keeps them with extent 1.
+    Reduce {
+        /// What it yields.
+        kind: ReduceKind,
+        /// Bit i: axis i is reduced.
+        axes: u32,
+        /// s8 sum and mean: `s_x / s_y`; 1 otherwise.
+        scale: f32,
+    }
+}
+
+param_struct! {
+    /// Index of the greatest or least element along an axis, as s32; the output keeps the axis with extent 1.
+    ArgReduce {
+        /// Whether the least is sought.
+        min: bool,
+        /// The axis.
+        axis: u32,
+        /// Whether the last of equal elements wins.
+        last: bool,
+    }
+}
+
+param_struct! {
+    /// Softmax along an axis.
+    Softmax {
+        /// The axis.
+        axis: u32,
+        /// Whether the logarithm of it is wanted.
+        log: bool,
+    }
+}
+
+param_struct! {
+    /// Layer normalization over the axes from `axis` on.
+    /// Inputs: 0 `x`; 1 scale, of the normalized dimensions; 2 bias, likewise (optional). Output `y`.
+    LayerNorm {
+        /// First normalized axis.
+        axis: u32,
+        /// Added to the variance.
+        epsilon: f32,
+    }
+}
+
+param_struct! {
+    /// Separable resampling of `x` `[N, H, W, C]` to `y` `[N, OH, OW, C]`, all its coordinate arithmetic done
+    /// beforehand. Inputs: 0 `x`; 1 rows' indices `[OH, TH]` s32; 2 rows' weights `[OH, TH]` f32; 3 columns'
+    /// indices `[OW, TW]`; 4 columns' weights `[OW, TW]`. An index of -1 yields `extrapolation`.
+    Resize {
+        /// How taps are mixed.
+        kind: ResizeKind,
+        /// What lies outside, as a real number (f32, f16) or a quantized one (s8).
+        extrapolation: f32,
+    }
+}
+
+param_struct! {
+    /// Strided copy of a block of elements of any type: element `i` of the block goes from
+    /// `src_offset + sum(i[d] * src_strides[d])` of `x` to `dst_offset + sum(i[d] * dst_strides[d])` of `y`, both
+    /// counted in elements from the tensors' first. Transposes, slices, tiles, pads and concatenations are this.
+    Copy {
+        /// Extents of the block; 1 for unused dimensions.
+        dims: [u32; 6],
+        /// Element of `x` that is read first.
+        src_offset: u32,
+        /// Strides in `x`; may be zero or negative.
+        src_strides: [i32; 6],
+        /// Element of `y` that is written first.
+        dst_offset: u32,
+        /// Strides in `y`; positive where the extent is above 1.
+        dst_strides: [i32; 6],
+    }
+}
+
+param_struct! {
+    /// Sets every element of `y`. No input.
+    Fill {
+        /// The element's bits, in the low bits of the word.
+        bits: u32,
+    }
+}
+
+param_struct! {
+    /// Elements of `x` at indices along an axis: `y[.., i.., ..] = x[.., clamp(indices[i..]), ..]`; a negative
+    /// index counts from the end. Inputs: 0 `x`; 1 indices, s32. Output `y`.
+    Gather {
+        /// The axis of `x`.
+        axis: u32,
+    }
+}
+
+param_struct! {
+    /// Conversion between element types, quantization and dequantization included, by the types, scales and
+    /// zero points of its operands. Input `x`, output `y` of the same dimensions.
+    Convert {
+    }
+}
+
+macro_rules! ops {
+    ($($(#[$m:meta])* $name:ident = $code:literal $text:literal, inputs $min:literal..=$max:literal;)+) => {
+        /// A primitive step's operation and parameters.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[allow(missing_docs)]
+        pub enum Op { $($(#[$m])* $name($name),)+ }
+
+        impl Op {
+            /// Code, name, fewest and most inputs, and parameter words of every operation.
+            pub const TABLE: &'static [(u16, &'static str, usize, usize, usize)] =
+                &[$(($code, $text, $min, $max, <$name as Param>::WORDS),)+];
+
+            /// The code that stands in the file.
+            pub fn code(&self) -> u16 {
+                match self { $(Self::$name(_) => $code,)+ }
+            }
+
+            /// The name in listings.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$name(_) => $text,)+ }
+            }
+
+            /// Fewest and most inputs.
+            pub fn arity(&self) -> (usize, usize) {
+                match self { $(Self::$name(_) => ($min, $max),)+ }
+            }
+
+            /// The parameters as words.
+            pub fn words(&self) -> Vec<u32> {
+                let mut out = Vec::new();
+                match self { $(Self::$name(p) => p.put(&mut out),)+ }
+                out
+            }
+
+            /// The operation of a code and its parameter words.
+            pub fn decode(code: u16, words: &[u32]) -> Result<Self, DecodeError> {
+                match code {
+                    $($code => {
+                        if words.len() < <$name as Param>::WORDS {
+                            return Err(DecodeError::Short { op: $text, want: <$name as Param>::WORDS, got: words.len() });
+                        }
+                        <$name as Param>::get(&words[..<$name as Param>::WORDS])
+                            .map(Self::$name)
+                            .ok_or(DecodeError::Value { op: $text })
+                    })+
+                    _ => Err(DecodeError::Code(code)),
+                }
+            }
+        }
+    };
+}
+
+/// Why a step record spells no operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum DecodeError {
+    #[error("operation code {0} is unknown; the file needs a newer runtime")]
+    Code(u16),
+    #[error("operation '{op}' has {got} parameter words where it needs {want}")]
+    Short { op: &'static str, want: usize, got: usize },
+    #[error("a parameter of operation '{op}' is outside its range")]
+    Value { op: &'static str },
+}
+
+ops! {
+    Conv = 1 "conv", inputs 3..=6;
+    DepthwiseConv = 2 "depthwise-conv", inputs 3..=6;
+    ConvTranspose = 3 "conv-transpose", inputs 3..=6;
+    MatMul = 4 "matmul", inputs 2..=2;
+    Map = 5 "map", inputs 1..=1;
+    Table = 6 "table", inputs 2..=2;
+    Binary = 7 "binary", inputs 2..=2;
+    Select = 8 "select", inputs 3..=3;
+    Pool = 9 "pool", inputs 1..=1;
+    Reduce = 10 "reduce", inputs 1..=1;
+    ArgReduce = 11 "arg-reduce", inputs 1..=1;
+    Softmax = 12 "softmax", inputs 1..=1;
+    LayerNorm = 13 "layer-norm", inputs 2..=3;
+    Resize = 14 "resize", inputs 5..=5;
+    Copy = 15 "copy", inputs 1..=1;
+    Fill = 16 "fill", inputs 0..=0;
+    Gather = 17 "gather", inputs 2..=2;
+    Convert = 18 "convert", inputs 1..=1;
+}
