@@ -1,1 +1,21 @@
-//! kernels
+//! Neural network kernels for aarch64 and x86-64 that give the same bits on every instruction set.
+//!
+//! [`prepare`] turns a step of a program into a [`Kernel`]: its operands proved in bounds, the
+//! implementation chosen for a [`Cpu`], its work cut into tiles. [`exec::Leader`] runs prepared kernels over
+//! an arena, alone or with helpers on other threads. Each family of kernels has a folder: its table of
+//! implementations (one row each), an oracle in plain scalar Rust that defines the bits, and a file per
+//! instruction set. `docs/arithmetic.md` is the specification that the oracles follow.
+
+pub mod arena;
+pub mod conv;
+pub mod cpu;
+pub mod exec;
+pub mod kernel;
+pub mod view;
+
+mod prepare;
+
+pub use arena::Arena;
+pub use cpu::{Cpu, Features};
+pub use kernel::{Kernel, PrepareError};
+pub use prepare::{Limits, ROW_SLACK, prepare, works_in_place};

@@ -1,0 +1,346 @@
+//! Runs prepared kernels over an arena, with as many threads as turn up.
+//!
+//! A [`Leader`] owns the run; any number of threads may call [`Helper::assist`] beside it. The leader walks the
+//! steps. A step of one tile it does itself. Others it publishes as `(run, step, next tile)` in one atomic word;
+//! whoever increments the word owns the tile it saw, so each tile is done once and fast cores take more. The step ends when as many tiles are done as there are, and only then is the next one published: no
+//! tile can be running, and so no memory be in use, between steps or outside [`Leader::run`].
+//!
+//! Waiting is bounded spinning, then sleep on a condition variable. Nothing allocates after [`Leader::new`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use cygnet_format::program::{Program, READ_SLACK};
+
+use crate::arena::Arena;
+use crate::cpu::Cpu;
+use crate::kernel::{Kernel, PrepareError};
+use crate::prepare::{Limits, prepare};
+use crate::view::Mem;
+
+/// How often a thread looks again before it sleeps: some 20 to 50 microseconds.
+const SPINS: u32 = 4000;
+
+/// The cursor holds, from the top: the run's number (24 bits), the step's index (16), the next tile (24).
+const TILE_BITS: u32 = 24;
+const STEP_BITS: u32 = 16;
+const TILE_MASK: u64 = (1 << TILE_BITS) - 1;
+const STEP_MASK: u64 = (1 << STEP_BITS) - 1;
+
+/// The weights that steps read.
+///
+/// # Safety
+/// `bytes` returns the same bytes at the same address on every call, for as long as the value lives, wherever
+/// it is moved.
+pub unsafe trait Weights: Send + Sync {
+    /// The weights section, [`READ_SLACK`] bytes of padding at its end included, aligned to 64 bytes.
+    fn bytes(&self) -> &[u8];
+}
+
+// SAFETY: an arena owns its memory, which never moves, and `bytes_mut` needs exclusive access.
+unsafe impl Weights for Arena {
+    fn bytes(&self) -> &[u8] {
+        Self::bytes(self)
+    }
+}
+
+struct Shared {
+    kernels: Vec<Box<dyn Kernel>>,
+    arena: Arena,
+    weights: Arc<dyn Weights>,
+    /// Run, step and next tile: see [`TILE_BITS`].
+    cursor: AtomicU64,
+    /// Tiles of the published step that are done.
+    done: AtomicUsize,
+    /// Whether a run is on: helpers stay as long as it is.
+    running: AtomicBool,
+    /// Whether some tile panicked; the session is of no use then.
+    poisoned: AtomicBool,
+    /// Helpers asleep in `assist`, and whether the leader sleeps.
+    sleepers: AtomicU32,
+    leader_sleeps: AtomicBool,
+    lock: Mutex<()>,
+    helpers_wake: Condvar,
+    leader_wakes: Condvar,
+}
+
+/// What went wrong when making or running a leader.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ExecError {
+    #[error(transparent)]
+    Step(#[from] PrepareError),
+    #[error("there is no memory for an arena of {0} bytes")]
+    NoMemory(u64),
+    #[error("the weights are not aligned to 64 bytes")]
+    Misaligned,
+    #[error("the weights lack {READ_SLACK} bytes of padding")]
+    NoPadding,
+    #[error("{0} steps are more than a program may have (65534)")]
+    TooManySteps(usize),
+    #[error("step {0} has more tiles than a step may have")]
+    TooManyTiles(usize),
+    #[error("a kernel panicked in an earlier run; open a new session")]
+    Poisoned,
+}
+
+/// Called around every step of a profiled run.
+pub trait Observer {
+    /// A step has ended, after this many nanoseconds.
+    fn step(&mut self, index: usize, nanoseconds: u64);
+}
+
+/// The owner of an arena and its runs.
+pub struct Leader {
+    shared: Arc<Shared>,
+    runs: u64,
+}
+
+/// The share of a run that other threads see.
+#[derive(Clone)]
+pub struct Helper {
+    shared: Arc<Shared>,
+}
+
+impl Leader {
+    /// Prepares every step for `cpu` and takes the arena, all the memory that running needs.
+    ///
+    /// # Errors
+    /// Names the step that does not fit its operands, or says what is wrong with the memory.
+    pub fn new(program: &Program, weights: Arc<dyn Weights>, cpu: Cpu) -> Result<Self, ExecError> {
+        if weights.bytes().len() < READ_SLACK {
+            return Err(ExecError::NoPadding);
+        }
+        if !(weights.bytes().as_ptr() as usize).is_multiple_of(64) {
+            return Err(ExecError::Misaligned);
+        }
+        let arena_bytes =
+            usize::try_from(program.arena_bytes).map_err(|_| ExecError::NoMemory(program.arena_bytes))?;
+        let limits = Limits { arena_bytes, weights: weights.bytes() };
+        let kernels = program
+            .steps
+            .iter()
+            .map(|step| prepare(step, &program.tensors, &limits, cpu))
+            .collect::<Result<Vec<_>, _>>()?;
+        if kernels.len() as u64 >= STEP_MASK {
+            return Err(ExecError::TooManySteps(kernels.len()));
+        }
+        if let Some(index) = kernels.iter().position(|k| k.tiles() as u64 >= TILE_MASK) {
+            return Err(ExecError::TooManyTiles(index));
+        }
+        let arena = Arena::new(arena_bytes).ok_or(ExecError::NoMemory(program.arena_bytes))?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                kernels,
+                arena,
+                weights,
+                // A ticket whose tiles are all taken: run 0 does not exist.
+                cursor: AtomicU64::new(TILE_MASK),
+                done: AtomicUsize::new(0),
+                running: AtomicBool::new(false),
+                poisoned: AtomicBool::new(false),
+                sleepers: AtomicU32::new(0),
+                leader_sleeps: AtomicBool::new(false),
+                lock: Mutex::new(()),
+                helpers_wake: Condvar::new(),
+                leader_wakes: Condvar::new(),
+            }),
+            runs: 0,
+        })
+    }
+
+    /// A handle for a thread that will help.
+    pub fn helper(&self) -> Helper {
+        Helper { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The kernels, in step order.
+    pub fn kernels(&self) -> &[Box<dyn Kernel>] {
+        &self.shared.kernels
+    }
+
+    /// The arena, between runs.
+    pub fn arena(&self) -> &[u8] {
+        self.shared.arena.bytes()
+    }
+
+    /// The arena, between runs, to change.
+    pub fn arena_mut(&mut self) -> &mut [u8] {
+        // SAFETY: outside `run` no tile is running (see the module), so `&mut self`, which excludes `run` and every
+        // other borrow through this leader, makes the access exclusive. Helpers have no way to the bytes but tiles.
+        unsafe { std::slice::from_raw_parts_mut(self.shared.arena.as_ptr(), self.shared.arena.len()) }
+    }
+
+    /// Runs every step.
+    ///
+    /// # Errors
+    /// [`ExecError::Poisoned`] after a run in which a kernel panicked.
+    pub fn run(&mut self) -> Result<(), ExecError> {
+        self.start()?;
+        for index in 0..self.shared.kernels.len() {
+            self.step(index);
+        }
+        self.finish()
+    }
+
+    /// Runs every step and tells `observer` how long each took.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_observed(&mut self, observer: &mut dyn Observer) -> Result<(), ExecError> {
+        self.start()?;
+        for index in 0..self.shared.kernels.len() {
+            let t = Instant::now();
+            self.step(index);
+            observer.step(index, u64::try_from(t.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
+        self.finish()
+    }
+
+    fn start(&mut self) -> Result<(), ExecError> {
+        if self.shared.poisoned.load(Ordering::Acquire) {
+            return Err(ExecError::Poisoned);
+        }
+        self.runs += 1;
+        self.shared.running.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), ExecError> {
+        let s = &*self.shared;
+        s.running.store(false, Ordering::SeqCst);
+        s.wake_helpers();
+        if s.poisoned.load(Ordering::Acquire) { Err(ExecError::Poisoned) } else { Ok(()) }
+    }
+
+    fn step(&mut self, index: usize) {
+        let s = &*self.shared;
+        let kernel = &*s.kernels[index];
+        let tiles = kernel.tiles();
+        if tiles == 1 {
+            s.tile(kernel, 0);
+            return;
+        }
+        if tiles == 0 {
+            return;
+        }
+        s.done.store(0, Ordering::Relaxed);
+        let ticket = (self.runs << STEP_BITS) | index as u64;
+        // Publishes `done` with it. Sequentially consistent, as is the count of sleepers: either a helper that
+        // goes to sleep sees this step, or this thread sees the sleeper. The run's number wraps after 2^24 runs;
+        // that is harmless, since whoever takes a tile takes it of the step that the word itself names.
+        s.cursor.store(ticket << TILE_BITS, Ordering::SeqCst);
+        s.wake_helpers();
+        s.take_tiles((ticket << TILE_BITS) >> TILE_BITS);
+        s.await_done(tiles);
+    }
+}
+
+impl Helper {
+    /// Does tiles of the run that is on, until it ends. Returns at once when none is.
+    pub fn assist(&self) {
+        let s = &*self.shared;
+        // No ticket is all ones: steps are fewer than `STEP_MASK`.
+        let mut seen = u64::MAX;
+        let mut spins = 0;
+        while s.running.load(Ordering::Acquire) {
+            let ticket = s.cursor.load(Ordering::Acquire) >> TILE_BITS;
+            if ticket != seen {
+                seen = ticket;
+                spins = 0;
+                s.take_tiles(ticket);
+            } else if spins < SPINS {
+                spins += 1;
+                std::hint::spin_loop();
+            } else {
+                s.sleep(seen);
+                spins = 0;
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn mem(&self) -> Mem {
+        Mem { arena: self.arena.as_ptr(), weights: self.weights.bytes().as_ptr() }
+    }
+
+    /// Does one tile; a panic poisons the session instead of unwinding through it.
+    fn tile(&self, kernel: &dyn Kernel, tile: usize) {
+        let mem = self.mem();
+        // SAFETY: the kernel was prepared in `Leader::new` against this arena and these weights; the caller owns the tile, having
+        // taken it from the cursor or being the leader at a step of one tile; steps follow one another, so
+        // nothing else touches the operands.
+        let work = || unsafe { kernel.run_tile(&mem, tile) };
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            self.poisoned.store(true, Ordering::Release);
+        }
+    }
+
+    /// Takes tiles of the step of this ticket until none is left.
+    fn take_tiles(&self, ticket: u64) {
+        loop {
+            // The word is looked at before it is incremented, so that idle threads do not run it over.
+            let word = self.cursor.load(Ordering::Acquire);
+            if word >> TILE_BITS != ticket {
+                return;
+            }
+            let Some(kernel) = self.kernels.get((ticket & STEP_MASK) as usize) else { return };
+            let kernel = &**kernel;
+            let tile = (word & TILE_MASK) as usize;
+            let tiles = kernel.tiles();
+            if tile >= tiles {
+                return;
+            }
+            if self.cursor.compare_exchange_weak(word, word + 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                continue;
+            }
+            self.tile(kernel, tile);
+            if self.done.fetch_add(1, Ordering::SeqCst) + 1 == tiles && self.leader_sleeps.load(Ordering::SeqCst) {
+                let _guard = self.guard();
+                self.leader_wakes.notify_one();
+            }
+        }
+    }
+
+    fn guard(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn await_done(&self, tiles: usize) {
+        for _ in 0..SPINS {
+            if self.done.load(Ordering::Acquire) == tiles {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        let mut guard = self.guard();
+        self.leader_sleeps.store(true, Ordering::SeqCst);
+        while self.done.load(Ordering::SeqCst) != tiles {
+            guard = self.leader_wakes.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        self.leader_sleeps.store(false, Ordering::SeqCst);
+    }
+
+    fn wake_helpers(&self) {
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            let _guard = self.guard();
+            self.helpers_wake.notify_all();
+        }
+    }
+
+    /// Sleeps until a step other than that of ticket `seen` is published or the run ends.
+    fn sleep(&self, seen: u64) {
+        let mut guard = self.guard();
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        while self.running.load(Ordering::SeqCst)
+            && self.cursor.load(Ordering::SeqCst) >> TILE_BITS == seen
+        {
+            guard = self.helpers_wake.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+

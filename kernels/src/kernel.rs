@@ -1,0 +1,108 @@
+//! A prepared step, and what preparing one may find wrong.
+
+use cygnet_format::program::{DType, Step, Storage, Tensor};
+
+use crate::cpu::Cpu;
+use crate::view::{Mem, View};
+
+/// A step with everything resolved: operands, implementation, tiles.
+///
+/// # Safety
+/// `run_tile` of different tiles must write disjoint memory, all of it inside the output that the step
+/// was prepared with, and must read only inside its operands (and `READ_SLACK` bytes past their ends, without
+/// using what it finds there), for whatever bytes those hold.
+pub unsafe trait Kernel: Send + Sync {
+    /// Name of the implementation: its whole description, as `conv_s8_4x8c4_avx2`.
+    fn name(&self) -> &'static str;
+
+    /// Number of tiles: independent pieces of work, in any order, on any thread.
+    fn tiles(&self) -> usize;
+
+    /// Multiply-accumulates of the whole step; 0 where that is no measure.
+    fn macs(&self) -> u64 {
+        0
+    }
+
+    /// Does one tile.
+    ///
+    /// # Safety
+    /// `mem` is the memory that the step was prepared against, `tile < tiles()`, no other thread does the same
+    /// tile, and nothing else reads or writes the step's output or writes its inputs meanwhile.
+    unsafe fn run_tile(&self, mem: &Mem, tile: usize);
+}
+
+/// Why a step cannot be run.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum PrepareError {
+    #[error("step '{step}' ({op}): {what}")]
+    Step { step: String, op: &'static str, what: String },
+}
+
+/// A step being prepared: typed access to its operands, and errors that name it.
+pub struct Context<'a> {
+    step: &'a Step,
+    tensors: &'a [Tensor],
+    weights: &'a [u8],
+    cpu: Cpu,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(step: &'a Step, tensors: &'a [Tensor], weights: &'a [u8], cpu: Cpu) -> Self {
+        Self { step, tensors, weights, cpu }
+    }
+
+    /// The processor to choose an implementation for.
+    pub fn cpu(&self) -> Cpu {
+        self.cpu
+    }
+
+    /// An error about this step.
+    pub fn error(&self, what: impl Into<String>) -> PrepareError {
+        PrepareError::Step { step: self.step.name.clone(), op: self.step.op.name(), what: what.into() }
+    }
+
+    /// Fails with `what()` unless `condition` holds.
+    pub fn ensure(&self, condition: bool, what: impl FnOnce() -> String) -> Result<(), PrepareError> {
+        if condition { Ok(()) } else { Err(self.error(what())) }
+    }
+
+    /// An input that may be left out.
+    pub fn optional(&self, i: usize) -> Option<View> {
+        let id = self.step.inputs.get(i).copied().flatten()?;
+        Some(View::new(&self.tensors[id as usize]))
+    }
+
+    /// An input that must be there.
+    pub fn input(&self, i: usize) -> Result<View, PrepareError> {
+        self.optional(i).ok_or_else(|| self.error(format!("input {i} is missing")))
+    }
+
+    /// An input that must be there, of this type.
+    pub fn typed(&self, i: usize, dtype: DType) -> Result<View, PrepareError> {
+        let v = self.input(i)?;
+        self.ensure(v.dtype == dtype, || {
+            format!("input {i} is {} where {} is needed", v.dtype.name(), dtype.name())
+        })?;
+        Ok(v)
+    }
+
+    /// A constant one-dimensional or dense input of this type with exactly `len` elements.
+    pub fn constant(&self, i: usize, dtype: DType, len: usize) -> Result<View, PrepareError> {
+        let v = self.typed(i, dtype)?;
+        self.ensure(v.storage == Storage::Weights && v.is_dense() && v.len() == len, || {
+            format!("input {i} must be a dense constant of {len} elements; it has {}", v.len())
+        })?;
+        Ok(v)
+    }
+
+    /// The bytes of a constant input, to check its contents.
+    pub fn constant_bytes(&self, v: &View) -> &'a [u8] {
+        &self.weights[v.offset..v.offset + v.extent()]
+    }
+
+    /// The output.
+    pub fn output(&self) -> View {
+        View::new(&self.tensors[self.step.output as usize])
+    }
+}
