@@ -1,1 +1,7 @@
 //! convert
+pub mod error;
+pub mod fold;
+pub mod graph;
+pub mod infer;
+pub mod onnx;
+pub mod passes;

@@ -8,3 +8,4 @@ pub mod schema;
 mod tensor;
 
 pub use import::{ImportOptions, import, import_bytes};
+pub(crate) use tensor::{elem_number, elem_type};

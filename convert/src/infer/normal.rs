@@ -1,0 +1,121 @@
+//! Reductions, normalizations and selections along axes.
+
+use super::{Ctx, Rule, Types, axis};
+use crate::graph::ElemType;
+
+pub fn rule(op: &str) -> Option<Rule> {
+    Some(match op {
+        "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2"
+        | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceSumSquare" => reduce,
+        "ArgMax" | "ArgMin" => arg,
+        "TopK" => top_k,
+        "BatchNormalization" => |c| {
+            let x = c.dims(0)?;
+            per_channel(c, &[1, 2, 3, 4], x.get(1).copied())?;
+            Ok(vec![(c.elem(0)?, x.to_vec())])
+        },
+        "InstanceNormalization" => |c| {
+            let x = c.dims(0)?;
+            per_channel(c, &[1, 2], x.get(1).copied())?;
+            Ok(vec![(c.elem(0)?, x.to_vec())])
+        },
+        "GroupNormalization" => group_norm,
+        "LayerNormalization" | "RMSNormalization" => layer_norm,
+        "NonMaxSuppression" => |_| {
+            Err("its number of outputs depends on the data, which static shapes exclude; \
+                 export the model without it and suppress overlapping boxes after the run"
+                .to_owned())
+        },
+        _ => return None,
+    })
+}
+
+/// The axes that a `Reduce*` node reduces, ascending.
+pub fn reduce_axes(c: &Ctx<'_>) -> Result<Vec<usize>, String> {
+    let rank = c.dims(0)?.len();
+    let given = c.opt_ints(1)?.unwrap_or_default();
+    let mut axes = given.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
+    if given.is_empty() && c.node.int("noop_with_empty_axes", 0) == 0 {
+        axes = (0..rank).collect();
+    }
+    axes.sort_unstable();
+    axes.dedup();
+    Ok(axes)
+}
+
+fn reduce(c: &Ctx<'_>) -> Result<Types, String> {
+    let x = c.dims(0)?;
+    let axes = reduce_axes(c)?;
+    let keep = c.node.int("keepdims", 1) != 0;
+    let dims = x.iter().enumerate().filter_map(|(i, &d)| match axes.contains(&i) {
+        true => keep.then_some(1),
+        false => Some(d),
+    });
+    Ok(vec![(c.elem(0)?, dims.collect())])
+}
+
+fn arg(c: &Ctx<'_>) -> Result<Types, String> {
+    let mut dims = c.dims(0)?.to_vec();
+    let a = axis(c.node.int("axis", 0), dims.len())?;
+    if dims[a] == 0 {
+        return Err("searches an axis without elements".to_owned());
+    }
+    if c.node.int("keepdims", 1) != 0 {
+        dims[a] = 1;
+    } else {
+        dims.remove(a);
+    }
+    Ok(vec![(ElemType::I64, dims)])
+}
+
+fn top_k(c: &Ctx<'_>) -> Result<Types, String> {
+    let mut dims = c.dims(0)?.to_vec();
+    let a = axis(c.node.int("axis", -1), dims.len())?;
+    let k = c.int(1)?;
+    match usize::try_from(k) {
+        Ok(k) if k <= dims[a] => dims[a] = k,
+        _ => return Err(format!("takes {k} of {} elements", dims[a])),
+    }
+    Ok(vec![(c.elem(0)?, dims.clone()), (ElemType::I64, dims)])
+}
+
+/// Parameters must have one element per channel.
+fn per_channel(c: &Ctx<'_>, inputs: &[usize], channels: Option<usize>) -> Result<(), String> {
+    let n = channels.ok_or_else(|| format!("needs an input with channels, it is {:?}", c.dims(0)))?;
+    for &i in inputs {
+        if c.dims(i)? != [n] {
+            return Err(format!("its input {i} has dimensions {:?}, expected [{n}]", c.dims(i)?));
+        }
+    }
+    Ok(())
+}
+
+/// Scale and bias have one element per channel, or (before opset 21) one per group.
+fn group_norm(c: &Ctx<'_>) -> Result<Types, String> {
+    let x = c.dims(0)?;
+    let channels = x.get(1).copied().unwrap_or(0);
+    let groups = usize::try_from(c.node.int("num_groups", 0)).unwrap_or(0);
+    if groups == 0 || channels == 0 || channels % groups != 0 {
+        return Err(format!("cannot part {channels} channels into {groups} groups"));
+    }
+    for i in [1, 2] {
+        if c.dims(i)? != [channels] && c.dims(i)? != [groups] {
+            return Err(format!("its input {i} has dimensions {:?}, expected [{channels}]", c.dims(i)?));
+        }
+    }
+    Ok(vec![(c.elem(0)?, x.to_vec())])
+}
+
+fn layer_norm(c: &Ctx<'_>) -> Result<Types, String> {
+    let x = c.dims(0)?;
+    let a = axis(c.node.int("axis", -1), x.len())?;
+    for i in [1, 2] {
+        if let Some(p) = c.opt_dims(i)
+            && super::broadcast(p, &x[a..])? != x[a..]
+        {
+            return Err(format!("its input {i} has dimensions {p:?}, which do not fit {:?}", &x[a..]));
+        }
+    }
+    let stat = x.iter().enumerate().map(|(i, &d)| if i < a { d } else { 1 }).collect::<Vec<_>>();
+    Ok(vec![(c.elem(0)?, x.to_vec()), (ElemType::F32, stat.clone()), (ElemType::F32, stat)])
+}

@@ -1,0 +1,337 @@
+//! Operators that act on each element alone, after broadcasting.
+
+use cygnet_format::op::{self, BinaryKind, Epilogue, Op, Unary, UnaryKind};
+use cygnet_format::program::{DType, Quant};
+
+use super::{Layout, Lowered, Lowerer, convert, dtype_of};
+use crate::graph::{Data, Node, ValueId};
+use crate::lir::{Const, Id, Kind};
+
+/// The unary function that a node is, if it is one.
+fn unary_of(node: &Node) -> Option<Unary> {
+    use UnaryKind as K;
+    let plain = |kind| Unary { kind, a: 0.0, b: 0.0 };
+    Some(match node.op.as_str() {
+        "Abs" => plain(K::Abs),
+        "Neg" => plain(K::Neg),
+        "Reciprocal" => plain(K::Reciprocal),
+        "Sqrt" => plain(K::Sqrt),
+        "Exp" => plain(K::Exp),
+        "Log" => plain(K::Log),
+        "Sigmoid" => plain(K::Sigmoid),
+        "Tanh" => plain(K::Tanh),
+        "Swish" if node.float("alpha", 1.0) == 1.0 => plain(K::Silu),
+        "HardSigmoid" => Unary { kind: K::HardSigmoid, a: node.float("alpha", 0.2), b: node.float("beta", 0.5) },
+        "HardSwish" => plain(K::HardSwish),
+        "Gelu" if node.str("approximate", "none") == "tanh" => plain(K::GeluTanh),
+        "Gelu" => plain(K::Gelu),
+        "Mish" => plain(K::Mish),
+        "Erf" => plain(K::Erf),
+        "Relu" => plain(K::Relu),
+        "LeakyRelu" => Unary { kind: K::LeakyRelu, a: node.float("alpha", 0.01), b: 0.0 },
+        "Elu" => Unary { kind: K::Elu, a: node.float("alpha", 1.0), b: 0.0 },
+        "Selu" => {
+            Unary { kind: K::Selu, a: node.float("alpha", 1.673_263_2), b: node.float("gamma", 1.050_701) }
+        }
+        "ThresholdedRelu" => Unary { kind: K::ThresholdedRelu, a: node.float("alpha", 1.0), b: 0.0 },
+        "Softplus" => plain(K::Softplus),
+        "Softsign" => plain(K::Softsign),
+        "Floor" => plain(K::Floor),
+        "Ceil" => plain(K::Ceil),
+        "Round" => plain(K::Round),
+        "Sign" => plain(K::Sign),
+        "Sin" => plain(K::Sin),
+        "Cos" => plain(K::Cos),
+        "Not" => plain(K::Not),
+        _ => return None,
+    })
+}
+
+fn binary_of(node: &Node) -> Option<BinaryKind> {
+    use BinaryKind as K;
+    Some(match node.op.as_str() {
+        "Add" | "Sum" => K::Add,
+        "Sub" => K::Sub,
+        "Mul" => K::Mul,
+        "Div" => K::Div,
+        "Min" => K::Min,
+        "Max" => K::Max,
+        "Pow" => K::Pow,
+        "PRelu" => K::PRelu,
+        "Equal" => K::Equal,
+        "Less" => K::Less,
+        "LessOrEqual" => K::LessOrEqual,
+        "Greater" => K::Greater,
+        "GreaterOrEqual" => K::GreaterOrEqual,
+        "And" => K::And,
+        "Or" => K::Or,
+        "Xor" => K::Xor,
+        "Mod" if node.int("fmod", 0) != 0 => K::Fmod,
+        "Mod" => K::Mod,
+        _ => return None,
+    })
+}
+
+impl Lowerer<'_> {
+    pub(super) fn elementwise(&mut self, node: &Node) -> Lowered<()> {
+        if let Some(unary) = unary_of(node) {
+            return self.unary(node, unary);
+        }
+        if let Some(kind) = binary_of(node) {
+            return self.binary(node, kind);
+        }
+        match node.op.as_str() {
+            "Clip" => self.clip(node),
+            "Mean" => self.mean(node),
+            _ => Err("this operator is not supported; export the model without it, or cut it off".to_owned()),
+        }
+    }
+
+    fn unary(&mut self, node: &Node, unary: Unary) -> Lowered<()> {
+        let (x, y) = (self.required(node, 0)?, self.only_first_output(node)?);
+        let placed = self.placed(x)?;
+        let (dims, mut dtype) = (self.lir.tensors[placed.id].dims.clone(), self.lir.tensors[placed.id].dtype);
+        let mut id = placed.id;
+        if dtype != DType::F32 && unary.kind != UnaryKind::Not {
+            // Integers go through f32, exact up to 2^24.
+            id = self.converted(id, DType::F32);
+            dtype = DType::F32;
+        }
+        let out = self.step(&node.name, Op::Map(op::Map { unary }), &[id], &dims, dtype);
+        let out = self.converted(out, dtype_of(self.graph.elem(y)));
+        self.define(y, out, placed.layout);
+        Ok(())
+    }
+
+    fn clip(&mut self, node: &Node) -> Lowered<()> {
+        let bound = |i: usize, none: f32| -> Lowered<f32> {
+            if node.input(i).is_none() {
+                return Ok(none);
+            }
+            let t = self.constant_input(node, i, "bound")?;
+            t.scalar_f32().ok_or_else(|| "its bound is no scalar".to_owned())
+        };
+        let (a, b) = (bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?);
+        self.unary(node, Unary { kind: UnaryKind::Clip, a, b })
+    }
+
+    /// The tensor in another element type.
+    pub(super) fn converted(&mut self, id: Id, dtype: DType) -> Id {
+        let t = &self.lir.tensors[id];
+        if t.dtype == dtype {
+            return id;
+        }
+        let (name, dims) = (format!("{}:{}", t.name, dtype.name()), t.dims.clone());
+        let out = self.lir.add(name.clone(), &dims, dtype);
+        self.lir.push(name, convert(), &[id], out);
+        out
+    }
+
+    /// The layout that operands of an operator with this output should share: that of the largest computed
+    /// one of full rank.
+    fn common_layout(&mut self, inputs: &[ValueId], rank: usize) -> Lowered<Layout> {
+        let mut best: Option<(bool, usize, Layout)> = None;
+        for &v in inputs {
+            let dims = self.dims(v);
+            if dims.len() != rank {
+                continue;
+            }
+            let key = (self.constant_of(v).is_none(), dims.iter().product::<usize>());
+            if best.as_ref().is_none_or(|(computed, len, _)| key > (*computed, *len)) {
+                let layout = self.placed(v)?.layout;
+                best = Some((key.0, key.1, layout));
+            }
+        }
+        Ok(best.map_or_else(|| Layout::identity(rank), |b| b.2))
+    }
+
+    /// An operand of lower or equal rank, as numpy would broadcast it, in this layout.
+    fn operand(&mut self, v: ValueId, layout: &Layout) -> Lowered<Id> {
+        let placed = self.placed(v)?;
+        let dims = self.dims(v);
+        let rank = layout.rank();
+        let wide: Vec<usize> = std::iter::repeat_n(1, rank - dims.len()).chain(dims).collect();
+        let from = placed.layout.widened(rank);
+        let id = self.view(placed.id, &from.physical(&wide));
+        Ok(self.arrange(id, &from, &wide, layout))
+    }
+
+    /// A binary step on operands that already have their common layout.
+    pub(super) fn binary_step(
+        &mut self,
+        name: &str,
+        kind: BinaryKind,
+        a: Id,
+        b: Id,
+        dims: &[usize],
+        dtype: DType,
+    ) -> Id {
+        let op = Op::Binary(op::Binary { kind, scale_a: 1.0, scale_b: 1.0, epilogue: Epilogue::NONE });
+        self.step(name, op, &[a, b], dims, dtype)
+    }
+
+    fn binary(&mut self, node: &Node, kind: BinaryKind) -> Lowered<()> {
+        let y = self.only_first_output(node)?;
+        let inputs: Vec<ValueId> = node.inputs.iter().flatten().copied().collect();
+        let rank = self.dims(y).len();
+        let mut layout = self.common_layout(&inputs, rank)?;
+        let slope = kind == BinaryKind::PRelu;
+        let out_dims = self.dims(y);
+        let dtype = dtype_of(self.graph.elem(y));
+        let mut ids = Vec::new();
+        for &v in &inputs {
+            ids.push(self.operand(v, &layout)?);
+        }
+        if ids.is_empty() || (slope && ids.len() != 2) {
+            return Err(format!("it has {} inputs", ids.len()));
+        }
+        if inputs.len() == 1 {
+            layout = self.placed(inputs[0])?.layout;
+            self.define(y, ids[0], layout);
+            return Ok(());
+        }
+        let mut acc = ids[0];
+        for (i, &next) in ids.iter().enumerate().skip(1) {
+            let dims = broadcast(&self.lir.tensors[acc].dims, &self.lir.tensors[next].dims)
+                .ok_or_else(|| format!("its inputs do not broadcast to {out_dims:?}"))?;
+            let name = if i + 1 == ids.len() { node.name.clone() } else { format!("{}:{i}", node.name) };
+            // Both operands in one type: a constant of a mixed pair follows the computed one.
+            let (ta, tb) = (self.lir.tensors[acc].dtype, self.lir.tensors[next].dtype);
+            let common = if ta == DType::F32 || tb == DType::F32 { DType::F32 } else { ta };
+            let (a, b) = (self.converted(acc, common), self.converted(next, common));
+            acc = self.binary_step(&name, kind, a, b, &dims, dtype);
+        }
+        self.define(y, acc, layout);
+        Ok(())
+    }
+
+    fn mean(&mut self, node: &Node) -> Lowered<()> {
+        let y = self.only_first_output(node)?;
+        let n = node.inputs.len() as f32;
+        self.binary(&Node { op: "Sum".to_owned(), ..node.clone() }, BinaryKind::Add)?;
+        let placed = self.placed(y)?;
+        let dims = self.lir.tensors[placed.id].dims.clone();
+        let count = self.scalar(&format!("{}:count", node.name), dims.len(), n);
+        let name = format!("{}:mean", node.name);
+        let out = self.binary_step(&name, BinaryKind::Div, placed.id, count, &dims, DType::F32);
+        self.define(y, out, placed.layout);
+        Ok(())
+    }
+
+    pub(super) fn select(&mut self, node: &Node) -> Lowered<()> {
+        let y = self.only_first_output(node)?;
+        let inputs = [self.required(node, 0)?, self.required(node, 1)?, self.required(node, 2)?];
+        let rank = self.dims(y).len();
+        let layout = self.common_layout(&inputs, rank)?;
+        let ids = [
+            self.operand(inputs[0], &layout)?,
+            self.operand(inputs[1], &layout)?,
+            self.operand(inputs[2], &layout)?,
+        ];
+        let dims = layout.physical(&self.dims(y));
+        let dtype = dtype_of(self.graph.elem(y));
+        let out = self.step(&node.name, Op::Select(op::Select {}), &ids, &dims, dtype);
+        self.define(y, out, layout);
+        Ok(())
+    }
+
+    pub(super) fn cast(&mut self, node: &Node) -> Lowered<()> {
+        let (x, y) = (self.required(node, 0)?, self.only_first_output(node)?);
+        let placed = self.placed(x)?;
+        let to = self.graph.elem(y);
+        let id = if to == crate::graph::ElemType::Bool && self.lir.tensors[placed.id].dtype != DType::U8 {
+            // A boolean is whether the value differs from zero.
+            let rank = self.lir.tensors[placed.id].dims.len();
+            let x = self.converted(placed.id, DType::F32);
+            let zero = self.scalar(&format!("{}:zero", node.name), rank, 0.0);
+            let dims = self.lir.tensors[x].dims.clone();
+            let equal = self.binary_step(&format!("{}:zero?", node.name), BinaryKind::Equal, x, zero, &dims, DType::U8);
+            let not = Unary { kind: UnaryKind::Not, a: 0.0, b: 0.0 };
+            self.step(&node.name, Op::Map(op::Map { unary: not }), &[equal], &dims, DType::U8)
+        } else {
+            self.converted(placed.id, dtype_of(to))
+        };
+        self.define(y, id, placed.layout);
+        Ok(())
+    }
+
+    /// Scale and zero point of a per-tensor quantization, as of signed bytes.
+    fn quant_of(&self, node: &Node) -> Lowered<Quant> {
+        let scale = self.constant_input(node, 1, "scale")?;
+        let scale = scale.scalar_f32().ok_or_else(|| {
+            "its scale is per axis; only constants may be quantized per axis".to_owned()
+        })?;
+        let zero_point = match node.input(2) {
+            None => 0,
+            Some(_) => match &self.constant_input(node, 2, "zero point")?.data {
+                Data::I8(v) => i32::from(v[0]),
+                Data::U8(v) => i32::from(v[0]) - 128,
+                _ => return Err("its zero point is neither int8 nor uint8".to_owned()),
+            },
+        };
+        if !(scale.is_finite() && scale > 0.0) {
+            return Err(format!("its scale {scale} is not a positive number"));
+        }
+        Ok(Quant { scale, zero_point })
+    }
+
+    /// Unsigned bytes are held as signed ones, 128 less; scales and zero points say the same.
+    pub(super) fn quantize_linear(&mut self, node: &Node) -> Lowered<()> {
+        let (x, y) = (self.required(node, 0)?, self.only_first_output(node)?);
+        let quant = self.quant_of(node)?;
+        let placed = self.placed(x)?;
+        let dims = self.lir.tensors[placed.id].dims.clone();
+        let out = self.lir.add(node.name.clone(), &dims, DType::S8);
+        self.lir.tensors[out].quant = Some(quant);
+        self.lir.push(node.name.clone(), convert(), &[placed.id], out);
+        self.define(y, out, placed.layout);
+        Ok(())
+    }
+
+    pub(super) fn dequantize_linear(&mut self, node: &Node) -> Lowered<()> {
+        let (x, y) = (self.required(node, 0)?, self.only_first_output(node)?);
+        let quant = self.quant_of(node)?;
+        let placed = self.placed(x)?;
+        if self.lir.tensors[placed.id].quant.is_some_and(|q| q != quant)
+            || self.lir.tensors[placed.id].dtype != DType::S8
+        {
+            return Err("its input was not quantized with the same scale and zero point".to_owned());
+        }
+        self.lir.tensors[placed.id].quant = Some(quant);
+        let dims = self.lir.tensors[placed.id].dims.clone();
+        let out = self.lir.add(node.name.clone(), &dims, DType::F32);
+        self.lir.push(node.name.clone(), convert(), &[placed.id], out);
+        self.define(y, out, placed.layout);
+        Ok(())
+    }
+
+    /// A constant vector as an operand along physical dimension `at` of a rank.
+    pub(super) fn vector(&mut self, name: &str, values: Vec<f32>, rank: usize, at: usize) -> Id {
+        let mut dims = vec![1; rank];
+        dims[at] = values.len();
+        self.lir.add_const(name, &dims, Const::F32(values))
+    }
+
+    /// Moves the elements of a tensor without a change of type: the step kind must say where they go.
+    pub(super) fn moved(&mut self, name: &str, kind: Kind, inputs: &[Id], dims: &[usize]) -> Id {
+        let t = &self.lir.tensors[inputs[0]];
+        let (dtype, quant) = (t.dtype, t.quant);
+        let out = self.lir.add(name, dims, dtype);
+        self.lir.tensors[out].quant = quant;
+        self.lir.push(name, kind, inputs, out);
+        out
+    }
+}
+
+/// Dimensions of the result of a binary operator, by numpy's rule for equal ranks.
+fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+    a.iter()
+        .zip(b)
+        .map(|(&x, &y)| match (x, y) {
+            (x, y) if x == y => Some(x),
+            (1, y) => Some(y),
+            (x, 1) => Some(x),
+            _ => None,
+        })
+        .collect()
+}

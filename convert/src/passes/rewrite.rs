@@ -1,0 +1,164 @@
+//! What passes share: who uses and who computes a value, and safe replacement of values and nodes.
+
+use std::collections::BTreeMap;
+
+use crate::graph::{Attr, Graph, Node, Tensor, ValueId};
+
+/// Users and producers of every value, for a graph that does not change while this is read.
+pub struct Index {
+    producer: Vec<Option<usize>>,
+    users: Vec<Vec<usize>>,
+    is_output: Vec<bool>,
+}
+
+impl Index {
+    pub fn of(graph: &Graph) -> Self {
+        let n = graph.values.len();
+        let mut index = Self { producer: vec![None; n], users: vec![Vec::new(); n], is_output: vec![false; n] };
+        for (i, node) in graph.nodes.iter().enumerate() {
+            node.outputs.iter().flatten().for_each(|o| index.producer[o.0 as usize] = Some(i));
+            node.inputs.iter().flatten().for_each(|v| index.users[v.0 as usize].push(i));
+        }
+        graph.outputs.iter().for_each(|o| index.is_output[o.0 as usize] = true);
+        index
+    }
+
+    /// Index of the node that computes `id`; `None` for inputs and constants.
+    pub fn producer(&self, id: ValueId) -> Option<usize> {
+        self.producer.get(id.0 as usize).copied().flatten()
+    }
+
+    /// Indices of the nodes that read `id`, once per reading input.
+    pub fn users(&self, id: ValueId) -> &[usize] {
+        self.users.get(id.0 as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether `id` is an output of the graph.
+    pub fn is_output(&self, id: ValueId) -> bool {
+        self.is_output.get(id.0 as usize).copied().unwrap_or(false)
+    }
+
+    /// The one node that reads `id`, when there is exactly one and `id` is no output of the graph.
+    pub fn sole_user(&self, id: ValueId) -> Option<usize> {
+        match self.users(id) {
+            [user] if !self.is_output(id) => Some(*user),
+            _ => None,
+        }
+    }
+
+    /// The node that computes `id`, if its operator is `op`.
+    pub fn made_by<'g>(&self, graph: &'g Graph, id: ValueId, op: &str) -> Option<&'g Node> {
+        self.producer(id).map(|i| &graph.nodes[i]).filter(|n| n.op == op)
+    }
+}
+
+/// The only output of a node, `None` when it has several.
+pub fn output(node: &Node) -> Option<ValueId> {
+    let mut named = node.outputs.iter().flatten();
+    let first = node.outputs.first().copied().flatten();
+    first.filter(|_| named.nth(1).is_none())
+}
+
+/// Makes every reader of `from` read `to` instead, and takes away the node `index` that computed `from`. When
+/// `from` is an output of the graph, its name moves to the node that computes `to`. `false`, with nothing changed,
+/// when that is impossible (an input or constant would have to be an output).
+pub fn bypass(graph: &mut Graph, index: usize, from: ValueId, to: ValueId) -> bool {
+    if graph.outputs.contains(&from) {
+        let maker = graph.nodes.iter().position(|n| n.outputs.contains(&Some(to)));
+        let Some(maker) = maker.filter(|_| !graph.outputs.contains(&to)) else { return false };
+        kill(&mut graph.nodes[index]);
+        for out in &mut graph.nodes[maker].outputs {
+            if *out == Some(to) {
+                *out = Some(from);
+            }
+        }
+        redirect(graph, to, from);
+    } else {
+        kill(&mut graph.nodes[index]);
+        redirect(graph, from, to);
+    }
+    true
+}
+
+/// Makes every node that reads `from` read `to`.
+pub fn redirect(graph: &mut Graph, from: ValueId, to: ValueId) {
+    for input in graph.nodes.iter_mut().flat_map(|n| &mut n.inputs) {
+        if *input == Some(from) {
+            *input = Some(to);
+        }
+    }
+}
+
+/// Empties a node, so that [`sweep`] drops it.
+pub fn kill(node: &mut Node) {
+    node.outputs.clear();
+    node.inputs.clear();
+}
+
+/// Drops the nodes that were emptied.
+pub fn sweep(graph: &mut Graph) {
+    graph.nodes.retain(|n| !n.outputs.is_empty());
+}
+
+/// A constant under a new name that starts with `hint`.
+pub fn add_constant(graph: &mut Graph, hint: &str, tensor: Tensor) -> ValueId {
+    let name = fresh(graph, hint);
+    graph.add_constant(name, tensor)
+}
+
+/// A value of this type and these dimensions, under a new name that starts with `hint`.
+pub fn add_typed(graph: &mut Graph, hint: &str, elem: crate::graph::ElemType, dims: Vec<usize>) -> ValueId {
+    let name = fresh(graph, hint);
+    let id = graph.add_value(name);
+    let v = graph.value_mut(id);
+    (v.elem, v.dims) = (Some(elem), Some(dims));
+    id
+}
+
+fn fresh(graph: &Graph, hint: &str) -> String {
+    let taken = |name: &str| graph.values.iter().any(|v| v.name == name);
+    if !taken(hint) {
+        return hint.to_owned();
+    }
+    let mut n = graph.values.len();
+    loop {
+        let name = format!("{hint}_{n}");
+        if !taken(&name) {
+            return name;
+        }
+        n += 1;
+    }
+}
+
+/// A node named `name` that computes `output`.
+pub fn node(op: &str, name: &str, inputs: &[ValueId], output: ValueId, attrs: &[(&str, Attr)]) -> Node {
+    Node {
+        op: op.to_owned(),
+        name: name.to_owned(),
+        inputs: inputs.iter().map(|&i| Some(i)).collect(),
+        outputs: vec![Some(output)],
+        attrs: attrs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect::<BTreeMap<_, _>>(),
+    }
+}
+
+/// The one element of a constant, or of a constant all of whose elements are equal, as f32.
+pub fn uniform(graph: &Graph, id: ValueId) -> Option<f32> {
+    let t = graph.constant(id)?;
+    if t.len() == 1 {
+        return t.scalar_f32();
+    }
+    let v = t.to_f32();
+    let first = *v.first()?;
+    v.iter().all(|&x| x == first).then_some(first)
+}
+
+/// The two inputs of a commutative node as (constant scalar, other).
+pub fn scalar_and_other(graph: &Graph, node: &Node) -> Option<(f32, ValueId)> {
+    let (a, b) = (node.input(0)?, node.input(1)?);
+    let scalar = |id: ValueId| graph.constant(id).and_then(|t| t.scalar_f32());
+    match (scalar(a), scalar(b)) {
+        (Some(s), None) => Some((s, b)),
+        (None, Some(s)) => Some((s, a)),
+        _ => None,
+    }
+}
