@@ -14,6 +14,10 @@ pub(crate) trait Param: Sized {
     fn put(&self, out: &mut Vec<u32>);
     /// `words` holds exactly `WORDS` words. `None` when they spell no value of this type.
     fn get(words: &[u32]) -> Option<Self>;
+    /// Whether no floating-point word in it is NaN: no parameter gives NaN a meaning.
+    fn without_nan(&self) -> bool {
+        true
+    }
 }
 
 impl Param for u32 {
@@ -44,6 +48,9 @@ impl Param for f32 {
     fn get(words: &[u32]) -> Option<Self> {
         Some(Self::from_bits(words[0]))
     }
+    fn without_nan(&self) -> bool {
+        !self.is_nan()
+    }
 }
 
 impl Param for bool {
@@ -71,6 +78,9 @@ impl<T: Param, const N: usize> Param for [T; N] {
         let mut values = words.chunks_exact(T::WORDS).map(T::get);
         let array: [Option<T>; N] = std::array::from_fn(|_| values.next().flatten());
         array.iter().all(Option::is_some).then(|| array.map(|v| v.expect("checked")))
+    }
+    fn without_nan(&self) -> bool {
+        self.iter().all(T::without_nan)
     }
 }
 
@@ -126,6 +136,9 @@ macro_rules! param_struct {
                     at += n;
                 )*
                 Some(Self { $($field,)* })
+            }
+            fn without_nan(&self) -> bool {
+                true $(&& self.$field.without_nan())*
             }
         }
     };
@@ -576,15 +589,25 @@ macro_rules! ops {
                 out
             }
 
-            /// The operation of a code and its parameter words.
+            pub(crate) fn without_nan(&self) -> bool {
+                match self { $(Self::$name(p) => p.without_nan(),)+ }
+            }
+
+            /// The operation of a code and its parameter words. Words past those this version knows have to be
+            /// zero: a later version that appends a parameter lets zero stand for what was done before.
             pub fn decode(code: u16, words: &[u32]) -> Result<Self, DecodeError> {
                 match code {
                     $($code => {
                         if words.len() < <$name as Param>::WORDS {
                             return Err(DecodeError::Short { op: $text, want: <$name as Param>::WORDS, got: words.len() });
                         }
-                        <$name as Param>::get(&words[..<$name as Param>::WORDS])
+                        let (known, appended) = words.split_at(<$name as Param>::WORDS);
+                        if appended.iter().any(|&word| word != 0) {
+                            return Err(DecodeError::Appended { op: $text });
+                        }
+                        <$name as Param>::get(known)
                             .map(Self::$name)
+                            .filter(Self::in_range)
                             .ok_or(DecodeError::Value { op: $text })
                     })+
                     _ => Err(DecodeError::Code(code)),
@@ -602,6 +625,8 @@ pub enum DecodeError {
     Code(u16),
     #[error("operation '{op}' has {got} parameter words where it needs {want}")]
     Short { op: &'static str, want: usize, got: usize },
+    #[error("operation '{op}' uses parameters this runtime does not know; the file needs a newer runtime")]
+    Appended { op: &'static str },
     #[error("a parameter of operation '{op}' is outside its range")]
     Value { op: &'static str },
 }

@@ -1,1 +1,251 @@
-//! targets
+//! Profiles of the devices that Cygnet runs on: what a cost model must know about a machine that is not at hand.
+//!
+//! One JSON file per device family lies in `targets/profiles/` and is compiled in. A profile gives the CPU clusters
+//! (cores, clock, instruction set features, caches, multiply-accumulates per cycle), the page size, the memory
+//! bandwidth, and the QEMU CPU that stands for the device in tests. Every figure that is not a plain specification
+//! names its source.
+//!
+//! ```
+//! let pi = cygnet_targets::Profile::named("raspberry-pi-5")?;
+//! assert_eq!(pi.core_count(), 4);
+//! assert!(pi.fastest_cluster().has("dotprod"));
+//! # Ok::<(), cygnet_targets::Error>(())
+//! ```
+
+mod check;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! embedded {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../profiles/", $name, ".json")))),*]
+    };
+}
+
+/// Name and JSON text of every profile that is compiled in.
+const EMBEDDED: &[(&str, &str)] = embedded![
+    "raspberry-pi-3",
+    "raspberry-pi-4",
+    "raspberry-pi-5",
+    "jetson-nano",
+    "jetson-xavier",
+    "jetson-orin",
+    "android-phone",
+    "generic-aarch64",
+    "x86_64",
+];
+
+/// Why a profile could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No compiled-in profile has this name.
+    #[error("there is no device profile \"{name}\"; known: {}; or give the path of a .json file", names().collect::<Vec<_>>().join(", "))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the device profile {}: {source}; check the path", path.display())]
+    Read {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// The text is not a profile: not JSON, or a field is missing, unknown, or of the wrong type.
+    #[error(
+        "device profile {profile} is malformed: {source}; compare it with a file of targets/profiles and correct it"
+    )]
+    Parse {
+        /// Name or path of the profile.
+        profile: String,
+        /// Line, column and field.
+        source: serde_json::Error,
+    },
+    /// The fields are well-formed but cannot be true together.
+    #[error("device profile {profile}, {field}: {found}; expected {expected}; correct that field")]
+    Invalid {
+        /// Name or path of the profile.
+        profile: String,
+        /// Path of the field, as in `clusters[0].features`.
+        field: String,
+        /// What it holds.
+        found: String,
+        /// What it may hold.
+        expected: String,
+    },
+}
+
+/// A device family.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The name it is asked for by: lower case, words joined by `-`.
+    pub name: String,
+    /// Which machines are meant, for people.
+    pub description: String,
+    /// Instruction set, by Rust's name.
+    pub arch: Arch,
+    /// The CPU to give to `qemu-aarch64 -cpu` or `qemu-x86_64 -cpu`: it has no feature that the device lacks.
+    pub qemu_cpu: String,
+    /// Size of a memory page of the usual kernel, in bytes.
+    pub page_bytes: u32,
+    /// Groups of like cores, fastest first.
+    pub clusters: Vec<Cluster>,
+    /// Main memory.
+    pub memory: Memory,
+}
+
+/// An instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arch {
+    /// 64-bit Arm.
+    Aarch64,
+    /// 64-bit x86.
+    #[serde(rename = "x86_64")]
+    X86_64,
+}
+
+/// Cores of one kind that share a clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Microarchitecture, as compilers call it (`cortex-a76`).
+    pub core: String,
+    /// Number of cores.
+    pub count: u32,
+    /// Highest sustained clock, in MHz.
+    pub max_mhz: u32,
+    /// Whether it issues in program order, so that the order of instructions in a kernel matters.
+    pub in_order: bool,
+    /// Instruction set features that choose kernels, by Rust's target-feature names; base NEON is listed too.
+    pub features: Vec<String>,
+    /// Level 1 data cache.
+    pub l1d: Cache,
+    /// Level 2 cache.
+    pub l2: Cache,
+    /// Level 3 cache, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub l3: Option<Cache>,
+    /// What one core can issue.
+    pub mac_per_cycle: MacPerCycle,
+}
+
+/// One cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// Size of one such cache, in KiB.
+    pub kib: u32,
+    /// Number of cores that use it together; 1 is a private cache.
+    pub shared_by_cores: u32,
+}
+
+/// Multiply-accumulates per cycle that one core can issue at most: raw limits of the pipes, which loads, stores and
+/// (without dotprod) widening additions keep real kernels below.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MacPerCycle {
+    /// int8 products into int32 sums, with the best instruction of the cluster's features.
+    pub int8: f32,
+    /// f32 fused multiply-adds.
+    pub f32: f32,
+    /// f16 fused multiply-adds; absent where the core computes in f32 instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub f16: Option<f32>,
+    /// Where the figures come from.
+    pub source: String,
+}
+
+/// Main memory, shared by all cores (and by the GPU, where there is one).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Bandwidth of the bus, in GB/s (10^9 bytes): transfers per second times width. Programs see less.
+    pub peak_gb_per_s: f32,
+    /// Where the figure comes from.
+    pub source: String,
+}
+
+/// The type that a multiplication is done in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// int8 times int8 into int32.
+    Int8,
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision, where the core has it, else single.
+    F16,
+}
+
+/// Names of the compiled-in profiles, in the order of the README.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    EMBEDDED.iter().map(|(name, _)| *name)
+}
+
+/// Reads and checks a profile from a JSON file of the form of `targets/profiles/*.json`.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Parse`] or [`Error::Invalid`], naming the path and, if it got so far, the field.
+pub fn load(path: &Path) -> Result<Profile, Error> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Profile::parse(&path.display().to_string(), &text)
+}
+
+impl Profile {
+    /// The compiled-in profile of this name.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] lists the names there are.
+    pub fn named(name: &str) -> Result<Profile, Error> {
+        let (name, text) = EMBEDDED
+            .iter()
+            .find(|(known, _)| *known == name)
+            .ok_or_else(|| Error::Unknown { name: name.to_owned() })?;
+        Profile::parse(name, text)
+    }
+
+    /// Reads and checks a profile from JSON text; `origin` is what errors call it.
+    fn parse(origin: &str, text: &str) -> Result<Profile, Error> {
+        let profile: Profile = serde_json::from_str(text)
+            .map_err(|source| Error::Parse { profile: origin.to_owned(), source })?;
+        check::check(origin, &profile)?;
+        Ok(profile)
+    }
+
+    /// Number of cores in all clusters.
+    pub fn core_count(&self) -> u32 {
+        self.clusters.iter().map(|cluster| cluster.count).sum()
+    }
+
+    /// The cluster whose single core is the fastest at int8: where one thread should run.
+    pub fn fastest_cluster(&self) -> &Cluster {
+        // Checked when read: there is at least one, and the fastest stands first.
+        &self.clusters[0]
+    }
+}
+
+impl Cluster {
+    /// Whether the cores have an instruction set feature, by Rust's name for it.
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|known| known == feature)
+    }
+
+    /// Multiply-accumulates per second that one core can issue at most, at its highest clock.
+    pub fn peak_mac_per_s(&self, arithmetic: Arithmetic) -> f64 {
+        let limits = &self.mac_per_cycle;
+        let per_cycle = match arithmetic {
+            Arithmetic::Int8 => limits.int8,
+            Arithmetic::F32 => limits.f32,
+            Arithmetic::F16 => limits.f16.unwrap_or(limits.f32),
+        };
+        f64::from(per_cycle) * f64::from(self.max_mhz) * 1e6
+    }
+}
+
+#[cfg(test)]
+mod tests;

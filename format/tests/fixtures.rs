@@ -1,0 +1,82 @@
+//! Files of released versions load in every later one.
+
+mod common;
+
+use common::tiny;
+use cygnet_format::meta::key;
+use cygnet_format::*;
+use std::path::PathBuf;
+
+const V1_0: &[u8] = include_bytes!("fixtures/v1_0_tiny.cygnet");
+
+#[test]
+fn version_1_0_loads() {
+    let want = tiny();
+    let reader = Reader::open(V1_0).unwrap();
+    reader.check_payload().unwrap();
+    assert_eq!(reader.version(), (1, 0));
+    assert_eq!(reader.pack_id(), 7);
+    assert_eq!(reader.programs(), 2);
+    for (i, program) in want.programs.iter().enumerate() {
+        assert_eq!(&reader.program(i).unwrap(), program);
+    }
+    assert_eq!(reader.program(2), Err(FormatError::NoProgram { index: 2, count: 2 }));
+    assert_eq!(reader.weights(), want.weights);
+    assert_eq!(reader.weights_offset(), 16384);
+    assert_eq!(reader.meta().unwrap(), want.meta);
+    assert_eq!(reader.provenance().unwrap(), want.provenance);
+    assert_eq!(reader.quant().unwrap(), want.quant);
+    assert_eq!(reader.golden().unwrap(), want.golden);
+
+    let meta = reader.meta().unwrap();
+    assert_eq!(meta.lines(key::LABELS), ["cat", "fish"]);
+    assert_eq!(meta.numbers(key::MEAN), Ok(Some(vec![0.485, 0.456, 0.406])));
+    assert_eq!(meta.size(key::SIZE), Ok(Some([2, 2])));
+    assert_eq!(meta.flag(key::LETTERBOX), Ok(Some(true)));
+    assert_eq!(meta.number(key::SCALE), Ok(None));
+    assert!(meta.number(key::TASK).unwrap_err().to_string().contains("\"classify\" where a finite number"));
+}
+
+/// The frame and the start of the first program, spelled out from docs/format.md.
+#[test]
+fn version_1_0_byte_for_byte() {
+    let u32_at = |at: usize| u32::from_le_bytes(V1_0[at..at + 4].try_into().unwrap());
+    assert_eq!(&V1_0[..16], b"\x89CYG\r\n\x1a\n\x01\x00\x00\x00\x28\x00\x00\x00");
+    assert_eq!(u32_at(16) as usize, V1_0.len());
+    assert_eq!([u32_at(20), u32_at(24), u32_at(28), u32_at(36)], [0, 7, 32, 7]);
+    assert_eq!(&V1_0[40..48], b"PROG\x01\x00\x00\x00");
+    assert_eq!([u32_at(48), u32_at(52), u32_at(60), u32_at(64)], [264, 0, 0, 8]); // 40 + 7 * 32 = 264
+    assert_eq!(&V1_0[232..240], b"WGHT\x01\x00\x00\x00");
+    // Header: own size, name length, 8 tensors of 56, 4 steps of 32, 1 input, 1 output of 16; operands 5+2+1+1;
+    // parameter words 16 + 8 + 0 + 3 (conv: window 10, groups 1, epilogue 5; binary: 3 + 5).
+    let head: Vec<u32> = (0..11).map(|i| u32_at(264 + 4 * i)).collect();
+    assert_eq!(head, [72, 3, 8, 56, 4, 32, 1, 1, 16, 9, 27]);
+    // First tensor: name at 3, 5 bytes; s8, arena, rank 4, quantized; pitch 3; offset 0; dims; scale 0.25; zero -128.
+    let first: Vec<u32> = (0..14).map(|i| u32_at(336 + 4 * i)).collect();
+    assert_eq!(first, [3, 5, 0x01_04_01_03, 3, 0, 0, 1, 2, 2, 3, 0, 0, 0.25_f32.to_bits(), -128_i32 as u32]);
+    // The check value that catalogues give for CRC-32C.
+    assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
+}
+
+#[test]
+fn the_writer_still_writes_it() {
+    assert!(tiny().writer().finish().unwrap() == V1_0);
+    assert!(tiny().writer().finish().unwrap() == V1_0, "a second time");
+}
+
+#[test]
+fn weights_on_64_kib() {
+    let content = tiny();
+    let mut writer = content.writer();
+    let file = writer.weights(&content.weights, WeightsAlign::Page64K).finish().unwrap();
+    assert_eq!(Reader::open(&file).unwrap().weights_offset(), 65536);
+    assert_eq!(Reader::open(&file).unwrap().weights(), content.weights);
+}
+
+/// Run it by name to write the fixture of a new version; the fixture of a released version never changes.
+#[test]
+#[ignore = "writes into tests/fixtures"]
+fn write_fixture() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1_0_tiny.cygnet");
+    tiny().writer().save(&path).unwrap();
+}
