@@ -20,6 +20,12 @@ pub enum ImportError {
         /// What was found in place of a model.
         reason: String,
     },
+    /// The bytes are no TensorFlow Lite model at all, or a damaged one.
+    #[error("this is not a whole TensorFlow Lite model: {reason}; give a .tflite file as its converter wrote it")]
+    NotTflite {
+        /// What was found in place of a model.
+        reason: String,
+    },
     /// The operator set is older than what can be normalized.
     #[error(
         "the model uses opset {version} of domain '{domain}', the oldest understood is {oldest}; \
@@ -98,6 +104,16 @@ pub enum ImportError {
     )]
     Unsupported {
         /// Each operator with the nodes that apply it.
+        operators: Vec<UnsupportedOp>,
+    },
+    /// The TensorFlow Lite model uses operators that cannot be converted; all of them.
+    #[error(
+        "the model uses TensorFlow Lite operators that are not supported: {}; \
+         replace them before converting to TensorFlow Lite, or export to ONNX",
+        List(operators)
+    )]
+    UnsupportedTflite {
+        /// Each operator under its builtin or custom name; its nodes as `index:output`.
         operators: Vec<UnsupportedOp>,
     },
     /// An operator's inputs or attributes contradict its definition.

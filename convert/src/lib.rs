@@ -1,7 +1,31 @@
-//! convert
+//! Conversion of trained networks into `.cygnet` files: import, simplify, lower, calibrate, quantize, plan, pack.
+//!
+//! [`convert`] does all of it. Its stages stand in the order in which they run: [`onnx`] or [`tflite`] reads a
+//! [`graph`], [`infer`] and [`fold`] give it static shapes, [`passes`] simplify it, [`lower`] turns it into steps
+//! ([`lir`]), [`calibrate`] sees what values its tensors take, [`precision`] puts it into fewer bits, [`plan`] places
+//! its tensors, [`emit`] writes the program.
+
+pub mod calibrate;
+pub mod emit;
 pub mod error;
 pub mod fold;
+pub mod fuse;
 pub mod graph;
 pub mod infer;
+pub mod lir;
+pub mod lower;
+mod noise;
 pub mod onnx;
 pub mod passes;
+mod pipeline;
+pub mod plan;
+pub mod precision;
+pub mod ranges;
+mod source;
+pub mod tflite;
+
+pub use calibrate::{Calibrator, Samples};
+pub use error::ImportError;
+pub use onnx::ImportOptions;
+pub use pipeline::{ConvertError, Converted, Options, Progress, Silent, StepSummary, convert, import, prepare};
+pub use precision::Precision;

@@ -357,7 +357,8 @@ param_struct! {
     ///
     /// Inputs: 0 `x` `[N, H, W, C]` (any rank for 1 x 1, stride 1, no padding: rows x C); 1 packed weights;
     /// 2 bias `[M]`, f32 or s32; 3 multiplier `[M]` f32 (s8 only); 4 padding row `[C]`: what a tap outside
-    /// the image reads (when the window pads); 5 table of 256 s8 (s8 only, optional).
+    /// the image reads (when the window pads); 5 table of 256 s8 (s8 only, optional): the result, requantized to the
+    /// table's own scale and zero point, is looked up in it.
     /// Output: `y` `[N, OH, OW, M]`.
     Conv {
         /// The window.

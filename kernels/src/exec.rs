@@ -124,13 +124,22 @@ impl Leader {
             .iter()
             .map(|step| prepare(step, &program.tensors, &limits, cpu))
             .collect::<Result<Vec<_>, _>>()?;
+        Self::over(kernels, arena_bytes, weights)
+    }
+
+    /// A leader of kernels that were prepared against these weights and an arena of this length.
+    fn over(
+        kernels: Vec<Box<dyn Kernel>>,
+        arena_bytes: usize,
+        weights: Arc<dyn Weights>,
+    ) -> Result<Self, ExecError> {
         if kernels.len() as u64 >= STEP_MASK {
             return Err(ExecError::TooManySteps(kernels.len()));
         }
         if let Some(index) = kernels.iter().position(|k| k.tiles() as u64 >= TILE_MASK) {
             return Err(ExecError::TooManyTiles(index));
         }
-        let arena = Arena::new(arena_bytes).ok_or(ExecError::NoMemory(program.arena_bytes))?;
+        let arena = Arena::new(arena_bytes).ok_or(ExecError::NoMemory(arena_bytes as u64))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 kernels,
@@ -344,3 +353,5 @@ impl Shared {
     }
 }
 
+#[cfg(test)]
+mod tests;

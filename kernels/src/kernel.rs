@@ -101,6 +101,15 @@ impl<'a> Context<'a> {
         &self.weights[v.offset..v.offset + v.extent()]
     }
 
+    /// The zero point that an s8 product of this step is requantized to: that of its table's domain, which the table
+    /// (input `table`) carries, or the output's when there is no table or it carries none.
+    pub fn product_zero_point(&self, table: usize) -> Result<i32, PrepareError> {
+        let quant = self.optional(table).and_then(|t| t.quant).or(self.output().quant);
+        let zero_point = quant.ok_or_else(|| self.error("output is not quantized"))?.zero_point;
+        self.ensure((-128..=127).contains(&zero_point), || format!("zero point {zero_point} is outside s8"))?;
+        Ok(zero_point)
+    }
+
     /// The output.
     pub fn output(&self) -> View {
         View::new(&self.tensors[self.step.output as usize])

@@ -8,12 +8,35 @@
 
 pub mod arena;
 pub mod conv;
+pub mod copy;
 pub mod cpu;
+pub mod depthwise;
 pub mod exec;
+pub mod gather;
 pub mod kernel;
+pub mod math;
+pub mod matmul;
+pub mod pool;
+pub mod resize;
 pub mod view;
 
+mod binary;
+mod convert;
+mod fill;
+mod float;
+mod lanes;
+mod layer_norm;
+mod map;
 mod prepare;
+mod quant;
+mod reduce;
+mod select;
+mod simd;
+mod softmax;
+mod walk;
+
+#[cfg(test)]
+mod testing;
 
 pub use arena::Arena;
 pub use cpu::{Cpu, Features};

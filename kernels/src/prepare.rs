@@ -31,7 +31,24 @@ pub fn prepare(
     let cx = Context::new(step, tensors, limits.weights, cpu);
     check_operands(step, tensors, limits, &cx)?;
     match &step.op {
-        _ => Err(cx.error("is not implemented")),
+        Op::Conv(p) => crate::conv::prepare(p, &cx),
+        Op::ConvTranspose(p) => crate::conv::transpose::prepare(p, &cx),
+        Op::DepthwiseConv(p) => crate::depthwise::prepare(p, &cx),
+        Op::MatMul(p) => crate::matmul::prepare(p, &cx),
+        Op::Map(p) => crate::map::prepare(p, &cx),
+        Op::Table(p) => crate::map::prepare_table(p, &cx),
+        Op::Binary(p) => crate::binary::prepare(p, &cx),
+        Op::Select(p) => crate::select::prepare(p, &cx),
+        Op::Convert(p) => crate::convert::prepare(p, &cx),
+        Op::Reduce(p) => crate::reduce::prepare(p, &cx),
+        Op::ArgReduce(p) => crate::reduce::prepare_arg(p, &cx),
+        Op::Softmax(p) => crate::softmax::prepare(p, &cx),
+        Op::LayerNorm(p) => crate::layer_norm::prepare(p, &cx),
+        Op::Pool(p) => crate::pool::prepare(p, &cx),
+        Op::Resize(p) => crate::resize::prepare(p, &cx),
+        Op::Copy(p) => crate::copy::prepare(p, &cx),
+        Op::Fill(p) => crate::fill::prepare(p, &cx),
+        Op::Gather(p) => crate::gather::prepare(p, &cx),
     }
 }
 

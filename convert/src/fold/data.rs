@@ -40,9 +40,7 @@ pub fn strides(dims: &[usize]) -> Vec<usize> {
 pub fn broadcast_strides(from: &[usize], to: &[usize]) -> Vec<isize> {
     let own = strides(from);
     let skip = to.len() - from.len();
-    (0..to.len())
-        .map(|i| if i < skip || from[i - skip] == 1 { 0 } else { own[i - skip] as isize })
-        .collect()
+    (0..to.len()).map(|i| if i < skip || from[i - skip] == 1 { 0 } else { own[i - skip] as isize }).collect()
 }
 
 /// Calls `f` with the offset in each of `N` tensors of every element of `dims`, in row-major order.

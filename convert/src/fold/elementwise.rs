@@ -216,8 +216,11 @@ fn clip(c: &Call<'_>) -> Result<Tensor, String> {
     Ok(out)
 }
 
-/// Scale and zero point (0 when left out) of each element of `dims`.
-fn params(c: &Call<'_>, dims: &[usize]) -> Result<Option<(Vec<f32>, Vec<i64>)>, String> {
+/// Scales, and as many zero points.
+type Params = (Vec<f32>, Vec<i64>);
+
+/// Scales and zero points (0 when left out); `None` for forms that are not folded.
+fn params(c: &Call<'_>) -> Result<Option<Params>, String> {
     let scale = c.input(1)?;
     if c.ctx.node.int("block_size", 0) != 0 {
         return Ok(None);
@@ -232,7 +235,7 @@ fn params(c: &Call<'_>, dims: &[usize]) -> Result<Option<(Vec<f32>, Vec<i64>)>, 
     if zero.len() != scale.len() {
         return Ok(None);
     }
-    Ok(Some((scale.to_f32(), zero))).map(|p| p.filter(|_| scale.len() == 1 || dims.len() > 0))
+    Ok(Some((scale.to_f32(), zero)))
 }
 
 /// Index into the scales of each element of `dims`.
@@ -246,7 +249,7 @@ fn scale_index(c: &Call<'_>, dims: &[usize], scales: usize) -> Result<Vec<isize>
 
 fn dequantize(c: &Call<'_>) -> Out {
     let x = c.input(0)?;
-    let (Some((scale, zero)), Some(ints)) = (params(c, &x.dims)?, x.to_i64()) else { return Ok(None) };
+    let (Some((scale, zero)), Some(ints)) = (params(c)?, x.to_i64()) else { return Ok(None) };
     let strides = scale_index(c, &x.dims, scale.len())?;
     let mut out = Vec::with_capacity(ints.len());
     let mut ints = ints.into_iter();
@@ -258,7 +261,7 @@ fn dequantize(c: &Call<'_>) -> Out {
 
 fn quantize(c: &Call<'_>) -> Out {
     let x = c.input(0)?;
-    let (Some((scale, zero)), elem) = (params(c, &x.dims)?, c.types[0].0) else { return Ok(None) };
+    let (Some((scale, zero)), elem) = (params(c)?, c.types[0].0) else { return Ok(None) };
     let limits = |bits: u32, signed: bool| match signed {
         true => (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1),
         false => (0, (1i64 << bits) - 1),

@@ -36,7 +36,8 @@ pub fn evaluate(c: &Call<'_>) -> Out {
             let x = c.input(0)?;
             let own = strides(&x.dims);
             let parts = slice_of(&c.ctx)?;
-            let steps: Vec<isize> = parts.iter().zip(&own).map(|(p, &s)| (p.step as isize).saturating_mul(s as isize)).collect();
+            let steps: Vec<isize> =
+                parts.iter().zip(&own).map(|(p, &s)| (p.step as isize).saturating_mul(s as isize)).collect();
             let base = parts.iter().zip(&own).map(|(p, &s)| p.start as isize * s as isize).sum();
             one(view(x, c.dims(), &steps, base))
         }
@@ -45,7 +46,13 @@ pub fn evaluate(c: &Call<'_>) -> Out {
         "Tile" => {
             let x = c.input(0)?;
             let own = strides(&x.dims);
-            one(take(x, c.dims(), &indices(c.dims(), |at| at.iter().zip(&x.dims).zip(&own).map(|((&i, &d), &s)| i % d * s).sum())))
+            one(take(
+                x,
+                c.dims(),
+                &indices(c.dims(), |at| {
+                    at.iter().zip(&x.dims).zip(&own).map(|((&i, &d), &s)| i % d * s).sum()
+                }),
+            ))
         }
         "Pad" => pad(c),
         "Gather" => one(gather(c)?),
@@ -149,10 +156,11 @@ fn pad(c: &Call<'_>) -> Out {
     let mut out = expanded(&reshaped(&fill, &[1]), c.dims());
     let mut from = Vec::with_capacity(out.len());
     each(c.dims(), |at| {
-        let source = at.iter().zip(&pads).zip(x.dims.iter().zip(&own)).try_fold(0usize, |sum, ((&i, p), (&d, &s))| {
-            let j = i as i64 - p.0;
-            (j >= 0 && j < d as i64).then(|| sum + j as usize * s)
-        });
+        let source =
+            at.iter().zip(&pads).zip(x.dims.iter().zip(&own)).try_fold(0usize, |sum, ((&i, p), (&d, &s))| {
+                let j = i as i64 - p.0;
+                (j >= 0 && j < d as i64).then(|| sum + j as usize * s)
+            });
         from.push(source);
     });
     macro_rules! copy {
@@ -172,7 +180,10 @@ fn pad(c: &Call<'_>) -> Out {
 /// An index that may count from the back, checked against the size of its axis.
 fn wrap(i: i64, d: usize) -> Result<usize, String> {
     let j = if i < 0 { i.saturating_add(d as i64) } else { i };
-    usize::try_from(j).ok().filter(|&j| j < d).ok_or_else(|| format!("takes index {i} of an axis of size {d}"))
+    usize::try_from(j)
+        .ok()
+        .filter(|&j| j < d)
+        .ok_or_else(|| format!("takes index {i} of an axis of size {d}"))
 }
 
 fn gather(c: &Call<'_>) -> Result<Tensor, String> {
@@ -193,7 +204,8 @@ fn gather(c: &Call<'_>) -> Result<Tensor, String> {
 fn gather_elements(c: &Call<'_>) -> Out {
     let x = c.input(0)?;
     let a = axis(c.ctx.node.int("axis", 0), x.dims.len())?;
-    let fits = c.dims().len() == x.dims.len() && (0..x.dims.len()).all(|i| i == a || c.dims()[i] <= x.dims[i]);
+    let fits =
+        c.dims().len() == x.dims.len() && (0..x.dims.len()).all(|i| i == a || c.dims()[i] <= x.dims[i]);
     if !fits {
         return Err(format!("indexes {:?} by {:?}", x.dims, c.dims()));
     }
@@ -202,7 +214,9 @@ fn gather_elements(c: &Call<'_>) -> Out {
     let mut offsets = Vec::with_capacity(index.len());
     each(c.dims(), |at| {
         let j = index[offsets.len()];
-        offsets.push(at.iter().zip(&own).enumerate().map(|(k, (&i, &s))| if k == a { j * s } else { i * s }).sum());
+        offsets.push(
+            at.iter().zip(&own).enumerate().map(|(k, (&i, &s))| if k == a { j * s } else { i * s }).sum(),
+        );
     });
     Ok(Some(vec![take(x, c.dims(), &offsets)]))
 }
@@ -216,7 +230,9 @@ fn tuple_offsets(x: &Tensor, at: &Tensor, batch: usize) -> Result<Vec<usize>, St
     let batch_size: usize = x.dims[batch..].iter().product();
     let tuple = |(n, t): (usize, &[i64])| {
         let base = n / per_batch.max(1) * batch_size;
-        t.iter().enumerate().try_fold(base, |sum, (k, &i)| Ok(sum + wrap(i, x.dims[batch + k])? * own[batch + k]))
+        t.iter()
+            .enumerate()
+            .try_fold(base, |sum, (k, &i)| Ok(sum + wrap(i, x.dims[batch + k])? * own[batch + k]))
     };
     ints.chunks_exact(depth).enumerate().map(tuple).collect()
 }
@@ -296,7 +312,8 @@ fn one_hot(c: &Call<'_>) -> Result<Tensor, String> {
         return Err(format!("needs two values (off, on), it has {}", values.len()));
     }
     let depth = c.dims()[a] as i64;
-    let hot: Vec<i64> = to_f64(x).into_iter().map(|i| if i < 0.0 { i as i64 + depth } else { i as i64 }).collect();
+    let hot: Vec<i64> =
+        to_f64(x).into_iter().map(|i| if i < 0.0 { i as i64 + depth } else { i as i64 }).collect();
     let own = strides(&x.dims);
     let pick = |at: &[usize]| {
         let rest = at.iter().enumerate().filter(|&(k, _)| k != a).map(|(_, &i)| i);
@@ -325,7 +342,15 @@ fn trilu(c: &Call<'_>) -> Result<Tensor, String> {
 }
 
 /// `CumSum` along an axis, in place over f64 or i64 elements.
-pub fn cumulate<T: Copy>(v: &mut [T], dims: &[usize], a: usize, exclusive: bool, reverse: bool, zero: T, add: fn(T, T) -> T) {
+pub fn cumulate<T: Copy>(
+    v: &mut [T],
+    dims: &[usize],
+    a: usize,
+    exclusive: bool,
+    reverse: bool,
+    zero: T,
+    add: fn(T, T) -> T,
+) {
     let own = strides(dims);
     let mut lines: Vec<usize> = dims.to_vec();
     lines[a] = 1;

@@ -8,6 +8,8 @@ mod data;
 mod elementwise;
 mod layout;
 mod reduce;
+#[cfg(test)]
+mod tests;
 
 use crate::graph::{Graph, Node, Tensor};
 use crate::infer::{Ctx, Types, elements};
@@ -58,7 +60,8 @@ pub(crate) fn evaluate(graph: &Graph, node: &Node, types: &Types) -> Result<Opti
             return if agrees {
                 Ok(Some(out))
             } else {
-                Err("folds to another shape or type than was inferred, which is a defect of the converter".into())
+                Err("folds to another shape or type than was inferred, which is a defect of the converter"
+                    .into())
             };
         }
     }

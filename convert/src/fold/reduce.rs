@@ -6,6 +6,9 @@ use super::{Call, MAX_MACS};
 use crate::graph::Tensor;
 use crate::infer::{axis, reduce_axes};
 
+/// Combines an accumulator with an element, or with the number of elements at the end.
+type Combine = fn(f64, f64) -> f64;
+
 type Out = Result<Option<Vec<Tensor>>, String>;
 
 pub fn evaluate(c: &Call<'_>) -> Out {
@@ -20,7 +23,8 @@ pub fn evaluate(c: &Call<'_>) -> Out {
 fn reduce(c: &Call<'_>) -> Out {
     let x = c.input(0)?;
     let axes = reduce_axes(&c.ctx)?;
-    let kept: Vec<usize> = x.dims.iter().enumerate().map(|(i, &d)| if axes.contains(&i) { 1 } else { d }).collect();
+    let kept: Vec<usize> =
+        x.dims.iter().enumerate().map(|(i, &d)| if axes.contains(&i) { 1 } else { d }).collect();
     let to = broadcast_strides(&kept, &x.dims);
     let from: Vec<isize> = strides(&x.dims).into_iter().map(|s| s as isize).collect();
     let n: usize = kept.iter().product();
@@ -43,7 +47,7 @@ fn reduce(c: &Call<'_>) -> Out {
         from_i64(out, x.elem())
     } else {
         let v = to_f64(x);
-        let (start, f, last): (f64, fn(f64, f64) -> f64, fn(f64, f64) -> f64) = match c.op() {
+        let (start, f, last): (f64, Combine, Combine) = match c.op() {
             "ReduceSum" => (0.0, |a, x| a + x, |a, _| a),
             "ReduceMean" => (0.0, |a, x| a + x, |a, n| a / n),
             "ReduceProd" => (1.0, |a, x| a * x, |a, _| a),

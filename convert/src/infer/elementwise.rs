@@ -6,11 +6,56 @@ use crate::onnx::elem_type;
 
 /// Operators of one input (and parameters) that keep shape and type.
 pub const UNARY: &[&str] = &[
-    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Ceil", "Celu", "Clip", "Cos", "Cosh",
-    "CumSum", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Hardmax", "Identity", "LeakyRelu",
-    "Log", "LogSoftmax", "LpNormalization", "LRN", "MeanVarianceNormalization", "Mish", "Neg", "Not", "Reciprocal",
-    "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softmax", "Softplus", "Softsign", "Sqrt",
-    "Swish", "Tan", "Tanh", "ThresholdedRelu", "Trilu",
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "BitwiseNot",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Cos",
+    "Cosh",
+    "CumSum",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "Hardmax",
+    "Identity",
+    "LeakyRelu",
+    "Log",
+    "LogSoftmax",
+    "LpNormalization",
+    "LRN",
+    "MeanVarianceNormalization",
+    "Mish",
+    "Neg",
+    "Not",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Swish",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+    "Trilu",
 ];
 
 /// Operators of two inputs of one type, which the output has too.
@@ -35,9 +80,9 @@ pub fn rule(op: &str) -> Option<Rule> {
         "CastLike" => |c| Ok(vec![(c.elem(1)?, c.dims(0)?.to_vec())]),
         "QuantizeLinear" => quantize,
         "DequantizeLinear" => dequantize,
-        "DynamicQuantizeLinear" => |c| {
-            Ok(vec![(ElemType::U8, c.dims(0)?.to_vec()), (ElemType::F32, vec![]), (ElemType::U8, vec![])])
-        },
+        "DynamicQuantizeLinear" => {
+            |c| Ok(vec![(ElemType::U8, c.dims(0)?.to_vec()), (ElemType::F32, vec![]), (ElemType::U8, vec![])])
+        }
         _ => return None,
     })
 }
@@ -108,7 +153,9 @@ fn check_scale(c: &Ctx<'_>) -> Result<(), String> {
         && zero != scale
         && zero.iter().chain(scale).any(|&d| d != 1)
     {
-        return Err(format!("its scale has dimensions {scale:?}, its zero point {zero:?}; they must be equal"));
+        return Err(format!(
+            "its scale has dimensions {scale:?}, its zero point {zero:?}; they must be equal"
+        ));
     }
     if scale.iter().all(|&d| d == 1) {
         return Ok(());

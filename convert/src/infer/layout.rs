@@ -19,7 +19,9 @@ pub fn rule(op: &str) -> Option<Rule> {
         "Gather" => gather,
         "GatherElements" => |c| Ok(vec![(c.elem(0)?, c.dims(1)?.to_vec())]),
         "GatherND" => gather_nd,
-        "ScatterND" | "ScatterElements" | "ReverseSequence" => |c| Ok(vec![(c.elem(0)?, c.dims(0)?.to_vec())]),
+        "ScatterND" | "ScatterElements" | "ReverseSequence" => {
+            |c| Ok(vec![(c.elem(0)?, c.dims(0)?.to_vec())])
+        }
         "Shape" => |c| {
             let (from, to) = shape_range(c)?;
             Ok(vec![(ElemType::I64, vec![to - from])])
@@ -60,10 +62,11 @@ fn reshape(c: &Ctx<'_>) -> Result<Types, String> {
             _ => size(w)?,
         });
     }
-    let mismatch = || format!("cannot give an input of dimensions {x:?} the shape {want:?}; check the input shapes");
+    let mismatch =
+        || format!("cannot give an input of dimensions {x:?} the shape {want:?}; check the input shapes");
     let known = super::elements(&dims).ok_or_else(mismatch)?;
     if let Some(i) = open {
-        if known == 0 || total % known != 0 {
+        if known == 0 || !total.is_multiple_of(known) {
             return Err(mismatch());
         }
         dims[i] = total / known;
@@ -157,7 +160,9 @@ fn concat(c: &Ctx<'_>) -> Result<Types, String> {
         let x = c.dims(i)?;
         let fits = x.len() == first.len() && (0..x.len()).all(|j| j == a || x[j] == first[j]);
         if !fits || c.elem(i)? != c.elem(0)? {
-            return Err(format!("joins {first:?} and {x:?} along axis {a}; the other dimensions must be equal"));
+            return Err(format!(
+                "joins {first:?} and {x:?} along axis {a}; the other dimensions must be equal"
+            ));
         }
         dims[a] = dims[a].saturating_add(x[a]);
     }
@@ -172,7 +177,9 @@ fn split(c: &Ctx<'_>) -> Result<Types, String> {
         None => {
             let n = c.node.int("num_outputs", c.outputs() as i64);
             let n = usize::try_from(n).ok().filter(|&n| n > 0 && n == c.outputs());
-            let n = n.ok_or_else(|| format!("splits into {} but has {} outputs", c.node.int("num_outputs", 0), c.outputs()))?;
+            let n = n.ok_or_else(|| {
+                format!("splits into {} but has {} outputs", c.node.int("num_outputs", 0), c.outputs())
+            })?;
             let each = x[a].div_ceil(n);
             (0..n).map(|i| x[a].saturating_sub(i * each).min(each)).collect()
         }
@@ -202,7 +209,10 @@ pub fn slice_of(c: &Ctx<'_>) -> Result<Vec<super::SliceAxis>, String> {
 fn pad(c: &Ctx<'_>) -> Result<Types, String> {
     let x = c.dims(0)?;
     let pads = pads_of(c)?;
-    let dims = x.iter().zip(&pads).map(|(&d, &(before, after))| size(before.saturating_add(after).saturating_add(d as i64)));
+    let dims = x
+        .iter()
+        .zip(&pads)
+        .map(|(&d, &(before, after))| size(before.saturating_add(after).saturating_add(d as i64)));
     Ok(vec![(c.elem(0)?, dims.collect::<Result<_, _>>()?)])
 }
 
@@ -231,7 +241,9 @@ pub fn pads_of(c: &Ctx<'_>) -> Result<Vec<(i64, i64)>, String> {
             other => return Err(format!("has mode '{other}', which is not supported")),
         };
         if too_much || before > limit || after > limit {
-            return Err(format!("pads axis {a} of {x:?} by {before} and {after}, which its mode does not allow"));
+            return Err(format!(
+                "pads axis {a} of {x:?} by {before} and {after}, which its mode does not allow"
+            ));
         }
         out[a] = (before, after);
     }
@@ -248,7 +260,9 @@ fn gather_nd(c: &Ctx<'_>) -> Result<Types, String> {
     let (x, at) = (c.dims(0)?, c.dims(1)?);
     let batch = usize::try_from(c.node.int("batch_dims", 0)).unwrap_or(usize::MAX);
     match at.split_last() {
-        Some((&depth, outer)) if batch <= outer.len() && depth <= x.len().saturating_sub(batch) && depth > 0 => {
+        Some((&depth, outer))
+            if batch <= outer.len() && depth <= x.len().saturating_sub(batch) && depth > 0 =>
+        {
             if x[..batch] != outer[..batch] {
                 return Err(format!("has {batch} batch dimensions that differ: {x:?} and {at:?}"));
             }
@@ -322,9 +336,10 @@ fn eye_like(c: &Ctx<'_>) -> Result<Types, String> {
         return Err(format!("needs a matrix, it has {x:?}"));
     }
     let elem = match c.node.attrs.get("dtype") {
-        Some(crate::graph::Attr::Int(n)) => {
-            i32::try_from(*n).ok().and_then(crate::onnx::elem_type).ok_or("has a dtype that is not supported")?
-        }
+        Some(crate::graph::Attr::Int(n)) => i32::try_from(*n)
+            .ok()
+            .and_then(crate::onnx::elem_type)
+            .ok_or("has a dtype that is not supported")?,
         _ => c.elem(0)?,
     };
     Ok(vec![(elem, x.to_vec())])

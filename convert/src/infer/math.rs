@@ -18,7 +18,9 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
             (x, y) if x == y => Ok(x),
             (1, y) => Ok(y),
             (x, 1) => Ok(x),
-            _ => Err(format!("its inputs of dimensions {a:?} and {b:?} do not broadcast; check the input shapes")),
+            _ => Err(format!(
+                "its inputs of dimensions {a:?} and {b:?} do not broadcast; check the input shapes"
+            )),
         })
         .collect()
 }
@@ -58,7 +60,8 @@ pub fn slice_axes(
             (wrap(starts[i]).clamp(0, (d - 1).max(0)), wrap(ends[i]).clamp(-1, d - 1))
         };
         let span = if step > 0 { end - start } else { start - end };
-        let count = if d == 0 || span <= 0 { 0 } else { (span as u64).div_ceil(step.unsigned_abs()) as usize };
+        let count =
+            if d == 0 || span <= 0 { 0 } else { (span as u64).div_ceil(step.unsigned_abs()) as usize };
         out[a] = SliceAxis { start, step, count };
     }
     Ok(out)

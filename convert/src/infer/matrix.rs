@@ -75,13 +75,13 @@ fn gemm(c: &Ctx<'_>) -> Result<Types, String> {
 }
 
 /// The parsed equation of an `Einsum`: labels of each input and of the output. Ellipses are not supported.
-pub struct Equation {
-    pub inputs: Vec<Vec<char>>,
-    pub output: Vec<char>,
+struct Equation {
+    inputs: Vec<Vec<char>>,
+    output: Vec<char>,
 }
 
 impl Equation {
-    pub fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, String> {
         let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
         let bad = || format!("has the equation '{text}'; only letters, ',' and '->' are supported");
         let (left, right) = match text.split_once("->") {
@@ -139,7 +139,13 @@ fn recurrent(c: &Ctx<'_>) -> Result<Types, String> {
     };
     let directions = if c.node.str("direction", "forward") == "bidirectional" { 2 } else { 1 };
     let declared = c.node.int("hidden_size", h as i64);
-    if d != directions || d2 != d || i != input || gh2 != gh || Some(gh) != h.checked_mul(gates) || declared != h as i64 {
+    if d != directions
+        || d2 != d
+        || i != input
+        || gh2 != gh
+        || Some(gh) != h.checked_mul(gates)
+        || declared != h as i64
+    {
         return Err(format!(
             "its X {:?}, W {:?} and R {:?} do not fit {directions} directions of hidden size {declared}",
             c.dims(0)?,

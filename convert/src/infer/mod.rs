@@ -15,7 +15,6 @@ use crate::graph::{Data, ElemType, Graph, Node, Tensor};
 
 pub(crate) use layout::{pads_of, permutation, shape_range, slice_of};
 pub(crate) use math::{SliceAxis, axis, broadcast, slice_axes};
-pub(crate) use matrix::Equation;
 pub(crate) use normal::reduce_axes;
 pub(crate) use spatial::{transposed_window, window};
 
@@ -66,14 +65,16 @@ pub fn infer(graph: &mut Graph, options: &InferOptions) -> Result<(), ImportErro
     for &id in &graph.outputs {
         let v = graph.value(id);
         if v.dims.is_none() || v.elem.is_none() {
-            return Err(ImportError::Malformed { reason: format!("output '{}' is computed by no node", v.name) });
+            return Err(ImportError::Malformed {
+                reason: format!("output '{}' is computed by no node", v.name),
+            });
         }
     }
     Ok(())
 }
 
 /// Infers and folds one node; `false` when it is folded away.
-fn step(graph: &mut Graph, node: &Node, options: &InferOptions) -> Result<bool, ImportError> {
+pub(crate) fn step(graph: &mut Graph, node: &Node, options: &InferOptions) -> Result<bool, ImportError> {
     let fail = |reason: String| ImportError::Node { op: node.op.clone(), node: node.name.clone(), reason };
     let types = infer_node(graph, node).map_err(fail)?;
     if node.outputs.len() > types.len() && node.outputs[types.len()..].iter().any(Option::is_some) {
@@ -135,7 +136,9 @@ fn rule(op: &str) -> Option<Rule> {
 pub fn check_weights(graph: &Graph) -> Result<(), ImportError> {
     for node in &graph.nodes {
         let weights = match node.op.as_str() {
-            "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "BatchNormalization" | "LSTM" | "GRU" => &node.inputs,
+            "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "BatchNormalization" | "LSTM" | "GRU" => {
+                &node.inputs
+            }
             _ => continue,
         };
         for &id in weights.iter().flatten() {

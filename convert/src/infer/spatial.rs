@@ -65,13 +65,13 @@ pub fn window(c: &Ctx<'_>, input: &[usize], kernel: Option<&[usize]>) -> Result<
         w.begin = p[..n].to_vec();
         w.end = p[n..].to_vec();
     }
-    for i in 0..n {
+    for (i, &size) in input.iter().enumerate() {
         let reach = (w.kernel[i] - 1) * w.dilations[i] + 1;
         let s = w.strides[i];
         match mode {
             "SAME_UPPER" | "SAME_LOWER" => {
-                w.out[i] = input[i].div_ceil(s);
-                let total = (w.out[i].saturating_sub(1) * s + reach).saturating_sub(input[i]);
+                w.out[i] = size.div_ceil(s);
+                let total = (w.out[i].saturating_sub(1) * s + reach).saturating_sub(size);
                 let (less, more) = (total / 2, total - total / 2);
                 (w.begin[i], w.end[i]) = if mode == "SAME_UPPER" { (less, more) } else { (more, less) };
                 continue;
@@ -79,14 +79,14 @@ pub fn window(c: &Ctx<'_>, input: &[usize], kernel: Option<&[usize]>) -> Result<
             "NOTSET" | "VALID" => {}
             other => return Err(format!("has auto_pad '{other}', which is not defined")),
         }
-        let padded = input[i] + w.begin[i] + w.end[i];
+        let padded = size + w.begin[i] + w.end[i];
         let room = padded.checked_sub(reach).ok_or_else(|| {
             format!("its kernel reaches over {reach} but the padded input has only {padded} along spatial axis {i}")
         })?;
         w.out[i] = if c.node.int("ceil_mode", 0) != 0 {
             let out = room.div_ceil(s) + 1;
             // A window must start inside the input or the padding before it.
-            if (out - 1) * s >= input[i] + w.begin[i] { out - 1 } else { out }
+            if (out - 1) * s >= size + w.begin[i] { out - 1 } else { out }
         } else {
             room / s + 1
         };
@@ -132,7 +132,8 @@ fn conv_transpose(c: &Ctx<'_>) -> Result<Types, String> {
     let (n, ch, spatial) = channels(c)?;
     let w = c.dims(1)?;
     let g = groups(c)?;
-    let (true, Some(out_ch)) = (w.len() == spatial.len() + 2 && w[0] == ch && ch % g == 0, w.get(1).and_then(|m| m.checked_mul(g)))
+    let (true, Some(out_ch)) =
+        (w.len() == spatial.len() + 2 && w[0] == ch && ch % g == 0, w.get(1).and_then(|m| m.checked_mul(g)))
     else {
         return Err(format!("its weights {w:?} in {g} groups do not fit an input of {:?}", c.dims(0)?));
     };
@@ -182,7 +183,8 @@ pub fn transposed_window(c: &Ctx<'_>, input: &[usize], kernel: &[usize]) -> Resu
             w.out[i] = out;
         } else {
             let out = full.checked_sub(w.begin[i] + w.end[i]).filter(|&o| o > 0);
-            w.out[i] = out.ok_or_else(|| format!("pads away its whole output of {full} along spatial axis {i}"))?;
+            w.out[i] =
+                out.ok_or_else(|| format!("pads away its whole output of {full} along spatial axis {i}"))?;
         }
     }
     Ok(w)

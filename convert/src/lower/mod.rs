@@ -177,6 +177,10 @@ impl Lowerer<'_> {
 
     fn node(&mut self, node: &Node) -> Lowered<()> {
         for &v in node.inputs.iter().flatten().chain(node.outputs.iter().flatten()) {
+            // An empty constant (the unused `roi` of a Resize) stands for an input left out.
+            if self.constant_of(v).is_some_and(Tensor::is_empty) {
+                continue;
+            }
             if self.graph.value(v).dims.as_ref().is_none_or(|d| d.len() > MAX_RANK || d.contains(&0)) {
                 return Err(format!(
                     "'{}' has shape {:?}; shapes must be known, of at most {MAX_RANK} dimensions, none of them 0",

@@ -46,7 +46,13 @@ impl Builder {
     }
 
     /// Appends a node with one output and returns that.
-    pub fn emit(&mut self, op: &str, hint: &str, inputs: &[Option<ValueId>], attrs: &[(&str, Attr)]) -> ValueId {
+    pub fn emit(
+        &mut self,
+        op: &str,
+        hint: &str,
+        inputs: &[Option<ValueId>],
+        attrs: &[(&str, Attr)],
+    ) -> ValueId {
         let out = self.value(hint);
         self.emit_to(op, hint, inputs, out, attrs);
         out

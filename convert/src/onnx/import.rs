@@ -12,6 +12,7 @@ use crate::error::ImportError;
 use crate::graph::{Attr, Graph, Node, Tensor, ValueId};
 use crate::infer::{self, InferOptions};
 use crate::passes;
+use crate::source::{self, Dim};
 
 /// What the user decides about an import.
 #[derive(Clone, Debug)]
@@ -62,20 +63,8 @@ fn import_with_dir(bytes: &[u8], dir: Option<&Path>, options: &ImportOptions) ->
 }
 
 fn decode(bytes: &[u8]) -> Result<ModelProto, ImportError> {
-    let other = [
-        (b"\x89PNG".as_slice(), "a PNG image"),
-        (b"\xff\xd8\xff", "a JPEG image"),
-        (b"PK\x03\x04", "a zip archive (PyTorch checkpoints and .npz files are such)"),
-        (b"\x93NUMPY", "a NumPy array"),
-        (b"\x1f\x8b", "a gzip archive"),
-        (b"\x89HDF", "an HDF5 file"),
-        (b"<", "an XML or HTML document"),
-        (b"version https://git-lfs", "a Git LFS pointer: the model itself was not fetched"),
-    ];
-    for (magic, what) in other {
-        if bytes.starts_with(magic) {
-            return Err(ImportError::NotOnnx { reason: format!("it is {what}") });
-        }
+    if let Some(what) = source::foreign(bytes) {
+        return Err(ImportError::NotOnnx { reason: format!("it is {what}") });
     }
     if bytes.get(4..8) == Some(b"TFL3") {
         return Err(ImportError::NotOnnx { reason: "it is a TensorFlow Lite model".to_owned() });
@@ -83,8 +72,9 @@ fn decode(bytes: &[u8]) -> Result<ModelProto, ImportError> {
     if bytes.is_empty() {
         return Err(ImportError::NotOnnx { reason: "the file is empty".to_owned() });
     }
-    ModelProto::decode(bytes)
-        .map_err(|e| ImportError::NotOnnx { reason: format!("its {} bytes are not a whole protobuf message ({e})", bytes.len()) })
+    ModelProto::decode(bytes).map_err(|e| ImportError::NotOnnx {
+        reason: format!("its {} bytes are not a whole protobuf message ({e})", bytes.len()),
+    })
 }
 
 /// Operator set versions by domain.
@@ -158,9 +148,10 @@ impl<'a> Importer<'a> {
     }
 
     fn declare(&mut self, name: &'a str, what: &str) -> Result<ValueId, ImportError> {
-        let id = self.builder.declare(name).ok_or_else(|| ImportError::Malformed {
-            reason: format!("{what} '{name}' is defined twice"),
-        })?;
+        let id = self
+            .builder
+            .declare(name)
+            .ok_or_else(|| ImportError::Malformed { reason: format!("{what} '{name}' is defined twice") })?;
         self.ids.insert(name, id);
         Ok(id)
     }
@@ -200,18 +191,9 @@ impl<'a> Importer<'a> {
             value.dims = Some(dims);
             self.builder.graph.inputs.push(id);
         }
-        for (name, dims) in &options.shapes {
-            let known: Vec<&str> =
-                self.builder.graph.inputs.iter().map(|&i| self.builder.graph.value(i).name.as_str()).collect();
-            if !known.contains(&name.as_str()) {
-                return Err(ImportError::ShapeOption {
-                    input: name.clone(),
-                    given: by_x(dims),
-                    reason: format!("the model has no such input; its inputs are '{}'", known.join("', '")),
-                });
-            }
-        }
-        Ok(())
+        let graph = &self.builder.graph;
+        let known: Vec<&str> = graph.inputs.iter().map(|&i| graph.value(i).name.as_str()).collect();
+        source::check_names(&options.shapes, &known)
     }
 
     /// Indices of the nodes in an order in which every value is computed before its use; the file's own order
@@ -361,10 +343,6 @@ fn constant_node(attrs: &BTreeMap<String, Attr>) -> Option<Tensor> {
     })
 }
 
-fn by_x(dims: &[usize]) -> String {
-    dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
-}
-
 /// Element type and bound dimensions of an input. A dimension that is symbolic, absent or not positive takes its
 /// size from `given`; the first one (the batch) is 1 by default.
 fn input_type(
@@ -372,9 +350,12 @@ fn input_type(
     name: &str,
     given: Option<&Vec<usize>>,
 ) -> Result<(crate::graph::ElemType, Vec<usize>), ImportError> {
-    let ty = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).ok_or_else(|| ImportError::Malformed {
-        reason: format!("input '{name}' is not a tensor; sequences, maps and optionals are not supported"),
-    })?;
+    let ty =
+        info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).ok_or_else(|| ImportError::Malformed {
+            reason: format!(
+                "input '{name}' is not a tensor; sequences, maps and optionals are not supported"
+            ),
+        })?;
     let number = ty.elem_type.unwrap_or(0);
     let elem = tensor::elem_type(number).ok_or_else(|| ImportError::Malformed {
         reason: format!("input '{name}' has element type number {number}, which is not supported"),
@@ -389,51 +370,13 @@ fn input_type(
             example: "1xN".to_owned(),
         });
     };
-    let declared: Vec<Option<usize>> = shape
+    let declared: Vec<Dim<'_>> = shape
         .dim
         .iter()
-        .map(|d| d.dim_value.and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0))
+        .map(|d| Dim {
+            size: d.dim_value.and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0),
+            name: d.dim_param.as_deref().unwrap_or(""),
+        })
         .collect();
-    let text = |i: usize| match (declared[i], shape.dim[i].dim_param.as_deref()) {
-        (Some(v), _) => v.to_string(),
-        (None, Some(p)) if !p.is_empty() => p.to_owned(),
-        _ => "?".to_owned(),
-    };
-    let shown = format!("[{}]", (0..declared.len()).map(text).collect::<Vec<_>>().join(", "));
-    if let Some(given) = given {
-        let fits = given.len() == declared.len()
-            && given.iter().zip(&declared).all(|(&g, d)| g > 0 && d.is_none_or(|d| d == g));
-        if !fits || infer::elements(given).is_none() {
-            return Err(ImportError::ShapeOption {
-                input: name.to_owned(),
-                given: by_x(given),
-                reason: format!("the model declares {shown}; give sizes only to its open dimensions"),
-            });
-        }
-        return Ok((elem, given.clone()));
-    }
-    let mut dims = Vec::with_capacity(declared.len());
-    for (i, d) in declared.iter().enumerate() {
-        match d {
-            Some(d) => dims.push(*d),
-            None if i == 0 && declared.len() > 1 => dims.push(1),
-            None => {
-                let batch = |j: usize| declared.len() > 1 && j == 0;
-                let part = |j: usize| declared[j].map_or(if batch(j) { "1" } else { "N" }.to_owned(), |d| d.to_string());
-                return Err(ImportError::UnboundDim {
-                    input: name.to_owned(),
-                    index: i,
-                    dim: text(i),
-                    shape: shown,
-                    example: (0..declared.len()).map(part).collect::<Vec<_>>().join("x"),
-                });
-            }
-        }
-    }
-    if infer::elements(&dims).is_none() {
-        return Err(ImportError::Malformed {
-            reason: format!("input '{name}' of shape {shown} has more than {} elements", infer::MAX_ELEMENTS),
-        });
-    }
-    Ok((elem, dims))
+    Ok((elem, source::bind(name, &declared, given)?))
 }

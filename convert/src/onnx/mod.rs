@@ -1,6 +1,6 @@
 //! From an ONNX file to a [`crate::graph::Graph`] in the vocabulary of the newest opset.
 
-mod builder;
+pub(crate) mod builder;
 mod import;
 mod opset;
 mod qoperator;

@@ -36,8 +36,8 @@ pub fn normalize(b: &mut Builder, mut node: Node, version: i64) -> Result<(), Im
     }
     match node.op.as_str() {
         "Squeeze" | "Unsqueeze" | "ReduceSum" if version < 13 => ints_to_input(b, &mut node, "axes", 1),
-        "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
-        | "ReduceLogSumExp" | "ReduceSumSquare"
+        "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2"
+        | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceSumSquare"
             if version < 18 =>
         {
             ints_to_input(b, &mut node, "axes", 1);
@@ -139,9 +139,8 @@ fn resize_from_scales(b: &mut Builder, node: &mut Node) {
         set_input(node, 1, id);
     }
     let scales = node.input(1);
-    let shrinks = scales
-        .and_then(|s| b.graph.constant(s))
-        .is_some_and(|t| t.to_f32().iter().any(|&s| s < 1.0));
+    let shrinks =
+        scales.and_then(|s| b.graph.constant(s)).is_some_and(|t| t.to_f32().iter().any(|&s| s < 1.0));
     node.op = "Resize".to_owned();
     node.inputs.truncate(1);
     node.inputs.extend([None, scales]);

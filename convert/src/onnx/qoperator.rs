@@ -17,7 +17,10 @@ pub fn normalize(b: &mut Builder, node: &Node) -> Result<bool, ImportError> {
         "QLinearMatMul" => q.matmul()?,
         "QGemm" => q.gemm()?,
         "QLinearAdd" | "QLinearMul" => q.binary(&op["QLinear".len()..])?,
-        "QLinearGlobalAveragePool" | "QLinearAveragePool" | "QLinearSigmoid" | "QLinearLeakyRelu"
+        "QLinearGlobalAveragePool"
+        | "QLinearAveragePool"
+        | "QLinearSigmoid"
+        | "QLinearLeakyRelu"
         | "QLinearSoftmax"
             if node.int("channels_last", 0) == 0 =>
         {

@@ -62,7 +62,9 @@ pub fn decode(proto: &TensorProto, name: &str, dir: Option<&Path>) -> Result<Ten
     }
     let number = proto.data_type.unwrap_or(0);
     let elem = elem_type(number).ok_or_else(|| {
-        fail(format!("has element type number {number} (strings, complex and 8-bit floats are not supported)"))
+        fail(format!(
+            "has element type number {number} (strings, complex and 8-bit floats are not supported)"
+        ))
     })?;
     let (dims, len) = check_dims(&proto.dims, name)?;
     let data = if proto.data_location == Some(1) {
@@ -76,7 +78,11 @@ pub fn decode(proto: &TensorProto, name: &str, dir: Option<&Path>) -> Result<Ten
 }
 
 /// Decodes a sparse constant into a dense one.
-pub fn decode_sparse(proto: &SparseTensorProto, name: &str, dir: Option<&Path>) -> Result<Tensor, ImportError> {
+pub fn decode_sparse(
+    proto: &SparseTensorProto,
+    name: &str,
+    dir: Option<&Path>,
+) -> Result<Tensor, ImportError> {
     let fail = |reason: &str| ImportError::Tensor { tensor: name.to_owned(), reason: reason.to_owned() };
     let (Some(values), Some(indices)) = (&proto.values, &proto.indices) else {
         return Err(fail("is sparse but lacks its values or indices"));
@@ -92,7 +98,9 @@ pub fn decode_sparse(proto: &SparseTensorProto, name: &str, dir: Option<&Path>) 
         [n] if *n == values.len() => at,
         [n, rank] if *n == values.len() && *rank == dims.len() && *rank > 0 => at
             .chunks_exact(*rank)
-            .map(|c| c.iter().zip(&dims).fold(0i64, |a, (&i, &d)| a.saturating_mul(d as i64).saturating_add(i)))
+            .map(|c| {
+                c.iter().zip(&dims).fold(0i64, |a, (&i, &d)| a.saturating_mul(d as i64).saturating_add(i))
+            })
             .collect(),
         _ => return Err(fail("is sparse with indices that do not match its values")),
     };
@@ -299,7 +307,8 @@ mod tests {
         for location in ["../x", "/etc/hostname", "a/../../x", "", "..\\x"] {
             let mut a = proto(&[1], data_type::UINT8);
             a.data_location = Some(1);
-            let entry = |k: &str, v: &str| StringStringEntryProto { key: Some(k.into()), value: Some(v.into()) };
+            let entry =
+                |k: &str, v: &str| StringStringEntryProto { key: Some(k.into()), value: Some(v.into()) };
             a.external_data = vec![entry("location", location)];
             let e = decode(&a, "w", Some(Path::new("."))).unwrap_err().to_string();
             assert!(e.contains("own folder"), "{e}");

@@ -165,10 +165,10 @@ fn explicit_window(graph: &mut Graph, i: usize) -> bool {
     }
     let averages = n.op == "AveragePool" && n.int("count_include_pad", 0) != 0;
     if n.int("ceil_mode", 0) != 0 && !averages {
-        for k in 0..spatial.len() {
+        for (k, &size) in spatial.iter().enumerate() {
             let reach = (w.kernel[k] - 1) * w.dilations[k] + 1;
             let needed = (w.out[k].max(1) - 1) * w.strides[k] + reach;
-            w.end[k] = needed.saturating_sub(spatial[k] + w.begin[k]);
+            w.end[k] = needed.saturating_sub(size + w.begin[k]);
         }
         attrs.remove("ceil_mode");
     }
@@ -210,7 +210,9 @@ fn per_channel_group_norm(graph: &mut Graph, i: usize) -> bool {
     let mut changed = false;
     for k in [1, 2] {
         let Some(p) = n.input(k) else { continue };
-        let Some(t) = graph.constant(p).filter(|t| !t.is_empty() && t.len() < channels).cloned() else { continue };
+        let Some(t) = graph.constant(p).filter(|t| !t.is_empty() && t.len() < channels).cloned() else {
+            continue;
+        };
         let each = channels / t.len();
         let repeated = t.to_f32().into_iter().flat_map(|v| std::iter::repeat_n(v, each)).collect();
         let wide = cast(&Tensor::f32(&[channels], repeated), t.elem());
@@ -229,8 +231,10 @@ fn plain_gemm(graph: &mut Graph, i: usize) -> bool {
     let width = graph.dims(y)[1];
     let weights = graph.constant(b).filter(|t| t.elem() == ElemType::F32 && t.dims.len() == 2).cloned();
     let bias = n.input(2).map(|c| graph.constant(c).filter(|t| t.elem() == ElemType::F32).cloned());
-    let bias_fits = |t: &Tensor| (t.len() == 1 || t.len() == width) && t.dims.last().is_none_or(|&d| d == t.len());
-    let (Some(w), true) = (weights, bias.as_ref().is_none_or(|t| t.as_ref().is_some_and(|t| bias_fits(t)))) else {
+    let bias_fits =
+        |t: &Tensor| (t.len() == 1 || t.len() == width) && t.dims.last().is_none_or(|&d| d == t.len());
+    let (Some(w), true) = (weights, bias.as_ref().is_none_or(|t| t.as_ref().is_some_and(|t| bias_fits(t))))
+    else {
         return false;
     };
     let plain_bias = bias.iter().flatten().all(|t| t.dims == [width]);
@@ -242,7 +246,8 @@ fn plain_gemm(graph: &mut Graph, i: usize) -> bool {
         let (k, m) = if flip { (w.dims[1], w.dims[0]) } else { (w.dims[0], w.dims[1]) };
         let at = |r: usize, c: usize| if flip { v[c * k + r] } else { v[r * m + c] };
         let moved = (0..k * m).map(|o| at(o / m, o % m) * alpha).collect();
-        let id = add_constant(graph, &format!("{}/kn", graph.value(b).name.clone()), Tensor::f32(&[k, m], moved));
+        let id =
+            add_constant(graph, &format!("{}/kn", graph.value(b).name.clone()), Tensor::f32(&[k, m], moved));
         graph.nodes[i].inputs[1] = Some(id);
     }
     if let Some(Some(t)) = bias

@@ -16,7 +16,9 @@ pub fn remove_dead(graph: &mut Graph) -> bool {
             continue;
         }
         // The first output stays named: some operators count outputs, and shape inference starts there.
-        while node.outputs.len() > 1 && node.outputs.last().is_some_and(|o| o.is_none_or(|o| !live[o.0 as usize])) {
+        while node.outputs.len() > 1
+            && node.outputs.last().is_some_and(|o| o.is_none_or(|o| !live[o.0 as usize]))
+        {
             if node.op == "Split" {
                 break;
             }

@@ -95,7 +95,15 @@ impl Linear {
     }
 
     /// Scales and shifts the operator's output by channel, and lets it compute `y` in place of node `i`.
-    fn apply(&self, graph: &mut Graph, index: &Index, i: usize, y: ValueId, mul: &[f64], add: &[f64]) -> bool {
+    fn apply(
+        &self,
+        graph: &mut Graph,
+        index: &Index,
+        i: usize,
+        y: ValueId,
+        mul: &[f64],
+        add: &[f64],
+    ) -> bool {
         let (Some(w), old) = (graph.constant(self.weights).cloned(), graph.nodes[self.at].clone()) else {
             return false;
         };
@@ -128,7 +136,11 @@ impl Linear {
             return false;
         }
         if mul.iter().any(|&m| m != 1.0) {
-            let id = add_constant(graph, &format!("{}/scaled", graph.value(self.weights).name.clone()), Tensor::f32(dims, scaled));
+            let id = add_constant(
+                graph,
+                &format!("{}/scaled", graph.value(self.weights).name.clone()),
+                Tensor::f32(dims, scaled),
+            );
             graph.nodes[self.at].inputs[1] = Some(id);
         }
         if self.bias.is_some() || bias.iter().any(|&b| b != 0.0) {

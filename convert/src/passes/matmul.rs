@@ -18,7 +18,8 @@ pub fn fuse_bias(graph: &mut Graph, index: &Index, i: usize) -> bool {
         "Gemm" => true,
         _ => false,
     };
-    let vector = graph.constant(c).is_some() && graph.dims(c).len() == 1 && graph.dims(c).first().copied() == width;
+    let vector =
+        graph.constant(c).is_some() && graph.dims(c).len() == 1 && graph.dims(c).first().copied() == width;
     if !plain || !vector || product.input(2).is_some() || graph.dims(x) != graph.dims(y) {
         return false;
     }

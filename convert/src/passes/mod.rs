@@ -30,6 +30,8 @@ mod layer_norm;
 mod matmul;
 mod noop;
 mod rewrite;
+#[cfg(test)]
+mod tests;
 
 pub use dead::remove_dead;
 

@@ -53,13 +53,16 @@ pub fn merge_views(graph: &mut Graph, index: &Index, i: usize) -> bool {
             let ctx = Ctx { graph, node: &n };
             if keeps_sequence(&ctx) && !graph.dims(y).contains(&0) {
                 let dims = graph.dims(y).iter().map(|&d| d as i64).collect::<Vec<_>>();
-                let shape = add_constant(graph, &format!("{}/shape", n.name), Tensor::i64(&[dims.len()], dims));
+                let shape =
+                    add_constant(graph, &format!("{}/shape", n.name), Tensor::i64(&[dims.len()], dims));
                 graph.nodes[i] = node("Reshape", &n.name, &[x, shape], y, &[]);
                 return true;
             }
             let Some(first) = index.made_by(graph, x, "Transpose") else { return false };
             let Some(source) = first.input(0) else { return false };
-            let (Ok(p), Ok(q)) = (permutation(&Ctx { graph, node: first }), permutation(&ctx)) else { return false };
+            let (Ok(p), Ok(q)) = (permutation(&Ctx { graph, node: first }), permutation(&ctx)) else {
+                return false;
+            };
             let perm = q.iter().map(|&k| p[k] as i64).collect();
             graph.nodes[i] = node("Transpose", &n.name, &[source], y, &[("perm", Attr::Ints(perm))]);
             true

@@ -14,7 +14,8 @@ pub struct Index {
 impl Index {
     pub fn of(graph: &Graph) -> Self {
         let n = graph.values.len();
-        let mut index = Self { producer: vec![None; n], users: vec![Vec::new(); n], is_output: vec![false; n] };
+        let mut index =
+            Self { producer: vec![None; n], users: vec![Vec::new(); n], is_output: vec![false; n] };
         for (i, node) in graph.nodes.iter().enumerate() {
             node.outputs.iter().flatten().for_each(|o| index.producer[o.0 as usize] = Some(i));
             node.inputs.iter().flatten().for_each(|v| index.users[v.0 as usize].push(i));

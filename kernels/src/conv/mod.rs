@@ -2,5 +2,231 @@
 //!
 //! One output pixel is a row; the [`micro`] kernels compute a few rows times a few panels of [`micro::NR`] output
 //! channels, reading each tap's run of input channels through a pointer, so that no im2col copy is made.
+//! [`pack`] gives the layout of the weights; a [`transpose`]d convolution is one such product for each phase of its
+//! stride.
 
+pub mod f16;
+pub mod f32;
 pub mod micro;
+pub mod oracle;
+pub mod pack;
+pub mod s8;
+pub mod transpose;
+
+mod driver;
+pub(crate) mod geometry;
+
+use cygnet_format::op;
+use cygnet_format::program::{DType, Storage};
+
+use self::driver::{Conv, LIST, Product, Setup};
+use self::geometry::{Axis, is_pointwise};
+use self::micro::Row;
+use crate::kernel::{Context, Kernel, PrepareError};
+use crate::view::View;
+
+/// An element type that convolutions are written for.
+struct Family {
+    dtype: DType,
+    bias: DType,
+    /// Input channels that lie together in packed weights.
+    kb: usize,
+    /// Bytes of weights that one call of a microkernel may go through: few where its inputs need no preparation.
+    span: usize,
+    /// The implementations, best first.
+    rows: &'static [Row],
+}
+
+/// Every element type.
+const FAMILIES: [Family; 3] = [
+    Family { dtype: DType::S8, bias: DType::S32, kb: micro::KB_S8, span: s8::SPAN, rows: s8::ROWS },
+    Family { dtype: DType::F32, bias: DType::F32, kb: 1, span: 0, rows: f32::ROWS },
+    Family { dtype: DType::F16, bias: DType::F32, kb: 1, span: 0, rows: f16::ROWS },
+];
+
+/// Kernel positions that the list of addresses of the smallest block of pixels has room for; larger kernels are
+/// refused.
+pub const MAX_TAPS: usize = LIST / 4;
+
+pub(crate) fn prepare(p: &op::Conv, cx: &Context<'_>) -> Result<Box<dyn Kernel>, PrepareError> {
+    let (x, y) = (cx.input(0)?, cx.output());
+    let (batch, rows, cols) = if is_pointwise(&p.window) {
+        let (from, to) = (&x.dims[..x.rank.saturating_sub(1)], &y.dims[..y.rank.saturating_sub(1)]);
+        cx.ensure(x.rank > 0 && from == to, || {
+            format!("output {:?} has other rows than input {:?}", y.dims(), x.dims())
+        })?;
+        (1, Axis::identity(1), Axis::identity(x.rows()))
+    } else {
+        let (rows, cols) =
+            image_axes(cx, &x, &y, |axis, input, output| Axis::of_window(&p.window, axis, input, output))?;
+        (x.dims[0], rows, cols)
+    };
+    let family = family(cx, &x, &y)?;
+    let padding = match p.window.pad {
+        [0, 0, 0, 0] => driver::Padding::None,
+        _ => driver::Padding::Constant(padding_row(cx, &x)?),
+    };
+    let product = Product { rows, cols, weights: 0, bias: 0 };
+    let taps = taps(cx, &rows, &cols)?;
+    let packed = packed_bytes(family, y.cols(), taps, &x, p.groups);
+    let setup = setup(
+        cx,
+        family,
+        Parts { x, y, padding, groups: p.groups, epilogue: &p.epilogue, batch },
+        packed,
+        1,
+    )?;
+    finish(cx, family, setup, vec![product])
+}
+
+/// The axes of a window over images.
+fn image_axes(
+    cx: &Context<'_>,
+    x: &View,
+    y: &View,
+    axis: impl Fn(usize, usize, usize) -> Result<Axis, String>,
+) -> Result<(Axis, Axis), PrepareError> {
+    cx.ensure(x.rank == 4 && y.rank == 4 && x.dims[0] == y.dims[0], || {
+        format!("input {:?} and output {:?} must be images [N, H, W, C] of one N", x.dims(), y.dims())
+    })?;
+    let axis = |i: usize| axis(i, x.dims[i + 1], y.dims[i + 1]).map_err(|what| cx.error(what));
+    Ok((axis(0)?, axis(1)?))
+}
+
+/// Number of kernel positions of two axes.
+fn taps(cx: &Context<'_>, rows: &Axis, cols: &Axis) -> Result<usize, PrepareError> {
+    rows.taps.checked_mul(cols.taps).ok_or_else(|| cx.error("the kernel has too many positions"))
+}
+
+/// The element type's family, which `x` and `y` share.
+fn family(cx: &Context<'_>, x: &View, y: &View) -> Result<&'static Family, PrepareError> {
+    let family = FAMILIES.iter().find(|f| f.dtype == x.dtype);
+    let family =
+        family.ok_or_else(|| cx.error(format!("input is {}; s8, f32 or f16 is needed", x.dtype.name())))?;
+    cx.ensure(y.dtype == x.dtype, || format!("output is {} and input {}", y.dtype.name(), x.dtype.name()))?;
+    Ok(family)
+}
+
+/// The constant that taps outside the image read.
+fn padding_row(cx: &Context<'_>, x: &View) -> Result<View, PrepareError> {
+    let row = cx.typed(4, x.dtype)?;
+    cx.ensure(row.storage == Storage::Weights && row.is_dense() && row.len() >= x.cols(), || {
+        format!(
+            "padding row must be a dense constant of at least {} elements; it has {}",
+            x.cols(),
+            row.len()
+        )
+    })?;
+    Ok(row)
+}
+
+/// Bytes of weights of `m` channels over `taps` positions.
+fn packed_bytes(family: &Family, m: usize, taps: usize, x: &View, groups: u32) -> Option<usize> {
+    let groups = groups as usize;
+    let depth = x.cols().checked_div(groups)?;
+    pack::packed_elements(m, taps, depth, groups, family.kb)?.checked_mul(family.dtype.size())
+}
+
+/// What is known of a step before its constants are looked at.
+struct Parts<'a> {
+    x: View,
+    y: View,
+    padding: driver::Padding,
+    groups: u32,
+    epilogue: &'a op::Epilogue,
+    batch: usize,
+}
+
+/// Checks the constants and the epilogue: weights of exactly `packed` bytes, `biases` biases for each channel.
+fn setup(
+    cx: &Context<'_>,
+    family: &Family,
+    parts: Parts<'_>,
+    packed: Option<usize>,
+    biases: usize,
+) -> Result<Setup, PrepareError> {
+    let Parts { x, y, padding, groups, epilogue, batch } = parts;
+    let (c, m, groups) = (x.cols(), y.cols(), groups as usize);
+    cx.ensure(groups > 0 && c.is_multiple_of(groups) && m.is_multiple_of(groups), || {
+        format!("{groups} groups do not divide {c} input and {m} output channels")
+    })?;
+    let packed = packed.ok_or_else(|| cx.error("the packed weights would be too large"))?;
+    let weights = cx.constant(1, DType::Packed, packed)?;
+    cx.ensure(weights.offset.is_multiple_of(64), || {
+        format!("packed weights lie at {}, not a multiple of 64", weights.offset)
+    })?;
+    let channels = pack::padded_channels(m, groups).ok_or_else(|| cx.error("there are too many channels"))?;
+    let biases = channels.checked_mul(biases).ok_or_else(|| cx.error("there are too many channels"))?;
+    let bias = cx.constant(2, family.bias, biases)?;
+    let (mut multiplier, mut after, mut zero_point) = (None, driver::After::Nothing, 0);
+    cx.ensure(epilogue.lo <= epilogue.hi, || format!("clamps to [{}, {}]", epilogue.lo, epilogue.hi))?;
+    if family.dtype == DType::S8 {
+        cx.ensure(epilogue.unary == op::Unary::IDENTITY, || {
+            "a function of an s8 result must be a table".into()
+        })?;
+        let whole = |v: ::core::primitive::f32| v.fract() == 0.0 && (-128.0..=127.0).contains(&v);
+        cx.ensure(whole(epilogue.lo) && whole(epilogue.hi), || {
+            format!("clamps to [{}, {}]; integers in [-128, 127] are needed", epilogue.lo, epilogue.hi)
+        })?;
+        cx.ensure(x.quant.is_some(), || "input is not quantized".into())?;
+        zero_point = cx.product_zero_point(5)?;
+        let view = cx.constant(3, DType::F32, channels)?;
+        let finite = |&b: &[u8; 4]| ::core::primitive::f32::from_le_bytes(b).is_finite();
+        cx.ensure(cx.constant_bytes(&view).as_chunks().0.iter().all(finite), || {
+            "a multiplier is not finite".into()
+        })?;
+        multiplier = Some(view);
+        if cx.optional(5).is_some() {
+            after = driver::After::Table(cx.constant(5, DType::S8, 256)?, crate::map::lookup(cx.cpu()).1);
+        }
+        // Reading the last group's channels in whole registers must not reach what runs beside it in the same rows.
+        let end = (c - c / groups) + (c / groups).next_multiple_of(crate::ROW_SLACK);
+        let beside = y.offset < x.offset + x.extent() && x.offset < y.offset + y.extent();
+        cx.ensure(
+            !beside || x.storage != Storage::Arena || end <= c.next_multiple_of(crate::ROW_SLACK),
+            || {
+                format!(
+                    "input and output share rows, and groups of {} channels are read past {c}",
+                    c / groups
+                )
+            },
+        )?;
+    } else {
+        cx.ensure(cx.optional(3).is_none() && cx.optional(5).is_none(), || {
+            "multiplier and table belong to s8 only".into()
+        })?;
+        after = driver::After::of(cx, family.dtype, epilogue.unary)?;
+    }
+    Ok(Setup {
+        // Until `finish` knows how many addresses a row needs.
+        row: family.rows[family.rows.len() - 1],
+        x,
+        y,
+        weights,
+        bias,
+        multiplier,
+        padding,
+        after,
+        groups,
+        batch,
+        kb: family.kb,
+        span: family.span,
+        lo: epilogue.lo,
+        hi: epilogue.hi,
+        zero_point,
+    })
+}
+
+/// Chooses the microkernel and lays out the tiles.
+fn finish(
+    cx: &Context<'_>,
+    family: &Family,
+    mut setup: Setup,
+    products: Vec<Product>,
+) -> Result<Box<dyn Kernel>, PrepareError> {
+    let slots = products.iter().map(|p| driver::slots(&setup, p)).max().unwrap_or(1);
+    let row = family.rows.iter().find(|row| cx.cpu().has(row.needs) && slots <= LIST / row.mr);
+    setup.row = *row
+        .ok_or_else(|| cx.error(format!("a kernel of {slots} positions is above the limit of {MAX_TAPS}")))?;
+    Ok(Box::new(Conv::new(setup, products)))
+}

@@ -1,0 +1,279 @@
+//! `cygnet convert`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use cygnet::DType;
+use cygnet::format::Meta;
+use cygnet::format::meta::key;
+use cygnet::vision::preprocess::{KEY_CROP, KEY_PAD};
+use cygnet::vision::task::{KEY_HEAD, find_task};
+use cygnet::vision::{Preprocess, Task};
+use cygnet_convert::graph::{Graph, ValueId};
+use cygnet_convert::{Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Samples};
+
+use crate::common::{CliError, save, size};
+use crate::progress::Shown;
+use crate::samples::FileSamples;
+
+const HELP: &str = "\
+int8 needs samples of what the model will meet: photos, which are preprocessed as the options say, or .npz files
+with arrays named as the model's inputs.
+
+Examples:
+  cygnet convert mobilenet.onnx -o mobilenet.cygnet
+  cygnet convert mobilenet.onnx -o mobilenet.cygnet --precision int8 --calibrate photos/ \\
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --labels imagenet.txt
+  cygnet convert yolo.onnx -o yolo.cygnet --precision int8 --calibrate photos/ --letterbox --labels coco.txt
+  cygnet convert minilm.onnx -o minilm.cygnet --shape input_ids=1x128 --shape attention_mask=1x128
+
+Exit codes: 0 done, 1 the work failed, 2 wrong usage";
+
+/// Make a .cygnet file of an ONNX or TFLite model
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// The .onnx or .tflite file
+    source: PathBuf,
+
+    /// The file to write
+    #[arg(short, long, value_name = "OUT.cygnet")]
+    output: PathBuf,
+
+    /// Arithmetic of the network's body
+    #[arg(long, value_enum, default_value_t = Arithmetic::F32)]
+    precision: Arithmetic,
+
+    /// Folder or file of photos, .npz or .npy; may be given more than once
+    #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
+    calibrate: Vec<PathBuf>,
+
+    /// Share of a tensor's values, in percent, that its range has to hold [default: all]
+    #[arg(long, value_name = "X", value_parser = parse_percentile)]
+    percentile: Option<f64>,
+
+    /// Shape of an input that the model leaves open; may be given more than once
+    #[arg(long, value_name = "NAME=1x3x640x640", value_parser = parse_shape)]
+    shape: Vec<(String, Shape)>,
+
+    /// Mean subtracted from each channel, after scaling
+    #[arg(long, value_name = "R,G,B")]
+    mean: Option<String>,
+
+    /// Standard deviation that divides each channel
+    #[arg(long, value_name = "R,G,B")]
+    std: Option<String>,
+
+    /// Factor on a pixel's byte [default: 1/255]
+    #[arg(long, value_name = "X")]
+    scale: Option<f32>,
+
+    /// Order of the image input's dimensions, for the record [default: by its shape]
+    #[arg(long, value_parser = ["nchw", "nhwc"])]
+    layout: Option<String>,
+
+    /// Keep photos' proportions and pad them
+    #[arg(long)]
+    letterbox: bool,
+
+    /// Side of the central part of a photo that is used, as a fraction
+    #[arg(long, value_name = "X", conflicts_with = "letterbox")]
+    crop: Option<f32>,
+
+    /// Byte that pads photos
+    #[arg(long, value_name = "N")]
+    pad: Option<u8>,
+
+    /// What the model is for [default: by the shapes of its inputs and outputs]
+    #[arg(long, value_parser = ["classify", "detect", "face", "segment"])]
+    task: Option<String>,
+
+    /// How a detector's outputs are laid out [default: by their shapes]
+    #[arg(long, value_parser = ["yolov8", "yolov5", "yolov3", "end2end", "ssd", "blazeface"])]
+    head: Option<String>,
+
+    /// Text file with the names of the classes, one a line
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+
+    /// The model's licence, as an SPDX expression
+    #[arg(long, value_name = "SPDX")]
+    licence: Option<String>,
+
+    /// Golden cases that the file carries to prove itself with `verify`
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    goldens: usize,
+
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Arithmetic {
+    F32,
+    F16,
+    Int8,
+}
+
+/// Dimensions of an input.
+#[derive(Clone, Debug)]
+struct Shape(Vec<usize>);
+
+fn parse_shape(text: &str) -> Result<(String, Shape), String> {
+    let wrong = || "give NAME=1x3x640x640".to_owned();
+    let (name, dims) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let dims = dims.split('x').map(|d| d.parse().ok().filter(|&d| d > 0)).collect::<Option<Vec<usize>>>();
+    Ok((name.to_owned(), Shape(dims.ok_or_else(wrong)?)))
+}
+
+fn parse_percentile(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.parse().ok();
+    number
+        .filter(|v| *v > 50.0 && *v <= 100.0)
+        .ok_or_else(|| "give a number above 50, at most 100".to_owned())
+}
+
+impl From<ConvertError> for CliError {
+    fn from(error: ConvertError) -> Self {
+        match error {
+            ConvertError::NoSamples => Self::Usage(error.to_string()),
+            ConvertError::Runtime(error) => Self::Runtime(error),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
+    let shapes: BTreeMap<_, _> = args.shape.iter().map(|(name, s)| (name.clone(), s.0.clone())).collect();
+    let import = ImportOptions { shapes, ..ImportOptions::default() };
+    let graph = cygnet_convert::import(&args.source, &import).map_err(ConvertError::from)?;
+    let (inputs, outputs) = (ports(&graph, &graph.inputs), ports(&graph, &graph.outputs));
+    let (inputs, outputs) = (borrowed(&inputs), borrowed(&outputs));
+    let mut meta = metadata(args)?;
+    if let Some(guess) = find_task(&meta, &inputs, &outputs)? {
+        meta.set(key::TASK, guess.task.name());
+        if let Some(head) = guess.head {
+            meta.set(KEY_HEAD, head.name());
+        }
+    }
+    let mut samples = if args.calibrate.is_empty() {
+        None
+    } else {
+        let task = meta.text(key::TASK).and_then(Task::from_name).unwrap_or(Task::Segment);
+        let photos = photo_input(&inputs, &meta, task)?;
+        let only = if let [(only, _)] = inputs[..] { Some(only.to_owned()) } else { None };
+        Some(FileSamples::new(&args.calibrate, photos, only)?)
+    };
+    let options = Options {
+        source: args.source.clone(),
+        import,
+        precision: match args.precision {
+            Arithmetic::F32 => Precision::F32,
+            Arithmetic::F16 => Precision::F16,
+            Arithmetic::Int8 => Precision::Int8,
+        },
+        samples: samples.as_mut().map(|s| s as &mut dyn Samples),
+        calibrator: args.percentile.map_or(Calibrator::MinMax, Calibrator::Percentile),
+        meta,
+        goldens: args.goldens,
+        provenance: record(args),
+    };
+    let converted = cygnet_convert::convert(options, &mut Shown::new(args.quiet))?;
+    save(&args.output, &converted.file)?;
+    report(args, &converted, out)
+}
+
+/// Names and dimensions of values, as far as they are known.
+fn ports(graph: &Graph, ids: &[ValueId]) -> Vec<(String, Vec<u32>)> {
+    let dims = |id: &ValueId| graph.value(*id).dims.iter().flatten().map(|&d| d as u32).collect();
+    ids.iter().map(|id| (graph.value(*id).name.clone(), dims(id))).collect()
+}
+
+fn borrowed(ports: &[(String, Vec<u32>)]) -> Vec<(&str, &[u32])> {
+    ports.iter().map(|(name, dims)| (name.as_str(), &dims[..])).collect()
+}
+
+/// How photos become the values of the model's only input, when that is an image.
+fn photo_input(
+    inputs: &[(&str, &[u32])],
+    meta: &Meta,
+    task: Task,
+) -> Result<Option<(String, Preprocess, Vec<u32>)>, CliError> {
+    let [(name, dims)] = inputs[..] else { return Ok(None) };
+    match Preprocess::from_meta(meta, dims, task) {
+        Ok(preprocess) => Ok(Some((name.to_owned(), preprocess, dims.to_vec()))),
+        Err(cygnet::vision::VisionError::NoImageInput { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the options say about the model's use.
+fn metadata(args: &Args) -> Result<Meta, CliError> {
+    let mut meta = Meta::new();
+    let number = |v: &f32| v.to_string();
+    let texts = [
+        (key::TASK, args.task.clone()),
+        (KEY_HEAD, args.head.clone()),
+        (key::MEAN, args.mean.clone()),
+        (key::STD, args.std.clone()),
+        (key::SCALE, args.scale.as_ref().map(number)),
+        (key::LAYOUT, args.layout.clone()),
+        (key::LETTERBOX, args.letterbox.then(|| "true".to_owned())),
+        (KEY_CROP, args.crop.as_ref().map(number)),
+        (KEY_PAD, args.pad.map(|v| v.to_string())),
+        (key::LICENCE, args.licence.clone()),
+    ];
+    for (key, value) in texts {
+        if let Some(value) = value {
+            meta.set(key, value);
+        }
+    }
+    if let Some(path) = &args.labels {
+        let read = std::fs::read_to_string(path);
+        let labels = read.map_err(|e| {
+            CliError::Failed(format!("cannot read the labels {}: {e}; give a text file", path.display()))
+        })?;
+        meta.set(key::LABELS, labels.trim_end());
+    }
+    Ok(meta)
+}
+
+/// The options that decide what is in the file, for the record.
+fn record(args: &Args) -> String {
+    let shapes = args.shape.iter().map(|(name, s)| {
+        let dims: Vec<_> = s.0.iter().map(usize::to_string).collect();
+        format!(" --shape {name}={}", dims.join("x"))
+    });
+    let percentile = args.percentile.map_or(String::new(), |p| format!(" --percentile {p}"));
+    let precision = format!("{:?}", args.precision).to_lowercase();
+    format!("--precision {precision} --goldens {}{percentile}{}", args.goldens, shapes.collect::<String>())
+}
+
+fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(), CliError> {
+    let p = &converted.program;
+    let (file, weights) = (converted.file.len() as u64, converted.weights_bytes as u64);
+    writeln!(out, "{}: {} ({} weights)", args.output.display(), size(file), size(weights))?;
+    writeln!(
+        out,
+        "memory: {} at run time (no plan needs less than {})",
+        size(p.arena_bytes),
+        size(p.arena_lower_bound)
+    )?;
+    let macs: u64 = converted.steps.iter().map(|s| s.macs).sum();
+    let shares: Vec<String> = [DType::S8, DType::F16, DType::F32]
+        .into_iter()
+        .map(|dtype| (dtype, converted.share(dtype) * 100.0))
+        .filter(|(_, share)| *share > 0.0)
+        .map(|(dtype, share)| format!("{share:.1} % {}", dtype.name()))
+        .collect();
+    writeln!(out, "work: {:.1} million multiply-accumulates, {}", macs as f64 / 1e6, shares.join(", "))?;
+    for step in converted.steps.iter().filter(|s| s.macs > 0) {
+        if let Some(reason) = step.reason {
+            writeln!(out, "  {} stays {}: {reason}", step.name, step.dtype.name())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,307 @@
+//! From a source model to a `.cygnet` file, stage by stage.
+
+use std::path::{Path, PathBuf};
+
+use cygnet::format::golden::GoldenCase;
+use cygnet::format::meta::{Meta, provenance};
+use cygnet::format::program::{DType, Program};
+use cygnet::format::quant::{self, QuantReport, StepReport, TensorRange};
+use cygnet::format::writer::{WeightsAlign, Writer};
+use cygnet::{Model, Session, SessionOptions, TensorRef};
+use cygnet_kernels::conv::pack::PACK_ID;
+use sha2::{Digest, Sha256};
+
+use crate::calibrate::{CalibrateError, Calibrator, Samples, calibrate};
+use crate::emit::{Emitted, emit};
+use crate::error::ImportError;
+use crate::fuse;
+use crate::graph::Graph;
+use crate::lir::Lir;
+use crate::lower::{LowerError, lower};
+use crate::onnx::{self, ImportOptions};
+use crate::passes;
+use crate::precision::{Plan, Precision, add_padding_rows, apply, choose};
+use crate::ranges::Range;
+use crate::tflite;
+
+/// What to convert, and how.
+pub struct Options<'a> {
+    /// The source model: `.onnx` or `.tflite`.
+    pub source: PathBuf,
+    /// Shapes of inputs that the model leaves open.
+    pub import: ImportOptions,
+    /// The precision of the network's body.
+    pub precision: Precision,
+    /// Samples that show what values tensors take; needed for int8, used for golden outputs where given.
+    pub samples: Option<&'a mut dyn Samples>,
+    /// How ranges follow from the samples.
+    pub calibrator: Calibrator,
+    /// What the file says of itself: task, labels, preprocessing.
+    pub meta: Meta,
+    /// How many golden cases ride in the file, from the first samples, or one of pseudo-random input without any.
+    pub goldens: usize,
+    /// The options as the user gave them, for the record.
+    pub provenance: String,
+}
+
+/// What a conversion tells while it goes on.
+pub trait Progress {
+    /// A stage begins; with a count of steps where that is known.
+    fn stage(&mut self, name: &str, steps: Option<usize>);
+    /// One step of the stage is done.
+    fn advance(&mut self);
+}
+
+/// Tells nothing.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn stage(&mut self, _: &str, _: Option<usize>) {}
+    fn advance(&mut self) {}
+}
+
+/// Why a conversion failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ConvertError {
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    #[error("cannot convert: {0}")]
+    Step(String),
+    #[error("int8 needs samples of what the model will meet: give a folder of photos or .npy/.npz files with --calibrate")]
+    NoSamples,
+    #[error(transparent)]
+    Calibrate(#[from] CalibrateError),
+    #[error(transparent)]
+    Runtime(#[from] cygnet::Error),
+    #[error(transparent)]
+    Format(#[from] cygnet::format::FormatError),
+    #[error(transparent)]
+    Save(#[from] cygnet::format::SaveError),
+}
+
+/// One step of the result, as a report shows it.
+#[derive(Clone, Debug)]
+pub struct StepSummary {
+    /// Name of the step.
+    pub name: String,
+    /// Its precision.
+    pub dtype: DType,
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Why it is not in the precision asked for.
+    pub reason: Option<&'static str>,
+}
+
+/// The outcome of a conversion.
+#[derive(Clone, Debug)]
+pub struct Converted {
+    /// The file's bytes.
+    pub file: Vec<u8>,
+    /// The program in it.
+    pub program: Program,
+    /// Bytes of the weights section.
+    pub weights_bytes: usize,
+    /// The steps of the lowered graph with their precisions.
+    pub steps: Vec<StepSummary>,
+}
+
+impl Converted {
+    /// Share of the multiply-accumulates that a type does, from 0 to 1.
+    pub fn share(&self, dtype: DType) -> f64 {
+        let sum = |f: &dyn Fn(&StepSummary) -> bool| -> u64 {
+            self.steps.iter().filter(|s| f(s)).map(|s| s.macs).sum()
+        };
+        let all = sum(&|_| true);
+        if all == 0 { 0.0 } else { sum(&|s| s.dtype == dtype) as f64 / all as f64 }
+    }
+}
+
+/// Reads a source model of any supported format into a simplified graph.
+///
+/// # Errors
+/// Says what is wrong with the file.
+pub fn import(path: &Path, options: &ImportOptions) -> Result<Graph, ImportError> {
+    let mut graph = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tflite")) {
+        tflite::import(path, options)?
+    } else {
+        onnx::import(path, options)?
+    };
+    passes::simplify(&mut graph)?;
+    Ok(graph)
+}
+
+/// Lowers a simplified graph and folds what needs no ranges.
+///
+/// # Errors
+/// Names every node that cannot be lowered.
+pub fn prepare(graph: &Graph) -> Result<Lir, LowerError> {
+    let mut lir = lower(graph)?;
+    fuse::fold_bounds(&mut lir);
+    fuse::rejoin_slices(&mut lir);
+    Ok(lir)
+}
+
+/// Converts a model.
+///
+/// # Errors
+/// Says what stands in the way and what to do.
+pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Converted, ConvertError> {
+    let Options { source, import: import_options, precision, mut samples, calibrator, meta, goldens, provenance } =
+        options;
+    progress.stage("reading the model", None);
+    let source_bytes = std::fs::read(&source)
+        .map_err(|error| ImportError::Io { path: source.clone(), source: error })?;
+    let graph = import(&source, &import_options)?;
+    let lir = prepare(&graph)?;
+    let plan = choose(&lir, precision);
+
+    let ranges = if plan.types.contains(&DType::S8) {
+        let samples = samples.as_deref_mut().ok_or(ConvertError::NoSamples)?;
+        observe(&lir, samples, calibrator, progress)?
+    } else {
+        vec![None; lir.tensors.len()]
+    };
+
+    progress.stage("planning and packing", None);
+    let mut low = apply(&lir, &plan, &ranges).map_err(ConvertError::Step)?;
+    fuse::fold_functions(&mut low);
+    fuse::fold_tables(&mut low);
+    add_padding_rows(&mut low);
+    let emitted = emit(&low, "main", false).map_err(ConvertError::Step)?;
+
+    let report = report(&lir, &plan, &ranges);
+    let record = record(&source, &source_bytes, precision, &provenance);
+    let bare = finish(&emitted, &meta, &record, &report, &[])?;
+    let cases = golden_cases(&bare, samples, goldens, precision, progress)?;
+    let file = if cases.is_empty() { bare } else { finish(&emitted, &meta, &record, &report, &cases)? };
+    let steps = lir
+        .steps
+        .iter()
+        .zip(plan.types.iter().zip(&plan.reasons))
+        .map(|(step, (&dtype, &reason))| StepSummary { name: step.name.clone(), dtype, macs: lir.macs(step), reason })
+        .collect();
+    Ok(Converted { file, program: emitted.program, weights_bytes: emitted.weights.len(), steps })
+}
+
+/// The ranges of all floating-point tensors over the samples.
+fn observe(
+    lir: &Lir,
+    samples: &mut dyn Samples,
+    calibrator: Calibrator,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Option<Range>>, ConvertError> {
+    let mut float = lir.clone();
+    add_padding_rows(&mut float);
+    let Emitted { program, weights, tensors } = emit(&float, "calibration", true).map_err(ConvertError::Step)?;
+    let file = Writer::new().program(&program).weights(&weights, WeightsAlign::Page16K).pack_id(PACK_ID).finish()?;
+    let model = Model::from_bytes(&file)?;
+    let watched: Vec<(usize, u32)> = (0..lir.tensors.len())
+        .filter(|&id| lir.tensors[id].constant.is_none() && lir.tensors[id].dtype == DType::F32)
+        .filter_map(|id| Some((id, tensors[id]?)))
+        .collect();
+    let ids: Vec<u32> = watched.iter().map(|w| w.1).collect();
+    progress.stage("calibrating", Some(samples.len()));
+    let found = calibrate(&model, &ids, samples, calibrator, &mut || progress.advance())?;
+    let mut ranges = vec![None; lir.tensors.len()];
+    for ((id, _), range) in watched.into_iter().zip(found) {
+        ranges[id] = range;
+    }
+    Ok(ranges)
+}
+
+fn finish(
+    emitted: &Emitted,
+    meta: &Meta,
+    record: &Meta,
+    report: &QuantReport,
+    cases: &[GoldenCase],
+) -> Result<Vec<u8>, ConvertError> {
+    let mut writer = Writer::new();
+    writer.program(&emitted.program).meta(meta).provenance(record).quant(report).pack_id(PACK_ID);
+    if !emitted.weights.is_empty() {
+        writer.weights(&emitted.weights, WeightsAlign::Page16K);
+    }
+    if !cases.is_empty() {
+        writer.golden(cases);
+    }
+    Ok(writer.finish()?)
+}
+
+fn report(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> QuantReport {
+    let steps = lir.steps.iter().zip(plan.types.iter().zip(&plan.reasons)).map(|(step, (dtype, reason))| StepReport {
+        name: step.name.clone(),
+        precision: match dtype {
+            DType::S8 => quant::Precision::Int8,
+            DType::F16 => quant::Precision::F16,
+            _ => quant::Precision::F32,
+        },
+        sqnr_db: None,
+        reason: reason.unwrap_or_default().to_owned(),
+    });
+    let tensors = ranges.iter().zip(&lir.tensors).filter_map(|(range, t)| {
+        range.map(|r| TensorRange { name: t.name.clone(), min: r.min, max: r.max })
+    });
+    QuantReport { steps: steps.collect(), tensors: tensors.collect() }
+}
+
+fn record(source: &Path, bytes: &[u8], precision: Precision, options: &str) -> Meta {
+    let mut record = Meta::new();
+    let name = source.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let hash: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    record.set(provenance::SOURCE_FILE, name);
+    record.set(provenance::SOURCE_SHA256, hash);
+    record.set(provenance::TOOL, "cygnet-convert");
+    record.set(provenance::TOOL_VERSION, env!("CARGO_PKG_VERSION"));
+    record.set(provenance::OPTIONS, if options.is_empty() { format!("--precision {precision}") } else { options.to_owned() });
+    record
+}
+
+/// Runs the finished model over the first samples, or over one pseudo-random input, and keeps what came out.
+fn golden_cases(
+    file: &[u8],
+    samples: Option<&mut dyn Samples>,
+    count: usize,
+    precision: Precision,
+    progress: &mut dyn Progress,
+) -> Result<Vec<GoldenCase>, ConvertError> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let model = Model::from_bytes(file)?;
+    let mut session = Session::new(&model, &SessionOptions::default())?;
+    let inputs = match samples {
+        Some(samples) => {
+            let count = count.min(samples.len());
+            let get = |index| samples.get(index).map_err(|what| CalibrateError::Sample { index, what });
+            (0..count).map(get).collect::<Result<Vec<_>, _>>()?
+        }
+        None => vec![session.inputs().map(|(name, t)| crate::noise::array(name, t)).collect()],
+    };
+    progress.stage("recording golden outputs", Some(inputs.len()));
+    let mut cases = Vec::new();
+    for inputs in inputs {
+        for a in &inputs {
+            session.set_input(&a.name, TensorRef::from_bytes(a.dtype, &a.bytes, &a.dims))?;
+        }
+        session.run()?;
+        let names: Vec<String> = session.outputs().map(|(name, _)| name.to_owned()).collect();
+        let outputs = names
+            .into_iter()
+            .map(|name| {
+                let out = session.output(&name)?;
+                Ok(cygnet::format::Array { name, dtype: out.dtype, dims: out.dims.to_vec(), bytes: out.bytes.to_vec() })
+            })
+            .collect::<Result<Vec<_>, cygnet::Error>>()?;
+        // Half-precision arithmetic differs between cores that have it and those that do not.
+        let tolerance = if precision == Precision::F16 { F16_TOLERANCE } else { 0.0 };
+        cases.push(GoldenCase { program: 0, tolerance, inputs, outputs });
+        progress.advance();
+    }
+    Ok(cases)
+}
+
+/// How far outputs of an f16 model may lie apart on different cores, relative to the greatest.
+const F16_TOLERANCE: f32 = 0.02;

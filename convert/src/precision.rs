@@ -1,0 +1,9 @@
+//! Which steps run in which precision, and the lowered graph rewritten so.
+
+mod apply;
+mod choose;
+mod groups;
+mod weights;
+
+pub use apply::{add_padding_rows, apply};
+pub use choose::{Plan, Precision, choose};

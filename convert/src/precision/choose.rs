@@ -1,0 +1,151 @@
+//! The precision of each step.
+
+use std::fmt;
+use std::str::FromStr;
+
+use cygnet_format::op::{BinaryKind, Op, ReduceKind};
+use cygnet_format::program::DType;
+
+use crate::lir::{Kind, Lir, Step};
+
+/// The precision that a model is converted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floating point.
+    F32,
+    /// 16-bit floating point: weights and activations.
+    F16,
+    /// 8-bit integers: weights per output channel, activations per tensor, from calibration.
+    Int8,
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            "int8" => Ok(Self::Int8),
+            other => Err(format!("precision '{other}' is unknown; use f32, f16 or int8")),
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
+/// The element type that each step computes in, and why where it is not the one asked for.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// F32, F16 or S8, for each step.
+    pub types: Vec<DType>,
+    /// For each step that stays in f32 although less was asked for, the reason.
+    pub reasons: Vec<Option<&'static str>>,
+}
+
+/// Whether a step is one of those that most multiplications are in.
+fn is_product(step: &Step) -> bool {
+    matches!(step.kind, Kind::Op(Op::Conv(_) | Op::DepthwiseConv(_) | Op::ConvTranspose(_) | Op::MatMul(_)))
+}
+
+/// Whether there is an s8 form of the step.
+fn has_s8(step: &Step) -> bool {
+    match &step.kind {
+        Kind::Op(op) => match op {
+            Op::Conv(_) | Op::DepthwiseConv(_) | Op::ConvTranspose(_) | Op::MatMul(_) | Op::Map(_) => true,
+            Op::Binary(b) => matches!(
+                b.kind,
+                BinaryKind::Add
+                    | BinaryKind::Sub
+                    | BinaryKind::Mul
+                    | BinaryKind::Div
+                    | BinaryKind::Min
+                    | BinaryKind::Max
+                    | BinaryKind::PRelu
+                    | BinaryKind::SquaredDifference
+            ),
+            Op::Reduce(r) => {
+                matches!(r.kind, ReduceKind::Mean | ReduceKind::Sum | ReduceKind::Max | ReduceKind::Min)
+            }
+            Op::Softmax(s) => !s.log,
+            Op::Pool(_) | Op::Resize(_) | Op::Gather(_) => true,
+            _ => false,
+        },
+        _ => true,
+    }
+}
+
+/// Whether there is an f16 form of the step.
+fn has_f16(step: &Step) -> bool {
+    match &step.kind {
+        Kind::Op(op) => matches!(
+            op,
+            Op::Conv(_)
+                | Op::DepthwiseConv(_)
+                | Op::ConvTranspose(_)
+                | Op::MatMul(_)
+                | Op::Map(_)
+                | Op::Binary(_)
+                | Op::Pool(_)
+                | Op::Reduce(_)
+                | Op::Softmax(_)
+                | Op::LayerNorm(_)
+                | Op::Resize(_)
+                | Op::Gather(_)
+        ),
+        _ => true,
+    }
+}
+
+/// Chooses each step's precision. The body of a network, from its first product (convolution or matrix) to its
+/// last, takes the one asked for; what comes before or after (normalization of the input, decoding of boxes,
+/// the final softmax) stays in f32, where it costs next to nothing and unlike ranges meet.
+pub fn choose(lir: &Lir, precision: Precision) -> Plan {
+    let n = lir.steps.len();
+    let low = match precision {
+        Precision::F32 => return Plan { types: vec![DType::F32; n], reasons: vec![None; n] },
+        Precision::F16 => DType::F16,
+        Precision::Int8 => DType::S8,
+    };
+    let producers = lir.producers();
+    let mut after = vec![false; n];
+    for i in 0..n {
+        after[i] = is_product(&lir.steps[i])
+            || lir.steps[i].inputs.iter().flatten().any(|&id| producers[id].is_some_and(|p| after[p]));
+    }
+    let readers = lir.readers();
+    let mut before = vec![false; n];
+    for i in (0..n).rev() {
+        before[i] = is_product(&lir.steps[i]) || readers[lir.steps[i].output].iter().any(|&r| before[r]);
+    }
+    let mut plan = Plan { types: Vec::with_capacity(n), reasons: Vec::with_capacity(n) };
+    for (i, step) in lir.steps.iter().enumerate() {
+        let floating = lir.tensors[step.output].dtype == DType::F32
+            && step.inputs.iter().flatten().next().is_none_or(|&id| lir.tensors[id].dtype == DType::F32);
+        let moves = step.kind.moves();
+        let reason = if !floating {
+            Some("does not compute real numbers")
+        } else if !before[i] {
+            Some("comes after the last convolution or matrix product")
+        } else if !after[i] && !moves {
+            Some("comes before the first convolution or matrix product")
+        } else if low == DType::S8 && !has_s8(step) {
+            Some("has no int8 form")
+        } else if low == DType::F16 && !has_f16(step) {
+            Some("has no float16 form")
+        } else {
+            None
+        };
+        plan.types.push(if reason.is_none() { low } else { DType::F32 });
+        plan.reasons.push(reason.filter(|_| floating));
+    }
+    plan
+}

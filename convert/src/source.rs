@@ -1,0 +1,93 @@
+//! What importers share: telling foreign files apart, and binding the open dimensions of inputs.
+
+use std::collections::BTreeMap;
+
+use crate::error::ImportError;
+use crate::infer;
+
+/// What a file is that is certainly no model, by its first bytes.
+pub(crate) fn foreign(bytes: &[u8]) -> Option<&'static str> {
+    let known = [
+        (b"\x89PNG".as_slice(), "a PNG image"),
+        (b"\xff\xd8\xff", "a JPEG image"),
+        (b"PK\x03\x04", "a zip archive (PyTorch checkpoints and .npz files are such)"),
+        (b"\x93NUMPY", "a NumPy array"),
+        (b"\x1f\x8b", "a gzip archive"),
+        (b"\x89HDF", "an HDF5 file"),
+        (b"<", "an XML or HTML document"),
+        (b"version https://git-lfs", "a Git LFS pointer: the model itself was not fetched"),
+    ];
+    known.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|&(_, what)| what)
+}
+
+/// A dimension of an input as the model declares it.
+pub(crate) struct Dim<'a> {
+    /// `None` for an open one.
+    pub size: Option<usize>,
+    /// Name of an open one; possibly empty.
+    pub name: &'a str,
+}
+
+/// Static dimensions of an input. An open one takes its size from `given`; the first (the batch) is 1 by default.
+pub(crate) fn bind(
+    input: &str,
+    declared: &[Dim<'_>],
+    given: Option<&Vec<usize>>,
+) -> Result<Vec<usize>, ImportError> {
+    let text = |d: &Dim<'_>| match d.size {
+        Some(v) => v.to_string(),
+        None if d.name.is_empty() => "?".to_owned(),
+        None => d.name.to_owned(),
+    };
+    let shown = format!("[{}]", declared.iter().map(text).collect::<Vec<_>>().join(", "));
+    if let Some(given) = given {
+        let fits = given.len() == declared.len()
+            && given.iter().zip(declared).all(|(&g, d)| g > 0 && d.size.is_none_or(|d| d == g));
+        if !fits || infer::elements(given).is_none() {
+            return Err(ImportError::ShapeOption {
+                input: input.to_owned(),
+                given: by_x(given),
+                reason: format!("the model declares {shown}; give sizes only to its open dimensions"),
+            });
+        }
+        return Ok(given.clone());
+    }
+    let default = |i: usize| declared[i].size.or((i == 0 && declared.len() > 1).then_some(1));
+    let dims: Vec<Option<usize>> = (0..declared.len()).map(default).collect();
+    if let Some(index) = dims.iter().position(Option::is_none) {
+        let part = |d: &Option<usize>| d.map_or("N".to_owned(), |d| d.to_string());
+        return Err(ImportError::UnboundDim {
+            input: input.to_owned(),
+            index,
+            dim: text(&declared[index]),
+            shape: shown,
+            example: dims.iter().map(part).collect::<Vec<_>>().join("x"),
+        });
+    }
+    let dims: Vec<usize> = dims.into_iter().flatten().collect();
+    if infer::elements(&dims).is_none() {
+        return Err(ImportError::Malformed {
+            reason: format!(
+                "input '{input}' of shape {shown} has more than {} elements",
+                infer::MAX_ELEMENTS
+            ),
+        });
+    }
+    Ok(dims)
+}
+
+/// Refuses a shape given for an input that the model does not have.
+pub(crate) fn check_names(shapes: &BTreeMap<String, Vec<usize>>, inputs: &[&str]) -> Result<(), ImportError> {
+    match shapes.iter().find(|(name, _)| !inputs.contains(&name.as_str())) {
+        None => Ok(()),
+        Some((name, dims)) => Err(ImportError::ShapeOption {
+            input: name.clone(),
+            given: by_x(dims),
+            reason: format!("the model has no such input; its inputs are '{}'", inputs.join("', '")),
+        }),
+    }
+}
+
+fn by_x(dims: &[usize]) -> String {
+    dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+}

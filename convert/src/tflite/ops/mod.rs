@@ -1,0 +1,77 @@
+//! What each TensorFlow Lite operator is in ONNX's vocabulary. Numbers given to `option` are field ids of the
+//! operator's options table in `schema.fbs`.
+
+mod conv;
+mod elementwise;
+mod movement;
+mod reduce;
+mod spatial;
+
+use super::import::{Form, Importer};
+use super::schema::Operator;
+use crate::error::ImportError;
+use crate::graph::ValueId;
+
+type Done = Result<(), ImportError>;
+
+/// Appends the nodes of one operator.
+pub type Rule = fn(&mut Importer<'_>, &Operator<'_>) -> Done;
+
+/// The rule of an operator; `None` for one that is not supported.
+pub fn rule(op: &Operator<'_>) -> Option<Rule> {
+    if op.custom {
+        return (op.name == "Convolution2DTransposeBias").then_some(conv::transpose_bias as Rule);
+    }
+    let name = op.name.as_str();
+    elementwise::rule(name)
+        .or_else(|| conv::rule(name))
+        .or_else(|| movement::rule(name))
+        .or_else(|| reduce::rule(name))
+        .or_else(|| spatial::rule(name))
+}
+
+/// `value` after the fused activation with this number in `ActivationFunctionType`.
+pub fn activation(m: &mut Importer<'_>, value: ValueId, number: i8) -> Result<ValueId, ImportError> {
+    match number {
+        0 => Ok(value),
+        1 => m.node("Relu", &[value], &[]),
+        2 => clip(m, value, -1.0, 1.0),
+        3 => clip(m, value, 0.0, 6.0),
+        4 => m.node("Tanh", &[value], &[]),
+        other => Err(m.err(format!("has fused activation number {other}, which is not supported"))),
+    }
+}
+
+fn clip(m: &mut Importer<'_>, value: ValueId, low: f32, high: f32) -> Result<ValueId, ImportError> {
+    let (low, high) = (m.scalar(low), m.scalar(high));
+    m.node("Clip", &[value, low, high], &[])
+}
+
+/// An axis of a tensor of this rank, counted from the end when negative.
+fn axis(m: &Importer<'_>, axis: i64, rank: usize) -> Result<usize, ImportError> {
+    crate::infer::axis(axis, rank).map_err(|e| m.err(e))
+}
+
+/// Exactly `N` integers of a constant.
+fn ints<const N: usize>(m: &mut Importer<'_>, op: &Operator<'_>, i: usize) -> Result<[i64; N], ImportError> {
+    let t = m.input(op, i)?;
+    let v = m.ints(t)?;
+    v.as_slice().try_into().map_err(|_| m.err(format!("needs {N} integers as input {i}, it has {}", v.len())))
+}
+
+/// The one integer of a constant.
+fn int(m: &mut Importer<'_>, op: &Operator<'_>, i: usize) -> Result<i64, ImportError> {
+    Ok(ints::<1>(m, op, i)?[0])
+}
+
+/// Input `i` in the form for operators that work in any order.
+fn laid(m: &mut Importer<'_>, op: &Operator<'_>, i: usize) -> Result<(ValueId, Form), ImportError> {
+    let t = m.input(op, i)?;
+    m.laid(t)
+}
+
+/// Input `i` in the file's order.
+fn plain(m: &mut Importer<'_>, op: &Operator<'_>, i: usize) -> Result<ValueId, ImportError> {
+    let t = m.input(op, i)?;
+    m.plain(t)
+}

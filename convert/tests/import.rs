@@ -1,0 +1,296 @@
+//! The importer against real models, their reference outputs' shapes, and damaged files.
+//!
+//! Real models are looked for in the folder that the environment variable `CYGNET_MODELS` names.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use cygnet_convert::error::ImportError;
+use cygnet_convert::graph::Graph;
+use cygnet_convert::onnx::schema::{
+    DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
+    TensorTypeProto, TypeProto, ValueInfoProto,
+};
+use cygnet_convert::onnx::{ImportOptions, import, import_bytes};
+use cygnet_convert::passes::simplify;
+use prost::Message;
+
+fn models() -> Option<PathBuf> {
+    let dir = std::env::var_os("CYGNET_MODELS").map(PathBuf::from);
+    if dir.is_none() {
+        println!("SKIPPED: CYGNET_MODELS is not set, no real model is imported");
+    }
+    dir
+}
+
+/// Dimensions of the arrays of an `.npz` by name.
+fn npz_shapes(path: &Path) -> BTreeMap<String, Vec<usize>> {
+    let Ok(file) = File::open(path) else { return BTreeMap::new() };
+    let mut zip = zip::ZipArchive::new(file).expect("an npz");
+    let mut out = BTreeMap::new();
+    for i in 0..zip.len() {
+        let mut entry = zip.by_index(i).expect("an entry");
+        let name = entry.name().trim_end_matches(".npy").to_owned();
+        let mut head = vec![0u8; 10];
+        std::io::Read::read_exact(&mut entry, &mut head).expect("an npy header");
+        let mut text = vec![0u8; usize::from(u16::from_le_bytes([head[8], head[9]]))];
+        std::io::Read::read_exact(&mut entry, &mut text).expect("an npy header");
+        let text = String::from_utf8(text).expect("text");
+        let from = text.find("'shape': (").expect("a shape") + 10;
+        let shape = &text[from..from + text[from..].find(')').expect("its end")];
+        let dims =
+            shape.split(',').filter(|s| !s.trim().is_empty()).map(|s| s.trim().parse().expect("a size"));
+        out.insert(name, dims.collect());
+    }
+    out
+}
+
+fn check_static(graph: &Graph) {
+    for node in &graph.nodes {
+        for &id in node.inputs.iter().chain(&node.outputs).flatten() {
+            let v = graph.value(id);
+            assert!(v.dims.is_some() && v.elem.is_some(), "'{}' of '{}' has no shape", v.name, node.name);
+        }
+    }
+}
+
+#[test]
+fn real_models_have_the_shapes_of_their_reference_outputs() {
+    let Some(dir) = models() else { return };
+    let mut seen = 0;
+    for entry in std::fs::read_dir(dir).expect("CYGNET_MODELS names a folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|e| e != "onnx") {
+            continue;
+        }
+        let arrays = npz_shapes(&path.with_extension("npz"));
+        let named = |prefix: &str| {
+            let of =
+                arrays.iter().filter_map(|(k, v)| k.strip_prefix(prefix).map(|k| (k.to_owned(), v.clone())));
+            of.collect::<BTreeMap<_, _>>()
+        };
+        let options = ImportOptions { shapes: named("in:"), ..ImportOptions::default() };
+        let mut graph = import(&path, &options).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        for stage in ["imported", "simplified"] {
+            check_static(&graph);
+            let got: BTreeMap<String, Vec<usize>> = graph
+                .outputs
+                .iter()
+                .map(|&o| (graph.value(o).name.clone(), graph.dims(o).to_vec()))
+                .collect();
+            for (name, dims) in named("out:") {
+                assert_eq!(got.get(&name), Some(&dims), "{} {stage}, output '{name}'", path.display());
+            }
+            simplify(&mut graph).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        }
+        for gone in ["Identity", "BatchNormalization", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Dropout"]
+        {
+            assert!(graph.nodes.iter().all(|n| n.op != gone), "{} keeps {gone}", path.display());
+        }
+        seen += 1;
+    }
+    assert!(seen > 0, "CYGNET_MODELS holds no .onnx file");
+}
+
+/// Import and simplification of damaged bytes end in a result or an error.
+fn survive(bytes: &[u8]) {
+    if let Ok(mut graph) = import_bytes(bytes, &ImportOptions::default()) {
+        let _ = simplify(&mut graph);
+    }
+}
+
+#[test]
+fn flipped_bytes_never_panic() {
+    let Some(dir) = models() else { return };
+    let path = dir.join("fashion_mnist_cnn.onnx");
+    let mut bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    // Most of the file is weights, where a flip changes one number only: every 61st byte there is enough, and
+    // every byte at both ends, where nodes, names and shapes are.
+    let n = bytes.len();
+    let dense = |i: usize| i < 2048 || i + 2048 > n;
+    for i in (0..n).filter(|&i| dense(i) || i % 61 == 0) {
+        for mask in [0x01, 0x80, 0xff] {
+            bytes[i] ^= mask;
+            survive(&bytes);
+            bytes[i] ^= mask;
+        }
+    }
+}
+
+#[test]
+fn every_truncation_and_flip_of_a_small_model_is_survived() {
+    let bytes = small().encode_to_vec();
+    import_bytes(&bytes, &ImportOptions::default()).expect("the whole model is fine");
+    for end in 0..bytes.len() {
+        survive(&bytes[..end]);
+    }
+    let mut flipped = bytes.clone();
+    for i in 0..bytes.len() {
+        for value in 0..=255u8 {
+            flipped[i] = value;
+            survive(&flipped);
+        }
+        flipped[i] = bytes[i];
+    }
+}
+
+fn info(name: &str, dims: &[Option<i64>]) -> ValueInfoProto {
+    let dim =
+        dims.iter().map(|d| DimensionProto { dim_value: *d, dim_param: d.is_none().then(|| "n".to_owned()) });
+    let shape = Some(TensorShapeProto { dim: dim.collect() });
+    let tensor_type = Some(TensorTypeProto { elem_type: Some(1), shape });
+    ValueInfoProto { name: Some(name.to_owned()), r#type: Some(TypeProto { tensor_type }) }
+}
+
+fn weights(name: &str, dims: &[i64], values: Vec<f32>) -> TensorProto {
+    TensorProto {
+        dims: dims.to_vec(),
+        data_type: Some(1),
+        float_data: values,
+        name: Some(name.to_owned()),
+        ..Default::default()
+    }
+}
+
+fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: Some(op.to_owned()),
+        input: inputs.iter().map(|s| (*s).to_owned()).collect(),
+        output: vec![output.to_owned()],
+        ..Default::default()
+    }
+}
+
+fn model(opset: i64, graph: GraphProto) -> ModelProto {
+    let set = OperatorSetIdProto { domain: None, version: Some(opset) };
+    ModelProto { ir_version: Some(8), graph: Some(graph), opset_import: vec![set], ..Default::default() }
+}
+
+/// `Conv`, `Relu`, `Flatten`-like `Reshape` computed from a `Shape`, `Softmax`.
+fn small() -> ModelProto {
+    let mut graph =
+        GraphProto { input: vec![info("x", &[None, Some(1), Some(3), Some(3)])], ..Default::default() };
+    graph.initializer = vec![weights("w", &[2, 1, 2, 2], vec![1.0; 8]), weights("b", &[2], vec![0.5, -0.5])];
+    graph.initializer.push(TensorProto {
+        dims: vec![1],
+        data_type: Some(7),
+        int64_data: vec![-1],
+        name: Some("rest".to_owned()),
+        ..Default::default()
+    });
+    graph.initializer.push(TensorProto {
+        dims: vec![1],
+        data_type: Some(7),
+        int64_data: vec![0],
+        name: Some("first".to_owned()),
+        ..Default::default()
+    });
+    graph.node = vec![
+        node("Conv", &["x", "w", "b"], "c"),
+        node("Relu", &["c"], "r"),
+        node("Shape", &["r"], "s"),
+        node("Gather", &["s", "first"], "batch"),
+        node("Concat", &["batch", "rest"], "to"),
+        node("Reshape", &["r", "to"], "f"),
+        node("Softmax", &["f"], "y"),
+    ];
+    graph.node[4].attribute.push(cygnet_convert::onnx::schema::AttributeProto {
+        name: Some("axis".to_owned()),
+        i: Some(0),
+        r#type: Some(2),
+        ..Default::default()
+    });
+    graph.output = vec![info("y", &[None, Some(8)])];
+    model(17, graph)
+}
+
+fn refused(m: &ModelProto) -> ImportError {
+    import_bytes(&m.encode_to_vec(), &ImportOptions::default()).expect_err("a broken model")
+}
+
+#[test]
+fn computed_shapes_resolve_and_symbolic_batches_are_one() {
+    let graph = import_bytes(&small().encode_to_vec(), &ImportOptions::default()).unwrap();
+    let ops: Vec<&str> = graph.nodes.iter().map(|n| n.op.as_str()).collect();
+    assert_eq!(ops, ["Conv", "Relu", "Reshape", "Softmax"]);
+    assert_eq!(graph.dims(graph.outputs[0]), [1, 8]);
+    let shapes = BTreeMap::from([("x".to_owned(), vec![3, 1, 3, 3])]);
+    let options = ImportOptions { shapes, ..ImportOptions::default() };
+    let graph = import_bytes(&small().encode_to_vec(), &options).unwrap();
+    assert_eq!(graph.dims(graph.outputs[0]), [3, 8]);
+}
+
+#[test]
+fn open_dimensions_are_named_with_the_flag_that_binds_them() {
+    let mut m = small();
+    m.graph.as_mut().unwrap().input[0] = info("x", &[None, Some(1), None, Some(3)]);
+    let text = refused(&m).to_string();
+    assert!(text.contains("--shape 'x=1x1xNx3'") && text.contains("dimension 2 ('n')"), "{text}");
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    for (name, dims) in [("x", vec![1, 2, 3, 3]), ("x", vec![1, 1, 3]), ("z", vec![1])] {
+        let shapes = BTreeMap::from([(name.to_owned(), dims)]);
+        let options = ImportOptions { shapes, ..ImportOptions::default() };
+        let e = import_bytes(&small().encode_to_vec(), &options).unwrap_err();
+        assert!(matches!(e, ImportError::ShapeOption { .. }), "{e}");
+    }
+}
+
+#[test]
+fn other_files_are_told_apart() {
+    for (bytes, what) in [
+        (b"\x89PNG\r\n\x1a\n....".as_slice(), "PNG"),
+        (b"\x1c\0\0\0TFL3....", "TensorFlow Lite"),
+        (b"", "empty"),
+        (b"PK\x03\x04...", "zip"),
+        (b"hello, world", "protobuf"),
+    ] {
+        let e = import_bytes(bytes, &ImportOptions::default()).unwrap_err();
+        assert!(matches!(e, ImportError::NotOnnx { .. }) && e.to_string().contains(what), "{e}");
+    }
+}
+
+#[test]
+fn all_unsupported_operators_are_reported_at_once() {
+    let mut m = small();
+    let g = m.graph.as_mut().unwrap();
+    g.node[1].op_type = Some("Frobnicate".to_owned());
+    g.node[6].op_type = Some("StringNormalizer".to_owned());
+    let ImportError::Unsupported { operators } = refused(&m) else { panic!("another error") };
+    let ops: Vec<&str> = operators.iter().map(|o| o.op.as_str()).collect();
+    assert_eq!(ops, ["Frobnicate", "StringNormalizer"]);
+    assert_eq!(operators[0].nodes, ["r"]);
+}
+
+#[test]
+fn broken_graphs_are_named() {
+    type Break = fn(&mut GraphProto);
+    let cases: [(Break, &str); 6] = [
+        (|g| g.node[1].input[0] = "nowhere".to_owned(), "'nowhere', which nothing defines"),
+        (|g| g.node[0].input[0] = "y".to_owned(), "cycle"),
+        (|g| g.node[1].output[0] = "c".to_owned(), "'c' is defined twice"),
+        (|g| g.output[0].name = Some("lost".to_owned()), "output 'lost'"),
+        (|g| g.initializer[0].float_data[5] = f32::NAN, "weight 'w' of Conv 'c' holds NaN at index 5"),
+        (|g| g.initializer[0].dims = vec![2, 1, 2, 3], "holds 8 elements, its dimensions need 12"),
+    ];
+    for (damage, expected) in cases {
+        let mut m = small();
+        damage(m.graph.as_mut().unwrap());
+        let text = refused(&m).to_string();
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn nodes_in_any_order_are_sorted() {
+    let mut m = small();
+    m.graph.as_mut().unwrap().node.reverse();
+    let graph = import_bytes(&m.encode_to_vec(), &ImportOptions::default()).unwrap();
+    assert_eq!(
+        graph.nodes.iter().map(|n| n.op.as_str()).collect::<Vec<_>>(),
+        ["Conv", "Relu", "Reshape", "Softmax"]
+    );
+}

@@ -1,0 +1,203 @@
+//! Functions of two tensors that broadcast as numpy arrays do: [`Op::Binary`](cygnet_format::op::Op::Binary).
+
+mod function;
+mod integer;
+mod vector;
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;
+
+use cygnet_format::op::{self, BinaryKind, Epilogue};
+use cygnet_format::program::{DType, MAX_RANK};
+
+use crate::convert::{Narrow, narrow};
+use crate::kernel::{Context, Kernel, PrepareError};
+use crate::map::Function;
+use crate::quant::{self, zero_point};
+use crate::simd::{F16, Isa};
+use crate::view::{Mem, View};
+use crate::walk::{TILE_ELEMENTS, Walk, broadcast};
+
+/// What a row function is told beside its operands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Params {
+    /// Bounds of the result; for s8 of the quantized value less the zero point.
+    lo: f32,
+    hi: f32,
+    /// Factors of s8 operands.
+    scale_a: f32,
+    scale_b: f32,
+    /// Zero points of s8 tensors.
+    zero_a: i32,
+    zero_b: i32,
+    zero_y: i32,
+}
+
+/// `n` elements of a row. An operand whose step is not set is one element for all.
+pub(crate) type Row =
+    unsafe fn(a: *const u8, b: *const u8, y: *mut u8, n: usize, steps: [bool; 2], p: &Params);
+
+/// Elements computed before the epilogue's function is applied to them.
+const BLOCK: usize = 256;
+
+pub(crate) fn prepare(p: &op::Binary, cx: &Context<'_>) -> Result<Box<dyn Kernel>, PrepareError> {
+    let (a, b, y) = (cx.input(0)?, cx.input(1)?, cx.output());
+    cx.ensure(a.dtype == b.dtype, || {
+        format!("operands are {} and {}; both must be of one type", a.dtype.name(), b.dtype.name())
+    })?;
+    let compares = is_comparison(p.kind);
+    let wanted = if compares { DType::U8 } else { a.dtype };
+    cx.ensure(y.dtype == wanted, || format!("writes {} where {} is needed", y.dtype.name(), wanted.name()))?;
+    let strides = broadcast_strides(cx, &a, &b, &y)?;
+    let (name, run) = row(p.kind, a.dtype, Isa::of(cx.cpu()))
+        .ok_or_else(|| cx.error(format!("{} of {} is not defined", p.kind.name(), a.dtype.name())))?;
+    let params = params(p, cx, [&a, &b, &y])?;
+    let function = Function::new(cx.cpu(), p.epilogue.unary);
+    let finish = match a.dtype {
+        DType::F16 if !compares => Finish::Half(function, narrow(Isa::of(cx.cpu()))),
+        DType::F32 if !function.is_identity() => Finish::Float(function),
+        _ => Finish::Nothing,
+    };
+    let slow = matches!(p.kind, BinaryKind::Pow | BinaryKind::Mod | BinaryKind::Fmod);
+    let weight = function.weight().max(if slow { 16 } else { 1 });
+    let walk = Walk::new(y.dims(), &strides, TILE_ELEMENTS / weight);
+    Ok(Box::new(Binary { a, b, y, walk, params, run, name, finish }))
+}
+
+fn is_comparison(kind: BinaryKind) -> bool {
+    use BinaryKind as K;
+    matches!(kind, K::Equal | K::Less | K::LessOrEqual | K::Greater | K::GreaterOrEqual)
+}
+
+/// Strides of output and operands over the output's dimensions, which are exactly what the operands broadcast to.
+fn broadcast_strides(
+    cx: &Context<'_>,
+    a: &View,
+    b: &View,
+    y: &View,
+) -> Result<[[usize; MAX_RANK]; 3], PrepareError> {
+    let rank = a.rank.max(b.rank);
+    let extent = |v: &View, d: usize| if d + v.rank < rank { 1 } else { v.dims[d + v.rank - rank] };
+    let exact = y.rank == rank && (0..rank).all(|d| y.dims[d] == extent(a, d).max(extent(b, d)));
+    cx.ensure(exact, || {
+        format!("{:?} and {:?} do not broadcast to the output's {:?}", a.dims(), b.dims(), y.dims())
+    })?;
+    Ok([y.strides(), broadcast(cx, a, y.dims(), "input 0")?, broadcast(cx, b, y.dims(), "input 1")?])
+}
+
+fn params(p: &op::Binary, cx: &Context<'_>, [a, b, y]: [&View; 3]) -> Result<Params, PrepareError> {
+    let e = &p.epilogue;
+    let mut out = Params {
+        lo: e.lo,
+        hi: e.hi,
+        scale_a: p.scale_a,
+        scale_b: p.scale_b,
+        zero_a: zero_point(cx, a)?,
+        zero_b: zero_point(cx, b)?,
+        zero_y: zero_point(cx, y)?,
+    };
+    let float = matches!(y.dtype, DType::F32 | DType::F16);
+    if float {
+        cx.ensure(!e.lo.is_nan() && !e.hi.is_nan(), || "a bound of the epilogue is no number".to_owned())?;
+    } else if y.dtype == DType::S8 {
+        (out.lo, out.hi) = quant::bounds(cx, e, out.zero_y)?;
+    } else {
+        cx.ensure(*e == Epilogue::NONE, || format!("an epilogue of {} is not defined", y.dtype.name()))?;
+    }
+    if a.dtype == DType::S8 {
+        quant::factor(cx, p.scale_a, "scale_a")?;
+        quant::factor(cx, p.scale_b, "scale_b")?;
+    }
+    Ok(out)
+}
+
+fn row(kind: BinaryKind, dtype: DType, isa: Isa) -> Option<(&'static str, Row)> {
+    match dtype {
+        DType::F32 => vector::f32(kind, isa),
+        DType::F16 => vector::f16(kind, isa),
+        DType::S8 => vector::s8(kind, isa),
+        DType::S32 => integer::s32(kind),
+        DType::U8 => integer::u8(kind),
+        _ => None,
+    }
+}
+
+/// What follows the bounds of the epilogue.
+enum Finish {
+    Nothing,
+    /// A function of f32.
+    Float(Function),
+    /// A function of f32 (the identity too), then rounding to f16: row functions of f16 write f32.
+    Half(Function, Narrow),
+}
+
+struct Binary {
+    a: View,
+    b: View,
+    y: View,
+    walk: Walk<3>,
+    params: Params,
+    run: Row,
+    name: &'static str,
+    finish: Finish,
+}
+
+// SAFETY: the walk stays inside the views, whose broadcasting was checked; its tiles are disjoint in the output.
+unsafe impl Kernel for Binary {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn tiles(&self) -> usize {
+        self.walk.tiles()
+    }
+    unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
+        let (from, to) = (self.a.dtype.size(), self.y.dtype.size());
+        let steps = [self.walk.steps[1], self.walk.steps[2]];
+        self.walk.tile(tile, |[y, a, b], n| {
+            // SAFETY: `mem` is the memory of these views; runs, and so their blocks, lie inside them.
+            unsafe {
+                let a = self.a.ptr::<u8>(mem).add(a * from);
+                let b = self.b.ptr::<u8>(mem).add(b * from);
+                let y = self.y.ptr_mut::<u8>(mem).add(y * to);
+                if matches!(self.finish, Finish::Nothing) {
+                    return (self.run)(a, b, y, n, steps, &self.params);
+                }
+                for i in (0..n).step_by(BLOCK) {
+                    let part = BLOCK.min(n - i);
+                    let at = |p: *const u8, step: bool| if step { p.add(i * from) } else { p };
+                    self.block(at(a, steps[0]), at(b, steps[1]), y.add(i * to), part, steps);
+                }
+            }
+        });
+    }
+}
+
+impl Binary {
+    /// One block of a row and its finish.
+    ///
+    /// # Safety
+    /// As for [`Row`], with `n` at most [`BLOCK`].
+    unsafe fn block(&self, a: *const u8, b: *const u8, y: *mut u8, n: usize, steps: [bool; 2]) {
+        // SAFETY: as the caller vouches; the buffer holds a block.
+        unsafe {
+            match &self.finish {
+                Finish::Nothing => (self.run)(a, b, y, n, steps, &self.params),
+                Finish::Float(function) => {
+                    (self.run)(a, b, y, n, steps, &self.params);
+                    function.f32(y.cast(), y.cast(), n);
+                }
+                Finish::Half(function, narrow) => {
+                    let mut buffer = [0.0_f32; BLOCK];
+                    let wide = buffer.as_mut_ptr();
+                    (self.run)(a, b, wide.cast(), n, steps, &self.params);
+                    if !function.is_identity() {
+                        function.f32(wide, wide, n);
+                    }
+                    narrow(wide, y.cast::<F16>(), n);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! Cuts indirect products into tiles and feeds the microkernels.
+//!
+//! A tile is a range of output pixels times a range of one group's output channels. Within it, a block of pixels
+//! gets its list of addresses first (one for each pixel and tap, on the stack), then panels of weights go by
+//! outside and groups of pixels inside, so that a panel stays in the first-level cache while all pixels of the
+//! block meet it. At last the rest of the epilogue is applied to the block, still in cache.
+
+use std::mem::MaybeUninit;
+
+use cygnet_format::op::{Unary, UnaryKind};
+use cygnet_format::program::DType;
+
+use super::geometry::Axis;
+use super::micro::{Args, MAX_MR, NR, Row};
+use crate::kernel::{Context, Kernel, PrepareError};
+use crate::map::{Function, Lookup};
+use crate::view::{Mem, View};
+
+/// Addresses in a block's list: 16 KiB of stack.
+pub(super) const LIST: usize = 2048;
+
+/// Most pixels of a block.
+const BLOCK_PIXELS: usize = 256;
+
+/// Multiply-accumulates of a tile that is worth handing to another thread: some 50,000 cycles.
+const TILE_MACS: usize = 1 << 20;
+
+/// Fewest pixels of a tile while it has channels to give away: below, weights are read too often.
+const MIN_PIXELS: usize = 48;
+
+/// One indirect product: a whole convolution, or one phase of a transposed one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Product {
+    pub rows: Axis,
+    pub cols: Axis,
+    /// Bytes from the start of the packed weights to this product's.
+    pub weights: usize,
+    /// Elements from the start of the bias to this product's.
+    pub bias: usize,
+}
+
+impl Product {
+    fn taps(&self) -> usize {
+        self.rows.taps * self.cols.taps
+    }
+
+    /// Whether rows of `x` and `y` correspond one to one, in order.
+    fn is_pointwise(&self) -> bool {
+        self.rows == Axis::identity(self.rows.input) && self.cols == Axis::identity(self.cols.input)
+    }
+}
+
+/// Where a tap outside the image reads.
+pub(super) enum Padding {
+    /// No tap is ever outside.
+    None,
+    /// A constant.
+    Constant(View),
+    /// A row of its own.
+    Own(Vec<u8>),
+}
+
+/// What follows clamping.
+#[derive(Clone, Copy)]
+pub(super) enum After {
+    Nothing,
+    F32(Function),
+    F16(Function),
+    Table(View, Lookup),
+}
+
+impl After {
+    /// The function of a floating-point result.
+    pub fn of(cx: &Context<'_>, dtype: DType, unary: Unary) -> Result<Self, PrepareError> {
+        let function = || Function::new(cx.cpu(), unary);
+        match (unary.kind, dtype) {
+            (UnaryKind::Identity, _) => Ok(Self::Nothing),
+            (UnaryKind::Not, _) => Err(cx.error("'not' of a floating-point result is not defined")),
+            (_, DType::F32) => Ok(Self::F32(function())),
+            (_, DType::F16) => Ok(Self::F16(function())),
+            (_, other) => {
+                Err(cx.error(format!("a function of a result of type {} is not defined", other.name())))
+            }
+        }
+    }
+}
+
+/// What all products of a step share, checked by `setup` in the parent module.
+pub(super) struct Setup {
+    pub row: Row,
+    pub x: View,
+    pub y: View,
+    pub weights: View,
+    pub bias: View,
+    pub multiplier: Option<View>,
+    pub padding: Padding,
+    pub after: After,
+    pub groups: usize,
+    pub batch: usize,
+    /// Input channels that lie together in packed weights.
+    pub kb: usize,
+    /// Bytes of weights that one call of the microkernel may go through.
+    pub span: usize,
+    pub lo: f32,
+    pub hi: f32,
+    pub zero_point: i32,
+}
+
+/// A product with its place in the tile grid.
+struct Plan {
+    product: Product,
+    /// Index of its first tile.
+    first_tile: usize,
+    pixels: usize,
+    tile_pixels: usize,
+    pixel_tiles: usize,
+    tile_channels: usize,
+    channel_tiles: usize,
+    /// Bytes of one panel.
+    panel: usize,
+    /// Output channels of one call of the microkernel.
+    call_channels: usize,
+    /// Taps of a row of the kernel that are inside the image are one run of memory, and packed as one tap.
+    runs: bool,
+    /// Addresses of each pixel in the list.
+    slots: usize,
+    pointwise: bool,
+}
+
+/// A convolution ready to run.
+pub(super) struct Conv {
+    setup: Setup,
+    plans: Vec<Plan>,
+    tiles: usize,
+    macs: u64,
+}
+
+impl Setup {
+    /// Input channels of a group.
+    fn depth(&self) -> usize {
+        self.x.cols() / self.groups
+    }
+
+    /// Output channels of a group.
+    fn channels(&self) -> usize {
+        self.y.cols() / self.groups
+    }
+
+    fn runs(&self, p: &Product) -> bool {
+        self.groups == 1
+            && p.cols.taps > 1
+            && p.cols.spacing == 1
+            && self.x.pitch == self.x.cols()
+            && self.x.cols().is_multiple_of(self.kb)
+    }
+
+    /// Addresses that the list needs for each pixel.
+    fn slots(&self, p: &Product) -> usize {
+        let never_outside = matches!(self.padding, Padding::None);
+        if self.runs(p) && never_outside { p.rows.taps } else { p.taps() }.max(1)
+    }
+}
+
+/// Addresses that a product needs for each pixel, before a microkernel has been chosen.
+pub(super) fn slots(setup: &Setup, product: &Product) -> usize {
+    setup.slots(product)
+}
+
+impl Plan {
+    fn new(s: &Setup, product: Product, first_tile: usize) -> Self {
+        let pixels = s.batch * product.rows.outputs * product.cols.outputs;
+        let channels = s.channels();
+        let k = product.taps() * s.depth().next_multiple_of(s.kb);
+        let panel = k * NR * s.x.dtype.size();
+        let nr = s.row.nr;
+        let macs = |pixels: usize, channels: usize| pixels.saturating_mul(channels).saturating_mul(k.max(1));
+        let least = MIN_PIXELS.next_multiple_of(s.row.mr);
+        // First fewer pixels, down to `least`; then fewer channels; then fewer pixels again.
+        let fit = |fixed: usize| (TILE_MACS / macs(fixed, 1)).max(1);
+        let mut tile_channels = channels;
+        let mut tile_pixels = fit(channels).next_multiple_of(s.row.mr).max(least).min(pixels);
+        if macs(tile_pixels, channels) > 2 * TILE_MACS {
+            tile_channels = fit(tile_pixels).next_multiple_of(nr).min(channels);
+        }
+        // Even shares: no tile is a small rest.
+        let share = |total: usize, part: usize, unit: usize| {
+            total.div_ceil(total.div_ceil(part)).next_multiple_of(unit)
+        };
+        if tile_pixels < pixels {
+            tile_pixels = share(pixels, tile_pixels, s.row.mr);
+        }
+        if tile_channels < channels {
+            tile_channels = share(channels, tile_channels, nr);
+        }
+        Self {
+            product,
+            first_tile,
+            pixels,
+            tile_pixels,
+            pixel_tiles: pixels.div_ceil(tile_pixels),
+            tile_channels,
+            channel_tiles: channels.div_ceil(tile_channels),
+            panel,
+            call_channels: (s.span / panel.max(1) * NR).clamp(nr, tile_channels.max(nr)) / nr * nr,
+            runs: s.runs(&product),
+            slots: s.slots(&product),
+            pointwise: product.is_pointwise(),
+        }
+    }
+
+    fn tiles(&self, groups: usize) -> usize {
+        self.pixel_tiles * self.channel_tiles * groups
+    }
+}
+
+impl Conv {
+    pub fn new(setup: Setup, products: impl IntoIterator<Item = Product>) -> Self {
+        let (mut plans, mut tiles, mut macs) = (Vec::new(), 0, 0_u64);
+        for product in products {
+            let plan = Plan::new(&setup, product, tiles);
+            tiles += plan.tiles(setup.groups);
+            let per_pixel = (product.taps() as u64).saturating_mul((setup.depth() * setup.y.cols()) as u64);
+            macs = macs.saturating_add(per_pixel.saturating_mul(plan.pixels as u64));
+            plans.push(plan);
+        }
+        Self { setup, plans, tiles, macs }
+    }
+}
+
+/// The addresses of one block of pixels.
+struct Block {
+    list: [MaybeUninit<*const u8>; LIST],
+    /// Start of each pixel's row of the output.
+    out: [MaybeUninit<*mut u8>; BLOCK_PIXELS],
+    /// For each group of pixels, whether its taps are merged into runs.
+    merged: [bool; BLOCK_PIXELS],
+}
+
+/// A pixel of a product: image, row and column of its output.
+#[derive(Clone, Copy)]
+struct Pixel {
+    image: usize,
+    row: usize,
+    col: usize,
+}
+
+impl Pixel {
+    fn new(p: &Product, index: usize) -> Self {
+        let (line, col) = (index / p.cols.outputs, index % p.cols.outputs);
+        Self { image: line / p.rows.outputs, row: line % p.rows.outputs, col }
+    }
+
+    fn step(&mut self, p: &Product) {
+        self.col += 1;
+        if self.col == p.cols.outputs {
+            self.col = 0;
+            self.row += 1;
+            if self.row == p.rows.outputs {
+                self.row = 0;
+                self.image += 1;
+            }
+        }
+    }
+}
+
+/// The addresses of a run's operands, for one group.
+struct Bases {
+    x: *const u8,
+    padding: *const u8,
+    y: *mut u8,
+    /// Bytes from one element's row to the next.
+    x_row: usize,
+    y_row: usize,
+}
+
+impl Conv {
+    /// Fills the list for `count` pixels from `first` on.
+    ///
+    /// # Safety
+    /// `bases` are those of the operands the step was prepared with, and the pixels are the plan's.
+    unsafe fn fill(&self, plan: &Plan, bases: &Bases, first: usize, count: usize, block: &mut Block) {
+        let (p, mr) = (&plan.product, self.setup.row.mr);
+        if plan.pointwise {
+            for i in 0..count.next_multiple_of(mr) {
+                let index = first + i.min(count - 1);
+                // SAFETY: the index is that of a row of the input and of the output.
+                unsafe {
+                    block.list[i] = MaybeUninit::new(bases.x.add(index * bases.x_row));
+                    block.out[i] = MaybeUninit::new(bases.y.add(index * bases.y_row));
+                }
+            }
+            return;
+        }
+        let (height, width) = (p.rows.input, p.cols.input);
+        let (out_height, out_width) = (self.setup.y.dims[1], self.setup.y.dims[2]);
+        let mut next = Pixel::new(p, first);
+        let mut pixels = [next; MAX_MR];
+        for (group, start) in (0..count).step_by(mr).enumerate() {
+            let rows = mr.min(count - start);
+            for row in 0..mr {
+                if row < rows {
+                    pixels[row] = next;
+                    next.step(p);
+                } else {
+                    pixels[row] = pixels[rows - 1];
+                }
+            }
+            let merged =
+                plan.runs && pixels[..rows].iter().all(|at| p.cols.inside(at.col) && p.rows.inside(at.row));
+            block.merged[group] = merged;
+            let across = if merged { 1 } else { p.cols.taps };
+            let list = &mut block.list[group * plan.slots * mr..][..plan.slots * mr];
+            for row in 0..mr {
+                let Pixel { image, row: oy, col: ox } = pixels[row];
+                let index = (image * out_height + p.rows.out(oy)) * out_width + p.cols.out(ox);
+                // SAFETY: the index is that of a row of the output.
+                block.out[start + row] = MaybeUninit::new(unsafe { bases.y.add(index * bases.y_row) });
+                for ky in 0..p.rows.taps {
+                    let line = p.rows.at(oy, ky).map(|iy| (image * height + iy) * width);
+                    for kx in 0..across {
+                        let address = match (line, p.cols.at(ox, kx)) {
+                            // SAFETY: `at` gives positions inside the image only.
+                            (Some(line), Some(ix)) => unsafe { bases.x.add((line + ix) * bases.x_row) },
+                            _ => bases.padding,
+                        };
+                        list[(ky * across + kx) * mr + row] = MaybeUninit::new(address);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What clamping left to do, on some pixels' `channels` channels from `start` on.
+    ///
+    /// # Safety
+    /// The pixels' rows have been written by this thread.
+    unsafe fn finish(&self, mem: &Mem, out: &[MaybeUninit<*mut u8>], start: usize, channels: usize) {
+        let s = &self.setup;
+        if matches!(s.after, After::Nothing) {
+            return;
+        }
+        for row in out {
+            // SAFETY: channels of a row of the output; the table has 256 bytes.
+            unsafe {
+                let row = row.assume_init().add(start * s.y.dtype.size());
+                match s.after {
+                    After::Nothing => {}
+                    After::F32(function) => function.f32(row.cast(), row.cast(), channels),
+                    After::F16(function) => function.f16(row.cast(), row.cast(), channels),
+                    After::Table(table, lookup) => lookup(row.cast(), row.cast(), channels, table.ptr(mem)),
+                }
+            }
+        }
+    }
+}
+
+// SAFETY: tiles are disjoint ranges of pixels and channels of the products, and the products' outputs are disjoint;
+// every address handed to a microkernel is that of a row of an operand, or of a padding row of as many channels.
+unsafe impl Kernel for Conv {
+    fn name(&self) -> &'static str {
+        self.setup.row.name
+    }
+
+    fn tiles(&self) -> usize {
+        self.tiles
+    }
+
+    fn macs(&self) -> u64 {
+        self.macs
+    }
+
+    unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
+        let s = &self.setup;
+        let plan = &self.plans[self.plans.partition_point(|p| p.first_tile <= tile) - 1];
+        let (p, mr) = (&plan.product, s.row.mr);
+        let local = tile - plan.first_tile;
+        // Pixels innermost: threads that take neighbouring tiles share weights.
+        let pixel_tile = local % plan.pixel_tiles;
+        let channel_tile = local / plan.pixel_tiles % plan.channel_tiles;
+        let group = local / plan.pixel_tiles / plan.channel_tiles;
+        let (size, depth, channels) = (s.x.dtype.size(), s.depth(), s.channels());
+        let (first, end) =
+            (pixel_tile * plan.tile_pixels, ((pixel_tile + 1) * plan.tile_pixels).min(plan.pixels));
+        let from = channel_tile * plan.tile_channels;
+        let to = (from + plan.tile_channels).min(channels);
+        let panels = channels.div_ceil(NR);
+
+        // SAFETY: offsets of a group inside a row of x, of the padding and of y; `prepare` proved the operands.
+        let bases = unsafe {
+            Bases {
+                x: s.x.ptr::<u8>(mem).add(group * depth * size),
+                padding: match &s.padding {
+                    Padding::None => std::ptr::null(),
+                    Padding::Constant(v) => v.ptr::<u8>(mem).add(group * depth * size),
+                    Padding::Own(row) => row.as_ptr().add(group * depth * size),
+                },
+                y: s.y.ptr_mut::<u8>(mem),
+                x_row: s.x.pitch * size,
+                y_row: s.y.pitch * size,
+            }
+        };
+        let mut block = Block {
+            list: [MaybeUninit::uninit(); LIST],
+            out: [MaybeUninit::uninit(); BLOCK_PIXELS],
+            merged: [false; BLOCK_PIXELS],
+        };
+        let block_pixels = (LIST / (plan.slots * mr)).min(BLOCK_PIXELS / mr) * mr;
+        for first in (first..end).step_by(block_pixels) {
+            let count = block_pixels.min(end - first);
+            // SAFETY: the pixels are the plan's.
+            unsafe { self.fill(plan, &bases, first, count, &mut block) };
+            for channel in (from..to).step_by(plan.call_channels) {
+                let panel = group * panels + channel / NR;
+                let lane = p.bias + panel * NR;
+                for start in (0..count).step_by(mr) {
+                    let offset = (group * channels + channel) * size;
+                    let mut y = [std::ptr::null_mut::<u8>(); MAX_MR];
+                    for (to, out) in y.iter_mut().zip(&block.out[start..start + mr]) {
+                        // SAFETY: `fill` set `mr` entries of each group of pixels; a channel of a row of y.
+                        *to = unsafe { out.assume_init().add(offset) };
+                    }
+                    let merged = block.merged[start / mr];
+                    // SAFETY: the group's part of the list; panels of the packed constants, of which `prepare`
+                    // proved the lengths.
+                    unsafe {
+                        let args = Args {
+                            rows: mr.min(count - start),
+                            taps: if merged { p.rows.taps } else { p.taps() },
+                            depth: if merged { depth * p.cols.taps } else { depth },
+                            a: block.list.as_ptr().add(start * plan.slots).cast(),
+                            w: s.weights.ptr::<u8>(mem).add(p.weights + panel * plan.panel),
+                            cols: plan.call_channels.min(to - channel),
+                            y: y.as_ptr(),
+                            bias: s.bias.ptr::<u8>(mem).add(lane * 4),
+                            multiplier: match s.multiplier {
+                                Some(m) => m.ptr::<f32>(mem).add(panel * NR),
+                                None => std::ptr::null(),
+                            },
+                            lo: s.lo,
+                            hi: s.hi,
+                            zero_point: s.zero_point,
+                        };
+                        (s.row.run)(&args);
+                    }
+                }
+            }
+            // SAFETY: the rows were written just now.
+            unsafe { self.finish(mem, &block.out[..count], group * channels + from, to - from) };
+        }
+    }
+}

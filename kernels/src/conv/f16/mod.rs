@@ -1,0 +1,41 @@
+//! Convolution microkernels for f16.
+//!
+//! Activations and weights are f16, packed `[panel][tap][depth][8]`; biases and bounds are f32. Cores without
+//! half-precision arithmetic convert every operand to f32, add the products to the bias by fused multiply-add
+//! in ascending order of tap and k, clamp, and round once: those rows of the table give the same bits.
+//! The `fp16` rows accumulate blocks of products in half and are compared by tolerance.
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod fp16;
+#[cfg(test)]
+mod tests;
+
+#[cfg(target_arch = "x86_64")]
+use super::f32::avx2;
+use super::f32::generic;
+#[cfg(target_arch = "aarch64")]
+use super::f32::neon;
+use super::micro::Row;
+use crate::cpu::Features;
+use crate::float::Half;
+
+/// Most products that the `fp16` rows sum in half before the sum is added, in f32, to what came before.
+#[cfg(any(target_arch = "aarch64", test))]
+pub(crate) const BLOCK: usize = 128;
+
+/// The implementations, best first.
+pub(crate) const ROWS: &[Row] = &[
+    #[cfg(target_arch = "x86_64")]
+    Row { name: "conv_f16_6x16_avx2", needs: Features::AVX2, mr: 6, nr: 16, run: avx2::conv_6x16::<true> },
+    #[cfg(target_arch = "aarch64")]
+    Row {
+        name: "conv_f16_8x16_fp16",
+        needs: Features::NEON.union(Features::FP16),
+        mr: 8,
+        nr: 16,
+        run: fp16::conv_8x16,
+    },
+    #[cfg(target_arch = "aarch64")]
+    Row { name: "conv_f16_8x8_neon", needs: Features::NEON, mr: 8, nr: 8, run: neon::conv_8x8::<true> },
+    Row { name: "conv_f16_4x8_generic", needs: Features::NONE, mr: 4, nr: 8, run: generic::conv_4x8::<Half> },
+];

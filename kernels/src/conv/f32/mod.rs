@@ -1,0 +1,32 @@
+//! Convolution microkernels for f32.
+//!
+//! `y[row][c] = clamp(bias[c] + sum of a[tap][row][k] * w[tap][k][c])`, each product added by one fused
+//! multiply-add, taps in ascending order and within a tap k in ascending order: every row of the table gives
+//! the same bits. Weights are packed `[panel][tap][depth][8]`, see [`super::micro`].
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+pub(crate) mod generic;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use super::micro::Row;
+use crate::cpu::Features;
+use crate::float::Single;
+
+/// The implementations, best first.
+pub(crate) const ROWS: &[Row] = &[
+    #[cfg(target_arch = "x86_64")]
+    Row { name: "conv_f32_6x16_avx2", needs: Features::AVX2, mr: 6, nr: 16, run: avx2::conv_6x16::<false> },
+    #[cfg(target_arch = "aarch64")]
+    Row { name: "conv_f32_8x8_neon", needs: Features::NEON, mr: 8, nr: 8, run: neon::conv_8x8::<false> },
+    Row {
+        name: "conv_f32_4x8_generic",
+        needs: Features::NONE,
+        mr: 4,
+        nr: 8,
+        run: generic::conv_4x8::<Single>,
+    },
+];

@@ -1,0 +1,48 @@
+//! Convolution microkernels for s8.
+//!
+//! `y[row][c] = requantize(bias[c] + sum of a[tap][row][k] * w[tap][k][c])`: exact in 32 bits (wrapping, should a
+//! file's weights exceed what packing allows), then [`generic::requantize`], the same operations in every row of
+//! the table. Weights are packed `[panel][tap][depth / 4][8][4]`, see [`super::micro`].
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+mod generic;
+#[cfg(target_arch = "aarch64")]
+mod i8mm;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+pub(crate) use generic::requantize;
+
+use super::micro::Row;
+use crate::cpu::Features;
+
+/// Bytes of weights that one call may go through. [`avx2`] converts inputs once in each call: many panels pay.
+pub(crate) const SPAN: usize = if cfg!(target_arch = "x86_64") { 64 << 10 } else { 0 };
+
+/// The implementations, best first.
+pub(crate) const ROWS: &[Row] = &[
+    #[cfg(target_arch = "x86_64")]
+    Row { name: "conv_s8_6x8c4_avx2", needs: Features::AVX2, mr: 6, nr: 8, run: avx2::conv_6x8 },
+    #[cfg(target_arch = "aarch64")]
+    Row {
+        name: "conv_s8_8x8c4_i8mm",
+        needs: Features::NEON.union(Features::I8MM),
+        mr: 8,
+        nr: 8,
+        run: i8mm::conv_8x8,
+    },
+    #[cfg(target_arch = "aarch64")]
+    Row {
+        name: "conv_s8_8x8c4_dotprod",
+        needs: Features::NEON.union(Features::DOTPROD),
+        mr: 8,
+        nr: 8,
+        run: dotprod::conv_8x8,
+    },
+    #[cfg(target_arch = "aarch64")]
+    Row { name: "conv_s8_4x8c4_neon", needs: Features::NEON, mr: 4, nr: 8, run: neon::conv_4x8 },
+    Row { name: "conv_s8_4x8c4_generic", needs: Features::NONE, mr: 4, nr: 8, run: generic::conv_4x8 },
+];

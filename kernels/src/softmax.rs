@@ -1,0 +1,273 @@
+//! Softmax and its logarithm along an axis: [`Op::Softmax`](cygnet_format::op::Op::Softmax).
+//!
+//! m is the maximum, s the sum of e^(x - m), by the lane tree along the last axis and in ascending order along
+//! others; then y = e^(x - m) * (1 / s), or (x - m) - ln(s). Of s8, e^(x - m) comes from a table over the 256
+//! differences.
+
+mod quantized;
+
+#[cfg(test)]
+mod tests;
+
+use cygnet_format::op;
+use cygnet_format::program::{DType, MAX_RANK};
+
+use crate::kernel::{Context, Kernel, PrepareError};
+use crate::map::same_dims;
+use crate::math::{self, exp};
+use crate::reduce::COLUMNS;
+use crate::reduce::float::{ColumnsFn, Max, RowFn, SumExp, pick_columns, pick_row};
+use crate::simd::{
+    Elem, F16, Isa, LANES, V8, isa_name, load_part, load_some, per_isa, reduce_lanes, store_part,
+};
+use crate::view::{Mem, View};
+use crate::walk::Odometer;
+
+/// The geometry of a function along an axis: lines of `count` elements, `stride` apart, at adjacent columns.
+pub(crate) struct Lines {
+    x: View,
+    y: View,
+    /// Positions in `y` and `x` over all axes but the last and the function's own.
+    outer: Odometer<2>,
+    /// Adjacent lines; 1 when the axis is the last one.
+    columns: usize,
+    /// Whether the axis is the last one.
+    last: bool,
+    count: usize,
+    /// Strides along the axis in `x` and `y`.
+    stride: [usize; 2],
+    per_tile: usize,
+}
+
+impl Lines {
+    fn new(cx: &Context<'_>, axis: u32, x: View, y: View) -> Result<Self, PrepareError> {
+        same_dims(cx, &x, &y)?;
+        let axis = axis as usize;
+        cx.ensure(axis < x.rank, || format!("axis {axis} is not one of a tensor of rank {}", x.rank))?;
+        let (from, to) = (x.strides(), y.strides());
+        let mut dims = [1; MAX_RANK];
+        let mut strides = [[0; 2]; MAX_RANK];
+        for d in (0..x.rank - 1).filter(|&d| d != axis) {
+            dims[d] = x.dims[d];
+            strides[d] = [to[d], from[d]];
+        }
+        let outer = Odometer::new(&dims, &strides);
+        let last = axis + 1 == x.rank;
+        let columns = if last { 1 } else { x.cols() };
+        let count = x.dims[axis];
+        let per_tile = (8_192 / (count * columns.min(COLUMNS))).max(1);
+        Ok(Self { x, y, outer, columns, last, count, stride: [from[axis], to[axis]], per_tile })
+    }
+
+    fn tiles(&self) -> usize {
+        self.outer.len().div_ceil(self.per_tile) * self.columns.div_ceil(COLUMNS)
+    }
+
+    /// Calls `f` with the offsets in `y` and `x` of each block of lines of a tile, and their number.
+    fn tile(&self, tile: usize, mut f: impl FnMut(usize, usize, usize)) {
+        let blocks = self.columns.div_ceil(COLUMNS);
+        let first = tile / blocks * self.per_tile;
+        let to = (first + self.per_tile).min(self.outer.len());
+        let start = tile % blocks * COLUMNS;
+        let n = COLUMNS.min(self.columns - start);
+        self.outer.each(first, to, |[y, x]| f(y + start, x + start, n));
+    }
+}
+
+pub(crate) fn prepare(p: &op::Softmax, cx: &Context<'_>) -> Result<Box<dyn Kernel>, PrepareError> {
+    let (x, y) = (cx.input(0)?, cx.output());
+    cx.ensure(x.dtype == y.dtype, || {
+        format!("maps {} to {}; both must be of one type", x.dtype.name(), y.dtype.name())
+    })?;
+    let lines = Lines::new(cx, p.axis, x, y)?;
+    let isa = Isa::of(cx.cpu());
+    match x.dtype {
+        DType::F32 => Ok(Box::new(Softmax::<f32>::new(lines, p.log, isa))),
+        DType::F16 => Ok(Box::new(Softmax::<F16>::new(lines, p.log, isa))),
+        DType::S8 => quantized::kernel(lines, p.log, cx),
+        other => Err(cx.error(format!("of {} is not defined", other.name()))),
+    }
+}
+
+struct Softmax<T> {
+    lines: Lines,
+    log: bool,
+    max: RowFn<T>,
+    sum: unsafe fn(*const T, usize, f32, *mut T) -> f32,
+    column_max: ColumnsFn<T>,
+    column_sum: ColumnsFn<T>,
+    finish: unsafe fn(*const T, *mut T, usize, *const f32, *const f32, usize, Last),
+    name: &'static str,
+}
+
+/// How the result follows from an element.
+#[derive(Clone, Copy, PartialEq)]
+enum Last {
+    /// e^(x - m) * k
+    Scale,
+    /// `y` holds e^(x - m) already: times k.
+    ScaleStored,
+    /// (x - m) - k
+    Log,
+}
+
+impl<T: Elem> Softmax<T> {
+    fn new(lines: Lines, log: bool, isa: Isa) -> Self {
+        let name = match (log, size_of::<T>()) {
+            (false, 4) => isa_name!(isa, "softmax_f32"),
+            (false, _) => isa_name!(isa, "softmax_f16"),
+            (true, 4) => isa_name!(isa, "log_softmax_f32"),
+            (true, _) => isa_name!(isa, "log_softmax_f16"),
+        };
+        Self {
+            lines,
+            log,
+            max: pick_row::<T, Max>(isa),
+            sum: pick_sum::<T>(isa),
+            column_max: pick_columns::<T, Max>(isa),
+            column_sum: pick_columns::<T, SumExp>(isa),
+            finish: pick_finish::<T>(isa),
+            name,
+        }
+    }
+
+    /// One line along the last axis.
+    ///
+    /// # Safety
+    /// `x` and `y` have `count` elements.
+    unsafe fn line(&self, x: *const T, y: *mut T) {
+        let n = self.lines.count;
+        // The sum leaves e^(x - m) in an f32 result; a rounded one would be of no use.
+        let keep = size_of::<T>() == 4 && !self.log;
+        // SAFETY: as the caller vouches.
+        unsafe {
+            let m = (self.max)(x, n, 0.0);
+            let s = (self.sum)(x, n, m, if keep { y } else { std::ptr::null_mut() });
+            let (m, k) = ([m; LANES], [self.last_term(s); LANES]);
+            let last = if keep { Last::ScaleStored } else { self.last() };
+            (self.finish)(x, y, n, m.as_ptr(), k.as_ptr(), 0, last);
+        }
+    }
+
+    /// `n` adjacent lines.
+    ///
+    /// # Safety
+    /// `x` and `y` have `count` rows of `n` elements, at the strides of the lines.
+    unsafe fn block(&self, x: *const T, y: *mut T, n: usize) {
+        let Lines { count, stride, .. } = self.lines;
+        let (mut m, mut k) = ([f32::NEG_INFINITY; COLUMNS], [0.0; COLUMNS]);
+        // SAFETY: as the caller vouches; the arrays hold a block.
+        unsafe {
+            (self.column_max)(x, count, stride[0], n, k.as_ptr(), m.as_mut_ptr());
+            (self.column_sum)(x, count, stride[0], n, m.as_ptr(), k.as_mut_ptr());
+            k[..n].iter_mut().for_each(|s| *s = self.last_term(*s));
+            for i in 0..count {
+                let (x, y) = (x.add(i * stride[0]), y.add(i * stride[1]));
+                (self.finish)(x, y, n, m.as_ptr(), k.as_ptr(), 1, self.last());
+            }
+        }
+    }
+
+    fn last(&self) -> Last {
+        if self.log { Last::Log } else { Last::Scale }
+    }
+
+    /// 1 / s, or ln(s).
+    fn last_term(&self, s: f32) -> f32 {
+        if self.log { math::scalar::log(s) } else { 1.0 / s }
+    }
+}
+
+// SAFETY: lines lie inside both views; tiles are disjoint in the output.
+unsafe impl<T: Elem> Kernel for Softmax<T> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn tiles(&self) -> usize {
+        self.lines.tiles()
+    }
+    unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
+        // SAFETY: `mem` is the memory of these views.
+        let (from, to) = unsafe { (self.lines.x.ptr::<T>(mem), self.lines.y.ptr_mut::<T>(mem)) };
+        // SAFETY: positions come from the lines.
+        self.lines.tile(tile, |y, x, n| unsafe {
+            if self.lines.last {
+                self.line(from.add(x), to.add(y));
+            } else {
+                self.block(from.add(x), to.add(y), n);
+            }
+        });
+    }
+}
+
+per_isa! {
+    fn pick_sum[T: Elem](x: *const T, n: usize, m: f32, keep: *mut T) -> f32 = sum
+}
+per_isa! {
+    fn pick_finish[T: Elem](
+        x: *const T, y: *mut T, n: usize, m: *const f32, k: *const f32, step: usize, last: Last,
+    ) = finish
+}
+
+/// Sum of e^(x - m) by the lane tree; the terms are stored unless `keep` is null.
+#[inline(always)]
+unsafe fn sum<V: V8, T: Elem>(x: *const T, n: usize, m: f32, keep: *mut T) -> f32 {
+    let m = V::splat(m);
+    let mut acc = V::splat(0.0);
+    let whole = n - n % LANES;
+    let mut i = 0;
+    while i < whole {
+        // SAFETY: eight elements from i on are within n.
+        unsafe {
+            let e = exp(T::load::<V>(x.add(i)).sub(m));
+            acc = acc.add(e);
+            if !keep.is_null() {
+                T::store(e, keep.add(i));
+            }
+        }
+        i += LANES;
+    }
+    let mut lanes = acc.lanes();
+    if whole < n {
+        let rest = n - whole;
+        // SAFETY: `rest` < 8 elements are left.
+        unsafe {
+            let e = exp(load_part(x.add(whole), rest, T::default(), T::load::<V>).sub(m));
+            lanes[..rest].copy_from_slice(&acc.add(e).lanes()[..rest]);
+            if !keep.is_null() {
+                store_part(e, keep.add(whole), rest, T::store);
+            }
+        }
+    }
+    reduce_lanes(lanes, |a, b| a + b)
+}
+
+/// The results of `n` elements; `m` and `k` advance by `step`, and have eight elements when that is 0.
+#[inline(always)]
+unsafe fn finish<V: V8, T: Elem>(
+    x: *const T,
+    y: *mut T,
+    n: usize,
+    m: *const f32,
+    k: *const f32,
+    step: usize,
+    last: Last,
+) {
+    let from = if last == Last::ScaleStored { y.cast_const() } else { x };
+    for i in (0..n).step_by(LANES) {
+        let part = LANES.min(n - i);
+        // SAFETY: `part` elements from i on are within n; `m` and `k` as the caller vouches.
+        unsafe {
+            let wide = if step == 0 { LANES } else { part };
+            let m = load_some::<V, f32>(m.add(i * step), wide);
+            let k = load_some::<V, f32>(k.add(i * step), wide);
+            let v = load_some::<V, T>(from.add(i), part);
+            let r = match last {
+                Last::Scale => exp(v.sub(m)).mul(k),
+                Last::ScaleStored => v.mul(k),
+                Last::Log => v.sub(m).sub(k),
+            };
+            if part == LANES { T::store(r, y.add(i)) } else { store_part(r, y.add(i), part, T::store) }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What the tests of several families share.
+
+pub mod guard;
+pub mod rig;

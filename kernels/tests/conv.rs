@@ -1,0 +1,514 @@
+//! Convolutions of every element type against their definitions, on every instruction set.
+
+mod common;
+
+use common::guard::{Case, f16s, f32s, le_f16, le_f32, le_s8, le_s32, s8s};
+use cygnet_format::op::{Conv, ConvTranspose, Epilogue, Map, Op, Unary, UnaryKind, Window};
+use cygnet_format::program::{DType, Quant};
+use cygnet_kernels::Cpu;
+use cygnet_kernels::conv::oracle::{Requantization, Shape, conv_f32, conv_s8};
+use cygnet_kernels::conv::pack;
+use cygnet_kernels::conv::transpose::Phases;
+use half::f16;
+use proptest::prelude::*;
+
+/// A generator of numbers that are the same in every run (splitmix64).
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn s8(&mut self, low: i8) -> i8 {
+        // Full range, its ends often.
+        match self.next() % 8 {
+            0 => low,
+            1 => 127,
+            _ => ((self.next() % 255) as i16 - 127) as i8,
+        }
+    }
+
+    /// In (-1, 1), with all the bits that f32 has.
+    fn real(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Spec {
+    shape: Shape,
+    x_pitch: usize,
+    y_pitch: usize,
+    table: bool,
+    clamp: bool,
+    /// What follows an f32 convolution.
+    unary: Unary,
+}
+
+const WINDOW: Window = Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0; 4] };
+
+impl Spec {
+    /// A convolution over `x`; its output's extents follow.
+    fn conv(x: [usize; 4], m: usize, window: Window, groups: usize) -> Self {
+        let out = |i: usize| {
+            let padded = x[i + 1] + window.pad[i] as usize + window.pad[i + 2] as usize;
+            (padded - ((window.kernel[i] - 1) * window.dilation[i] + 1) as usize) / window.stride[i] as usize
+                + 1
+        };
+        Self::of(Shape { x, y: [x[0], out(0), out(1), m], window, groups, transposed: false })
+    }
+
+    /// A transposed convolution with this much output padding.
+    fn transposed(x: [usize; 4], m: usize, window: Window, groups: usize, more: usize) -> Self {
+        let out = |i: usize| {
+            let reach = (window.kernel[i] - 1) * window.dilation[i] + 1;
+            (x[i + 1] - 1) * window.stride[i] as usize + reach as usize + more
+                - (window.pad[i] + window.pad[i + 2]) as usize
+        };
+        Self::of(Shape { x, y: [x[0], out(0), out(1), m], window, groups, transposed: true })
+    }
+
+    fn of(shape: Shape) -> Self {
+        Self {
+            shape,
+            x_pitch: shape.x[3],
+            y_pitch: shape.y[3],
+            table: false,
+            clamp: false,
+            unary: Unary::IDENTITY,
+        }
+    }
+
+    fn pitched(mut self, x: usize, y: usize) -> Self {
+        (self.x_pitch, self.y_pitch) = (self.shape.x[3] + x, self.shape.y[3] + y);
+        self
+    }
+
+    fn op(&self, lo: f32, hi: f32) -> Op {
+        let (window, groups) = (self.shape.window, self.shape.groups as u32);
+        let epilogue = Epilogue { lo, hi, unary: self.unary };
+        if self.shape.transposed {
+            Op::ConvTranspose(ConvTranspose { window, groups, epilogue })
+        } else {
+            Op::Conv(Conv { window, groups, epilogue })
+        }
+    }
+
+    fn depth(&self) -> usize {
+        self.shape.x[3] / self.shape.groups
+    }
+
+    fn taps(&self) -> usize {
+        self.shape.window.kernel.map(|k| k as usize).iter().product()
+    }
+
+    fn weights_len(&self) -> usize {
+        self.shape.y[3] * self.taps() * self.depth()
+    }
+
+    fn pads(&self) -> bool {
+        self.shape.window.pad != [0; 4] && !self.shape.transposed
+    }
+
+    fn phases(&self) -> Option<Phases> {
+        self.shape.transposed.then(|| Phases::new(&self.shape.window).unwrap())
+    }
+
+    /// The s8 case with random contents, and what it must yield.
+    fn s8(&self, seed: u64) -> (Case, Vec<i8>) {
+        let mut rng = Rng(seed);
+        let (m, groups, depth, k) =
+            (self.shape.y[3], self.shape.groups, self.depth(), self.taps() * self.depth());
+        let x: Vec<i8> = (0..self.shape.x.iter().product()).map(|_| rng.s8(-128)).collect();
+        let w: Vec<i8> = (0..self.weights_len()).map(|_| rng.s8(-127)).collect();
+        let bias: Vec<i32> = (0..m).map(|_| (rng.next() % 20_000) as i32 - 10_000).collect();
+        let spread = 3.0 / (70.0 * 70.0 * (k as f32).sqrt()) * 100.0;
+        let multiplier: Vec<f32> = (0..m).map(|_| (rng.real() + 1.1) * spread).collect();
+        let zero_in = (rng.next() % 256) as i32 - 128;
+        let zero_out = (rng.next() % 100) as i32 - 50;
+        let bounds = if self.clamp { [-90.0, 77.0] } else { [-128.0, 127.0] };
+        let table: Vec<i8> = (0..256).map(|_| rng.s8(-128)).collect();
+
+        let q = Requantization { multiplier: &multiplier, zero_in, zero_out, bounds };
+        let mut want = conv_s8(&self.shape, &x, &w, &bias, &q);
+        if self.table {
+            want.iter_mut().for_each(|v| *v = table[(i16::from(*v) + 128) as usize]);
+        }
+
+        let (packed, folded) = match self.phases() {
+            Some(p) => (p.pack_s8(&w, m, depth, groups), p.bias_s8(&bias, &w, depth, groups, zero_in)),
+            None => {
+                let folded = pack::fold_zero_point(&bias, &w, k, zero_in);
+                (pack::pack_s8(&w, m, self.taps(), depth, groups), pack::pad_channels(&folded, groups))
+            }
+        };
+        let multiplier = pack::pad_channels(&multiplier, groups);
+        let quant = |zero_point| Some(Quant { scale: 0.5, zero_point });
+        let mut case =
+            Case::new(self.op(bounds[0], bounds[1]), DType::S8, &self.shape.y, self.y_pitch, quant(zero_out))
+                .input(DType::S8, &self.shape.x, self.x_pitch, quant(zero_in), le_s8(&x))
+                .constant(DType::Packed, &[packed.len()], packed)
+                .constant(DType::S32, &[folded.len()], le_s32(&folded))
+                .constant(DType::F32, &[multiplier.len()], le_f32(&multiplier));
+        let c = self.shape.x[3].next_multiple_of(4);
+        case =
+            if self.pads() { case.constant(DType::S8, &[c], vec![zero_in as u8; c]) } else { case.absent() };
+        if self.table {
+            case = case.constant(DType::S8, &[256], le_s8(&table));
+        }
+        (case, want)
+    }
+
+    /// The f32 case with random contents, and what it must yield.
+    fn f32(&self, seed: u64) -> (Case, Vec<f32>) {
+        let mut rng = Rng(seed);
+        let (m, groups, depth) = (self.shape.y[3], self.shape.groups, self.depth());
+        let x: Vec<f32> = (0..self.shape.x.iter().product()).map(|_| rng.real()).collect();
+        let w: Vec<f32> = (0..self.weights_len()).map(|_| rng.real()).collect();
+        let bias: Vec<f32> = (0..m).map(|_| rng.real()).collect();
+        let bounds = if self.clamp { [0.0, 0.75] } else { [f32::NEG_INFINITY, f32::INFINITY] };
+        let want = conv_f32(&self.shape, &x, &w, &bias, bounds);
+        let packed = match self.phases() {
+            Some(p) => p.pack_f32(&w, m, depth, groups),
+            None => pack::pack_f32(&w, m, self.taps(), depth, groups),
+        };
+        let padded = pack::pad_channels(&bias, groups);
+        let mut case =
+            Case::new(self.op(bounds[0], bounds[1]), DType::F32, &self.shape.y, self.y_pitch, None)
+                .input(DType::F32, &self.shape.x, self.x_pitch, None, le_f32(&x))
+                .constant(DType::Packed, &[packed.len()], packed)
+                .constant(DType::F32, &[padded.len()], le_f32(&padded));
+        if self.pads() {
+            case = case.absent().constant(DType::F32, &[self.shape.x[3]], vec![0; 4 * self.shape.x[3]]);
+        }
+        (case, want)
+    }
+
+    /// The f16 case, and what it yields when every operation is done in f32 and rounded once.
+    fn f16(&self, seed: u64) -> (Case, Vec<f32>) {
+        let mut rng = Rng(seed);
+        let (m, groups, depth) = (self.shape.y[3], self.shape.groups, self.depth());
+        let x: Vec<f16> = (0..self.shape.x.iter().product()).map(|_| f16::from_f32(rng.real())).collect();
+        let w: Vec<f16> = (0..self.weights_len()).map(|_| f16::from_f32(rng.real())).collect();
+        let bias: Vec<f32> = (0..m).map(|_| rng.real()).collect();
+        let bounds = [f32::NEG_INFINITY, f32::INFINITY];
+        let wide = |v: &[f16]| v.iter().map(|v| v.to_f32()).collect::<Vec<_>>();
+        let want = conv_f32(&self.shape, &wide(&x), &wide(&w), &bias, bounds);
+        let packed = match self.phases() {
+            Some(p) => p.pack_f16(&w, m, depth, groups),
+            None => pack::pack_f16(&w, m, self.taps(), depth, groups),
+        };
+        let padded = pack::pad_channels(&bias, groups);
+        let mut case =
+            Case::new(self.op(bounds[0], bounds[1]), DType::F16, &self.shape.y, self.y_pitch, None)
+                .input(DType::F16, &self.shape.x, self.x_pitch, None, le_f16(&x))
+                .constant(DType::Packed, &[packed.len()], packed)
+                .constant(DType::F32, &[padded.len()], le_f32(&padded));
+        if self.pads() {
+            case = case.absent().constant(DType::F16, &[self.shape.x[3]], vec![0; 2 * self.shape.x[3]]);
+        }
+        (case, want)
+    }
+
+    fn check_s8(&self, seed: u64) {
+        let (case, want) = self.s8(seed);
+        for (isa, name, got) in case.run() {
+            let got = s8s(&got);
+            if let Some(i) = got.iter().zip(&want).position(|(a, b)| a != b) {
+                panic!("{name} ({isa}) at {i}: {} where {} is right; {self:?}", got[i], want[i]);
+            }
+        }
+    }
+
+    fn check_f32(&self, seed: u64) {
+        let (case, want) = self.f32(seed);
+        for (isa, name, got) in case.run() {
+            let got = f32s(&got);
+            if let Some(i) = got.iter().zip(&want).position(|(a, b)| a.to_bits() != b.to_bits()) {
+                panic!("{name} ({isa}) at {i}: {} where {} is right; {self:?}", got[i], want[i]);
+            }
+        }
+    }
+
+    fn check_f16(&self, seed: u64) {
+        let (case, want) = self.f16(seed);
+        // Operands are below 1 in magnitude. Half-precision sums of up to 128 products err by less than 2^-11 for
+        // each addition to a sum of some sqrt(128).
+        let k = (self.taps() * self.depth()) as f32;
+        let tolerance = 2.0_f32.powi(-11) * (2.0 * k + 4.0);
+        for (isa, name, got) in case.run() {
+            for (i, (got, want)) in f16s(&got).iter().zip(&want).enumerate() {
+                let error = (got.to_f32() - want).abs();
+                let exact = !isa_computes_in_half(isa);
+                let right = if exact { *got == f16::from_f32(*want) } else { error <= tolerance };
+                assert!(right, "{name} ({isa}) at {i}: {got} where {want} is right; {self:?}");
+            }
+        }
+    }
+
+    fn check(&self) {
+        self.check_s8(1);
+        self.check_f32(2);
+        self.check_f16(3);
+    }
+}
+
+fn isa_computes_in_half(isa: &str) -> bool {
+    ["fp16", "dotprod", "i8mm"].contains(&isa)
+}
+
+fn square(kernel: u32, stride: u32, pad: u32) -> Window {
+    Window { kernel: [kernel; 2], stride: [stride; 2], dilation: [1; 2], pad: [pad; 4] }
+}
+
+#[test]
+fn pointwise_over_every_remainder() {
+    for rows in (1..=18).chain([33, 100]) {
+        Spec::conv([1, 1, rows, 5 + rows], 3 + rows, WINDOW, 1).check();
+    }
+    for m in 1..=34 {
+        Spec::conv([1, 1, 9, 16], m, WINDOW, 1).check();
+    }
+    for c in 1..=36 {
+        Spec::conv([1, 2, 4, c], 11, WINDOW, 1).pitched(c % 3, c % 5).check();
+    }
+}
+
+#[test]
+fn windows_at_every_border() {
+    Spec::conv([1, 7, 9, 3], 16, square(3, 1, 1), 1).check();
+    Spec::conv([2, 11, 8, 3], 10, square(3, 2, 1), 1).check();
+    Spec::conv([1, 15, 17, 3], 9, square(7, 2, 3), 1).check();
+    Spec::conv([1, 6, 6, 8], 8, square(3, 1, 0), 1).check();
+    Spec::conv([1, 9, 9, 4], 24, square(5, 3, 2), 1).check();
+    let skewed = Window { kernel: [2, 3], stride: [2, 1], dilation: [2, 3], pad: [0, 4, 3, 1] };
+    Spec::conv([2, 9, 12, 6], 17, skewed, 1).check();
+    // Padding wider than the window: outputs that see nothing of the image.
+    Spec::conv([1, 3, 3, 5], 8, square(2, 1, 4), 1).check();
+    // Strided without a window.
+    Spec::conv([2, 9, 7, 12], 8, square(1, 2, 0), 1).check();
+}
+
+#[test]
+fn rows_of_taps_merge_into_runs() {
+    for c in [1, 2, 4, 8] {
+        let line = Window { kernel: [1, 31], stride: [1, 5], dilation: [1, 1], pad: [0; 4] };
+        Spec::conv([1, 1, 200, c], 13, line, 1).check();
+        Spec::conv([1, 12, 13, c], 13, square(3, 1, 1), 1).check();
+        Spec::conv([1, 12, 13, c], 13, square(3, 1, 1), 1).pitched(4, 1).check();
+    }
+}
+
+#[test]
+fn groups_keep_to_themselves() {
+    Spec::conv([1, 5, 6, 12], 20, square(3, 1, 1), 4).check();
+    Spec::conv([2, 4, 4, 6], 18, square(1, 1, 0), 2).check();
+    Spec::conv([1, 4, 5, 16], 16, square(3, 1, 1), 16).check();
+    Spec::conv([1, 4, 5, 10], 30, square(2, 2, 0), 5).pitched(3, 2).check();
+}
+
+#[test]
+fn tiles_and_blocks_meet_without_seams() {
+    // Many blocks of pixels; many tiles of pixels; many tiles of channels.
+    Spec::conv([1, 40, 41, 16], 24, square(3, 1, 1), 1).check();
+    Spec::conv([1, 1, 3000, 40], 40, WINDOW, 1).check();
+    Spec::conv([1, 1, 50, 512], 700, WINDOW, 1).check();
+    Spec::conv([1, 1, 1, 1280], 1001, WINDOW, 1).check();
+}
+
+#[test]
+fn epilogues() {
+    let mut spec = Spec::conv([1, 9, 9, 8], 19, square(3, 1, 1), 1).pitched(0, 3);
+    spec.clamp = true;
+    spec.check_s8(7);
+    spec.check_f32(8);
+    spec.table = true;
+    spec.check_s8(9);
+}
+
+/// A unary function after a convolution gives the bits of the same function as a step of its own.
+#[test]
+fn functions_are_those_of_map_steps() {
+    let conv = Spec::conv([1, 6, 7, 8], 19, square(3, 1, 1), 1).pitched(0, 2);
+    let transposed = Spec::transposed([1, 4, 5, 6], 10, square(3, 2, 1), 2, 1);
+    for spec in [conv, transposed] {
+        let plain = spec.f32(4).0.run();
+        for (kind, a) in [(UnaryKind::Silu, 0.0), (UnaryKind::LeakyRelu, 0.1), (UnaryKind::Relu, 0.0)] {
+            let unary = Unary { kind, a, b: 0.0 };
+            let mut spec = spec;
+            spec.unary = unary;
+            let fused = spec.f32(4).0.run();
+            for ((isa, name, got), (.., plain)) in fused.into_iter().zip(&plain) {
+                let n = spec.shape.y.iter().product();
+                let apart = Case::new(Op::Map(Map { unary }), DType::F32, &[n], n, None).input(
+                    DType::F32,
+                    &[n],
+                    n,
+                    None,
+                    plain.clone(),
+                );
+                assert_eq!(got, apart.run_on(isa, Cpu::forced(isa).unwrap()).2, "{name} ({isa}), {unary:?}");
+                assert_ne!(&got, plain);
+            }
+        }
+    }
+}
+
+#[test]
+fn long_kernels_run_where_they_are_one_run_of_memory() {
+    let line = |pad| Window { kernel: [1, 1500], stride: [1, 100], dilation: [1, 1], pad: [0, pad, 0, 0] };
+    Spec::conv([1, 1, 2000, 1], 9, line(0), 1).check_f32(5);
+    let refused = Spec::conv([1, 1, 2000, 1], 9, line(1), 1).f32(5).0.prepared(Cpu::detect()).err();
+    assert!(refused.is_some_and(|e| e.to_string().contains("1500 positions is above the limit of 512")));
+}
+
+#[test]
+fn transposed_of_every_phase() {
+    Spec::transposed([1, 4, 5, 6], 10, square(2, 2, 0), 1, 0).check();
+    Spec::transposed([2, 5, 4, 8], 9, square(3, 2, 1), 1, 1).check();
+    Spec::transposed([1, 3, 4, 3], 8, square(4, 2, 1), 1, 0).check();
+    Spec::transposed([1, 6, 5, 12], 8, square(3, 1, 1), 4, 0).pitched(5, 3).check();
+    // A stride above the kernel: phases without taps are bias alone.
+    Spec::transposed([1, 3, 3, 4], 5, square(2, 3, 0), 1, 2).check();
+    // Dilation that shares a factor with the stride, and one that does not.
+    for dilation in [2, 3, 4] {
+        let window = Window { kernel: [3, 4], stride: [2, 4], dilation: [dilation; 2], pad: [1, 2, 0, 3] };
+        Spec::transposed([1, 4, 6, 5], 11, window, 1, 1).check();
+    }
+}
+
+/// Results of onnxruntime for `Conv` and `ConvTranspose`, float, of small integers.
+#[test]
+fn known_results() {
+    // Conv: x = [[1, 2, 3], [4, 5, 6], [7, 8, 9]], w = [[1, 0], [0, -1]], bias 10, no padding: 10 + x[i][j] - x[i+1][j+1].
+    let shape =
+        Shape { x: [1, 3, 3, 1], y: [1, 2, 2, 1], window: square(2, 1, 0), groups: 1, transposed: false };
+    let x: Vec<f32> = (1..=9).map(|v| v as f32).collect();
+    let none = [f32::NEG_INFINITY, f32::INFINITY];
+    assert_eq!(conv_f32(&shape, &x, &[1.0, 0.0, 0.0, -1.0], &[10.0], none), [6.0; 4]);
+    // ConvTranspose: x = [[1, 2], [3, 4]], w = [[1, 2], [3, 4]], stride 1: the outer products overlap.
+    let shape =
+        Shape { x: [1, 2, 2, 1], y: [1, 3, 3, 1], window: square(2, 1, 0), groups: 1, transposed: true };
+    let values = [1.0, 2.0, 3.0, 4.0];
+    let want = [1.0, 4.0, 4.0, 6.0, 20.0, 16.0, 9.0, 24.0, 16.0];
+    assert_eq!(conv_f32(&shape, &values, &values, &[0.0], none), want);
+    // s8: (100 - 3) * 2 + (-7 - 3) * -5 + 6 = 250; times 0.25 = 62.5, to even 62; plus 1.
+    let shape = Shape { x: [1, 1, 1, 2], y: [1, 1, 1, 1], window: WINDOW, groups: 1, transposed: false };
+    let q = Requantization { multiplier: &[0.25], zero_in: 3, zero_out: 1, bounds: [-128.0, 127.0] };
+    assert_eq!(conv_s8(&shape, &[100, -7], &[2, -5], &[6], &q), [63]);
+}
+
+#[test]
+fn operands_that_do_not_fit_are_refused() {
+    let spec = Spec::conv([1, 6, 6, 4], 8, square(3, 1, 1), 1);
+    let cpu = Cpu::detect();
+    assert!(spec.s8(1).0.prepared(cpu).is_ok());
+    let packed = pack::packed_len_s8(8, 9, 4, 1).unwrap();
+    let quant = Some(Quant { scale: 1.0, zero_point: 0 });
+    let case = |op: Op, packed: usize, bias: usize, multiplier: f32, padding: usize| {
+        Case::new(op, DType::S8, &[1, 6, 6, 8], 8, quant)
+            .input(DType::S8, &[1, 6, 6, 4], 4, quant, vec![0; 144])
+            .constant(DType::Packed, &[packed], vec![0; packed])
+            .constant(DType::S32, &[bias], vec![0; 4 * bias])
+            .constant(DType::F32, &[8], le_f32(&[multiplier; 8]))
+            .constant(DType::S8, &[padding], vec![0; padding])
+    };
+    let (op, nan_op) = (spec.op(-128.0, 127.0), spec.op(f32::NAN, 127.0));
+    let error = |c: Case| c.prepared(cpu).err().expect("must be refused").to_string();
+    assert!(case(op, packed, 8, 1.0, 4).prepared(cpu).is_ok());
+    assert!(error(case(op, packed - 1, 8, 1.0, 4)).contains("input 1 must be a dense constant"));
+    assert!(error(case(op, packed + 1, 8, 1.0, 4)).contains("input 1 must be a dense constant"));
+    assert!(error(case(op, packed, 7, 1.0, 4)).contains("input 2 must be a dense constant"));
+    assert!(error(case(op, packed, 8, f32::NAN, 4)).contains("multiplier"));
+    assert!(error(case(op, packed, 8, 1.0, 3)).contains("padding row"));
+    assert!(error(case(nan_op, packed, 8, 1.0, 4)).contains("clamps"));
+    assert!(error(case(spec.op(-129.0, 127.0), packed, 8, 1.0, 4)).contains("clamps"));
+    assert!(error(case(spec.op(-1.5, 127.0), packed, 8, 1.0, 4)).contains("clamps"));
+    let Op::Conv(mut p) = op else { panic!("a convolution") };
+    p.window.stride[1] = 0;
+    assert!(error(case(Op::Conv(p), packed, 8, 1.0, 4)).contains("stride"));
+    p.window.stride[1] = 2;
+    assert!(error(case(Op::Conv(p), packed, 8, 1.0, 4)).contains("the window gives the output width 3"));
+    p.window.stride[1] = 1;
+    p.groups = 3;
+    assert!(error(case(Op::Conv(p), packed, 8, 1.0, 4)).contains("groups"));
+    p.groups = 1;
+    p.epilogue.unary.kind = UnaryKind::Relu;
+    assert!(error(case(Op::Conv(p), packed, 8, 1.0, 4)).contains("table"));
+}
+
+/// Small extents, and now and then a hostile one.
+fn extent() -> impl Strategy<Value = u32> {
+    prop_oneof![8 => 0_u32..5, 1 => Just(u32::MAX), 1 => any::<u32>(), 1 => Just(1 << 31)]
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    let pair = || prop::array::uniform2(extent());
+    (pair(), pair(), pair(), prop::array::uniform4(extent()))
+        .prop_map(|(kernel, stride, dilation, pad)| Window { kernel, stride, dilation, pad })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the parameters say, preparing neither panics nor takes for ever.
+    #[test]
+    fn hostile_parameters_never_panic(
+        window in window(),
+        groups in extent(),
+        lo in any::<f32>(),
+        hi in any::<f32>(),
+        transposed in any::<bool>(),
+        dtype in prop::sample::select(vec![DType::S8, DType::F32, DType::F16]),
+        out in prop::array::uniform3(1_usize..6),
+        lengths in prop::array::uniform3(1_usize..600),
+    ) {
+        let epilogue = Epilogue { lo, hi, unary: Unary::IDENTITY };
+        let op = if transposed {
+            Op::ConvTranspose(ConvTranspose { window, groups, epilogue })
+        } else {
+            Op::Conv(Conv { window, groups, epilogue })
+        };
+        let quant = Some(Quant { scale: 1.0, zero_point: 0 });
+        let bias = if dtype == DType::S8 { DType::S32 } else { DType::F32 };
+        let case = Case::new(op, dtype, &[1, out[0], out[1], out[2]], out[2], quant)
+            .input(dtype, &[1, 4, 3, 4], 4, quant, vec![0; 48 * dtype.size()])
+            .constant(DType::Packed, &[lengths[0]], vec![0; lengths[0]])
+            .constant(bias, &[lengths[1]], vec![0; lengths[1] * 4])
+            .constant(DType::F32, &[lengths[2]], vec![0; lengths[2] * 4])
+            .constant(dtype, &[4], vec![0; 4 * dtype.size()]);
+        let _ = case.prepared(Cpu::detect());
+    }
+
+    /// Random convolutions of both directions against the definition.
+    #[test]
+    fn random_windows(
+        kernel in prop::array::uniform2(1_u32..5),
+        stride in prop::array::uniform2(1_u32..4),
+        dilation in prop::array::uniform2(1_u32..4),
+        pad in prop::array::uniform4(0_u32..4),
+        size in prop::array::uniform3(1_usize..12),
+        (groups, depth, per_group) in (1_usize..4, 1_usize..10, 1_usize..12),
+        pitches in prop::array::uniform2(0_usize..6),
+        transposed in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let window = Window { kernel, stride, dilation, pad };
+        let x = [1 + size[2] % 2, size[0], size[1], groups * depth];
+        let reach = |i: usize| ((kernel[i] - 1) * dilation[i] + 1) as usize;
+        let pads = |i: usize| (pad[i] + pad[i + 2]) as usize;
+        let spec = if transposed {
+            prop_assume!((0..2).all(|i| (x[i + 1] - 1) * stride[i] as usize + reach(i) > pads(i)));
+            Spec::transposed(x, groups * per_group, window, groups, size[2] % 3)
+        } else {
+            prop_assume!((0..2).all(|i| x[i + 1] + pads(i) >= reach(i)));
+            Spec::conv(x, groups * per_group, window, groups)
+        }.pitched(pitches[0], pitches[1]);
+        spec.check_s8(seed);
+        spec.check_f32(seed);
+    }
+}
