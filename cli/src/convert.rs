@@ -9,8 +9,8 @@ use cygnet::DType;
 use cygnet::format::Meta;
 use cygnet::format::meta::key;
 use cygnet::vision::preprocess::{KEY_CROP, KEY_PAD};
-use cygnet::vision::task::{KEY_HEAD, find_task};
-use cygnet::vision::{Preprocess, Task};
+use cygnet::vision::task::KEY_HEAD;
+use cygnet::vision::{Preprocess, Task, complete_meta};
 use cygnet_convert::graph::{Graph, ValueId};
 use cygnet_convert::{Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Samples};
 
@@ -152,13 +152,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let graph = cygnet_convert::import(&args.source, &import).map_err(ConvertError::from)?;
     let (inputs, outputs) = (ports(&graph, &graph.inputs), ports(&graph, &graph.outputs));
     let (inputs, outputs) = (borrowed(&inputs), borrowed(&outputs));
-    let mut meta = metadata(args)?;
-    if let Some(guess) = find_task(&meta, &inputs, &outputs)? {
-        meta.set(key::TASK, guess.task.name());
-        if let Some(head) = guess.head {
-            meta.set(KEY_HEAD, head.name());
-        }
-    }
+    let meta = complete_meta(&metadata(args)?, &inputs, &outputs)?;
     let mut samples = if args.calibrate.is_empty() {
         None
     } else {
@@ -187,17 +181,17 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
 }
 
 /// Names and dimensions of values, as far as they are known.
-fn ports(graph: &Graph, ids: &[ValueId]) -> Vec<(String, Vec<u32>)> {
+pub fn ports(graph: &Graph, ids: &[ValueId]) -> Vec<(String, Vec<u32>)> {
     let dims = |id: &ValueId| graph.value(*id).dims.iter().flatten().map(|&d| d as u32).collect();
     ids.iter().map(|id| (graph.value(*id).name.clone(), dims(id))).collect()
 }
 
-fn borrowed(ports: &[(String, Vec<u32>)]) -> Vec<(&str, &[u32])> {
+pub fn borrowed(ports: &[(String, Vec<u32>)]) -> Vec<(&str, &[u32])> {
     ports.iter().map(|(name, dims)| (name.as_str(), &dims[..])).collect()
 }
 
 /// How photos become the values of the model's only input, when that is an image.
-fn photo_input(
+pub fn photo_input(
     inputs: &[(&str, &[u32])],
     meta: &Meta,
     task: Task,

@@ -16,6 +16,8 @@ mod completions;
 #[cfg(feature = "host")]
 mod convert;
 #[cfg(feature = "host")]
+mod demo;
+#[cfg(feature = "host")]
 mod detect;
 #[cfg(feature = "host")]
 mod picture;
@@ -63,6 +65,8 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     #[cfg(feature = "host")]
+    Demo(demo::Args),
+    #[cfg(feature = "host")]
     Completions(completions::Args),
 }
 
@@ -80,6 +84,8 @@ impl Command {
             Self::BenchRunner(args) => bench_runner::execute(&args, out),
             Self::Inspect(args) => inspect::execute(&args, out),
             Self::Verify(args) => verify::execute(&args, out),
+            #[cfg(feature = "host")]
+            Self::Demo(args) => demo::execute(&args, out),
             #[cfg(feature = "host")]
             Self::Completions(args) => completions::execute::<Cli>(&args, out),
         }

@@ -1,1 +1,16 @@
 //! What the tests that span crates share.
+//!
+//! On every processor: [`bits`] and [`place`]. Where models can be converted (the host): [`figures`], [`source`],
+//! [`photos`] and [`fashion`].
+
+pub mod bits;
+pub mod place;
+
+#[cfg(target_arch = "x86_64")]
+pub mod fashion;
+#[cfg(target_arch = "x86_64")]
+pub mod figures;
+#[cfg(target_arch = "x86_64")]
+pub mod photos;
+#[cfg(target_arch = "x86_64")]
+pub mod source;

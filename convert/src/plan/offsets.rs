@@ -46,14 +46,45 @@ pub fn place(buffers: &[Buffer], align: usize) -> Placement {
         order.sort_by_key(|&i| (key(&buffers[i]), i));
         order
     });
+    let mut best_order = Vec::new();
     for order in sorted.chain([crowded]) {
         let (offsets, bytes) = greedy(buffers, &order, align);
         if best.as_ref().is_none_or(|b| bytes < b.bytes) {
             best = Some(Placement { offsets, bytes, lower_bound });
+            best_order = order;
         }
     }
-    best.unwrap_or(Placement { offsets: Vec::new(), bytes: 0, lower_bound })
+    let best = best.unwrap_or(Placement { offsets: Vec::new(), bytes: 0, lower_bound });
+    improve(buffers, align, best, best_order)
 }
+
+/// Tries other orders near the best one, each with one buffer moved, until the lower bound is met or
+/// [`TRIES`] have not met it. The same on every machine.
+fn improve(buffers: &[Buffer], align: usize, mut best: Placement, mut order: Vec<usize>) -> Placement {
+    // Numerical Recipes' linear congruential generator: any sequence would do.
+    let mut state = 1_u64;
+    let mut below = |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    };
+    for _ in 0..TRIES {
+        if best.bytes <= best.lower_bound {
+            break;
+        }
+        let mut tried = order.clone();
+        let moved = tried.remove(below(order.len()));
+        tried.insert(below(order.len()), moved);
+        let (offsets, bytes) = greedy(buffers, &tried, align);
+        if bytes <= best.bytes {
+            best = Placement { offsets, bytes, ..best };
+            order = tried;
+        }
+    }
+    best
+}
+
+/// Orders tried where no rule of thumb meets the lower bound.
+const TRIES: usize = 2000;
 
 fn lower_bound(buffers: &[Buffer], align: usize) -> usize {
     let steps = buffers.iter().map(|b| b.last + 1).max().unwrap_or(0);

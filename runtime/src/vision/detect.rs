@@ -144,6 +144,24 @@ impl Detector {
     }
 }
 
+/// The metadata with what follows from the shapes of inputs and outputs, where they are silent: task, head, and the
+/// preprocessing that the head's models expect. A converter that writes this calibrates on what detectors will feed.
+///
+/// # Errors
+/// When the metadata name a task or head that is unknown.
+pub fn complete_meta(
+    meta: &Meta,
+    inputs: &[(&str, &[u32])],
+    outputs: &[(&str, &[u32])],
+) -> Result<Meta, VisionError> {
+    let Some(guess) = find_task(meta, inputs, outputs)? else { return Ok(meta.clone()) };
+    let mut meta = meta.clone();
+    meta.set(key::TASK, guess.task.name());
+    let Some(head) = guess.head else { return Ok(meta) };
+    meta.set(KEY_HEAD, head.name());
+    Ok(with_defaults(&meta, head, outputs.iter().any(|(_, dims)| dims.ends_with(&[16]))))
+}
+
 /// The metadata, with what a head's models expect where they are silent.
 fn with_defaults(meta: &Meta, head: Head, face: bool) -> Meta {
     let mut meta = meta.clone();

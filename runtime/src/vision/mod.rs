@@ -18,7 +18,7 @@ pub mod yolo;
 
 pub use boxes::{Detection, Rect, nms, weighted_nms};
 pub use classify::{Class, top};
-pub use detect::{DetectOptions, Detector};
+pub use detect::{DetectOptions, Detector, complete_meta};
 pub use image::Image;
 pub use preprocess::{Color, Fit, Layout, Preprocess, Transform};
 pub use task::{Guess, Head, Task, guess_task};
