@@ -105,9 +105,30 @@ fn has_f16(step: &Step) -> bool {
     }
 }
 
+/// Whether these steps are a small part of all products, by their work and by their weights.
+fn is_cheap(lir: &Lir, chosen: &[bool]) -> bool {
+    let weights = |step: &Step| {
+        let constant = step.inputs.get(1).copied().flatten().filter(|&w| lir.tensors[w].constant.is_some());
+        constant.map_or(0, |w| lir.tensors[w].len() as u64)
+    };
+    let sum = |of: &dyn Fn(&Step) -> u64, all: bool| -> u64 {
+        let steps = lir.steps.iter().zip(chosen).filter(|&(step, &c)| is_product(step) && (all || c));
+        steps.map(|(step, _)| of(step)).sum()
+    };
+    let macs = |step: &Step| lir.macs(step);
+    sum(&macs, false) * LAST_MACS <= sum(&macs, true) && sum(&weights, false) * LAST_WEIGHTS <= sum(&weights, true)
+}
+
+/// The last products stay in f32 when they do at most one in this many multiply-accumulates ...
+const LAST_MACS: u64 = 20;
+/// ... and hold at most one in this many weights.
+const LAST_WEIGHTS: u64 = 10;
+
 /// Chooses each step's precision. The body of a network, from its first product (convolution or matrix) to its
 /// last, takes the one asked for; what comes before or after (normalization of the input, decoding of boxes,
-/// the final softmax) stays in f32, where it costs next to nothing and unlike ranges meet.
+/// the final softmax) stays in f32, where it costs next to nothing and unlike ranges meet. In int8 so do the last
+/// products themselves when they are a small part of the whole: the channels of a detector's head hold boxes
+/// and scores, which one scale would not serve.
 pub fn choose(lir: &Lir, precision: Precision) -> Plan {
     let n = lir.steps.len();
     let low = match precision {
@@ -126,6 +147,10 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
     for i in (0..n).rev() {
         before[i] = is_product(&lir.steps[i]) || readers[lir.steps[i].output].iter().any(|&r| before[r]);
     }
+    let last: Vec<bool> = (0..n)
+        .map(|i| is_product(&lir.steps[i]) && !readers[lir.steps[i].output].iter().any(|&r| before[r]))
+        .collect();
+    let keep_last = low == DType::S8 && is_cheap(lir, &last);
     let mut plan = Plan { types: Vec::with_capacity(n), reasons: Vec::with_capacity(n) };
     for (i, step) in lir.steps.iter().enumerate() {
         let floating = lir.tensors[step.output].dtype == DType::F32
@@ -135,6 +160,8 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
             Some("does not compute real numbers")
         } else if !before[i] {
             Some("comes after the last convolution or matrix product")
+        } else if keep_last && last[i] {
+            Some("is a last product: unlike results share its output, and f32 costs next to nothing")
         } else if !after[i] && !moves {
             Some("comes before the first convolution or matrix product")
         } else if low == DType::S8 && !has_s8(step) {
