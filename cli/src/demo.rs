@@ -53,7 +53,10 @@ struct Outcome {
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let folder = &args.output;
     std::fs::create_dir_all(folder).map_err(|e| {
-        CliError::Failed(format!("cannot create the folder {}: {e}; choose another one with -o", folder.display()))
+        CliError::Failed(format!(
+            "cannot create the folder {}: {e}; choose another one with -o",
+            folder.display()
+        ))
     })?;
     let (source, photo) = (folder.join("face_blaze_short.tflite"), folder.join("astronaut.jpg"));
     save(&source, MODEL)?;
@@ -73,7 +76,10 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     picture::store(&target, &side_by_side(&photo, &f32.found, &int8.found)?)?;
     let ([a], [b]) = (&f32.found[..], &int8.found[..]) else {
         let counts = format!("f32 finds {} faces and int8 {}", f32.found.len(), int8.found.len());
-        return Err(CliError::Failed(format!("{counts}, where the photo shows one; see {}", target.display())));
+        return Err(CliError::Failed(format!(
+            "{counts}, where the photo shows one; see {}",
+            target.display()
+        )));
     };
     writeln!(out, "boxes overlap by {:.1} %; picture: {}", a.rect.iou(&b.rect) * 100.0, target.display())?;
     Ok(())
@@ -98,8 +104,9 @@ fn outcome(
     let (inputs, outputs) = (borrowed(&inputs), borrowed(&outputs));
     let mut meta = complete_meta(&Default::default(), &inputs, &outputs)?;
     meta.set(key::LABELS, "face").set(key::LICENCE, "Apache-2.0");
-    let (input, preprocess, dims) = photo_input(&inputs, &meta, Task::Face)?
-        .ok_or_else(|| CliError::Failed("the shipped model takes no photo; build this program anew".to_owned()))?;
+    let (input, preprocess, dims) = photo_input(&inputs, &meta, Task::Face)?.ok_or_else(|| {
+        CliError::Failed("the shipped model takes no photo; build this program anew".to_owned())
+    })?;
     let mut samples = Variations { photos: variations(photo)?, input, preprocess, dims };
     let options = Options {
         source: source.to_owned(),
@@ -133,8 +140,12 @@ fn outcome(
 fn variations(photo: &Image) -> Result<Vec<Image>, CliError> {
     let (w, h) = (photo.width() as f32, photo.height() as f32);
     let part = |x0, y0, x1, y1| Rect { x0: x0 * w, y0: y0 * h, x1: x1 * w, y1: y1 * h };
-    let parts =
-        [part(0.0, 0.0, 1.0, 1.0), part(0.1, 0.0, 0.8, 0.7), part(0.2, 0.0, 0.7, 0.5), part(0.3, 0.3, 1.0, 1.0)];
+    let parts = [
+        part(0.0, 0.0, 1.0, 1.0),
+        part(0.1, 0.0, 0.8, 0.7),
+        part(0.2, 0.0, 0.7, 0.5),
+        part(0.3, 0.3, 1.0, 1.0),
+    ];
     let mut all = Vec::new();
     for p in parts {
         let cut = photo.resample(p, photo.width() / 2, photo.height() / 2, true)?;

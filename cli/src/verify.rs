@@ -61,7 +61,9 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         writeln!(out, "checksums: {} sections as written", model.reader()?.sections().len())?;
         writeln!(out, "programs: {} prepared for this machine", model.programs().len())?;
         match cases.len() {
-            0 => writeln!(out, "goldens: none in the file; convert with --goldens 1 to have it prove itself")?,
+            0 => {
+                writeln!(out, "goldens: none in the file; convert with --goldens 1 to have it prove itself")?
+            }
             n => writeln!(out, "goldens: {n} cases as promised")?,
         }
     }

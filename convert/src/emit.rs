@@ -185,7 +185,13 @@ impl Emitter<'_> {
     }
 
     /// A copy of `x` to `y`: extents, where each starts, and its strides.
-    fn copy(&mut self, name: &str, x: (Id, i64, &[i64]), y: (Id, i64, &[i64]), dims: &[usize]) -> Result<(), String> {
+    fn copy(
+        &mut self,
+        name: &str,
+        x: (Id, i64, &[i64]),
+        y: (Id, i64, &[i64]),
+        dims: &[usize],
+    ) -> Result<(), String> {
         let mut p = op::Copy {
             dims: [1; 6],
             src_offset: u32::try_from(x.1).map_err(|_| "an offset is out of range")?,
@@ -326,7 +332,8 @@ fn pack(lir: &mut Lir) -> Result<(), String> {
                 let t = &lir.tensors[w];
                 let c = t.constant.clone().ok_or_else(|| err("weights are computed"))?;
                 let bytes = match &phases {
-                    _ if groups == 0 => pack_depthwise(&c, t.dims[2]).ok_or_else(|| err("weights are of a type that is not packed"))?,
+                    _ if groups == 0 => pack_depthwise(&c, t.dims[2])
+                        .ok_or_else(|| err("weights are of a type that is not packed"))?,
                     None => {
                         let (m, taps, depth) = (t.dims[0], t.dims[1] * t.dims[2], t.dims[3]);
                         match &*c {

@@ -21,7 +21,9 @@ pub enum ImportError {
         reason: String,
     },
     /// The bytes are no TensorFlow Lite model at all, or a damaged one.
-    #[error("this is not a whole TensorFlow Lite model: {reason}; give a .tflite file as its converter wrote it")]
+    #[error(
+        "this is not a whole TensorFlow Lite model: {reason}; give a .tflite file as its converter wrote it"
+    )]
     NotTflite {
         /// What was found in place of a model.
         reason: String,

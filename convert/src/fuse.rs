@@ -38,7 +38,9 @@ fn fold_unary(lir: &mut Lir, wanted: impl Fn(&Unary, &Epilogue) -> Option<Epilog
             let (unary, output) = (map.unary, lir.steps[next].output);
             let same_type = lir.tensors[output].dtype == lir.tensors[lir.steps[i].output].dtype;
             let Kind::Op(op) = &mut lir.steps[i].kind else { break };
-            let Some(folded) = epilogue_mut(op).filter(|_| same_type).and_then(|e| wanted(&unary, e)) else { break };
+            let Some(folded) = epilogue_mut(op).filter(|_| same_type).and_then(|e| wanted(&unary, e)) else {
+                break;
+            };
             *epilogue_mut(op).expect("an epilogue") = folded;
             lir.steps[i].output = output;
             gone[next] = true;
@@ -79,7 +81,8 @@ pub fn fold_tables(lir: &mut Lir) {
     let mut gone = vec![false; lir.steps.len()];
     for i in 0..lir.steps.len() {
         let Some(next) = only_reader(lir, &readers, lir.steps[i].output) else { continue };
-        let takes = matches!(lir.steps[i].kind, Kind::Op(Op::Conv(_) | Op::DepthwiseConv(_) | Op::ConvTranspose(_)));
+        let takes =
+            matches!(lir.steps[i].kind, Kind::Op(Op::Conv(_) | Op::DepthwiseConv(_) | Op::ConvTranspose(_)));
         let is_table = matches!(lir.steps[next].kind, Kind::Op(Op::Table(_)));
         let s8 = lir.tensors[lir.steps[i].output].dtype == DType::S8;
         if !(takes && is_table && s8) {
@@ -129,7 +132,9 @@ pub fn rejoin_slices(lir: &mut Lir) {
 /// The tensor that the first of `inputs` are consecutive slices of, from its start to its end along `axis`.
 fn whole_of(lir: &Lir, producers: &[Option<usize>], inputs: &[Id], axis: usize) -> Option<(Id, usize)> {
     let slice = |id: Id| -> Option<(Id, usize)> {
-        let Step { kind: Kind::Slice { starts, steps }, inputs, .. } = &lir.steps[producers[id]?] else { return None };
+        let Step { kind: Kind::Slice { starts, steps }, inputs, .. } = &lir.steps[producers[id]?] else {
+            return None;
+        };
         let source = inputs[0]?;
         let only_axis = (0..starts.len()).all(|d| {
             steps[d] == 1

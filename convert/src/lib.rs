@@ -27,5 +27,7 @@ pub mod tflite;
 pub use calibrate::{Calibrator, Samples};
 pub use error::ImportError;
 pub use onnx::ImportOptions;
-pub use pipeline::{ConvertError, Converted, Options, Progress, Silent, StepSummary, convert, import, prepare};
+pub use pipeline::{
+    ConvertError, Converted, Options, Progress, Silent, StepSummary, convert, import, prepare,
+};
 pub use precision::Precision;

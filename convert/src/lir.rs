@@ -181,7 +181,13 @@ pub struct Lir {
 impl Lir {
     /// Adds a computed tensor.
     pub fn add(&mut self, name: impl Into<String>, dims: &[usize], dtype: DType) -> Id {
-        self.tensors.push(Tensor { name: name.into(), dims: dims.to_vec(), dtype, quant: None, constant: None });
+        self.tensors.push(Tensor {
+            name: name.into(),
+            dims: dims.to_vec(),
+            dtype,
+            quant: None,
+            constant: None,
+        });
         self.tensors.len() - 1
     }
 
@@ -189,7 +195,11 @@ impl Lir {
     pub fn add_const(&mut self, name: impl Into<String>, dims: &[usize], value: Const) -> Id {
         let dtype = value.dtype();
         if dtype != DType::Packed {
-            assert_eq!(dims.iter().product::<usize>(), value.len(), "elements of a constant of dims {dims:?}");
+            assert_eq!(
+                dims.iter().product::<usize>(),
+                value.len(),
+                "elements of a constant of dims {dims:?}"
+            );
         }
         self.tensors.push(Tensor {
             name: name.into(),

@@ -70,7 +70,9 @@ pub enum ConvertError {
     Lower(#[from] LowerError),
     #[error("cannot convert: {0}")]
     Step(String),
-    #[error("int8 needs samples of what the model will meet: give a folder of photos or .npy/.npz files with --calibrate")]
+    #[error(
+        "int8 needs samples of what the model will meet: give a folder of photos or .npy/.npz files with --calibrate"
+    )]
     NoSamples,
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
@@ -149,11 +151,19 @@ pub fn prepare(graph: &Graph) -> Result<Lir, LowerError> {
 /// # Errors
 /// Says what stands in the way and what to do.
 pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Converted, ConvertError> {
-    let Options { source, import: import_options, precision, mut samples, calibrator, meta, goldens, provenance } =
-        options;
+    let Options {
+        source,
+        import: import_options,
+        precision,
+        mut samples,
+        calibrator,
+        meta,
+        goldens,
+        provenance,
+    } = options;
     progress.stage("reading the model", None);
-    let source_bytes = std::fs::read(&source)
-        .map_err(|error| ImportError::Io { path: source.clone(), source: error })?;
+    let source_bytes =
+        std::fs::read(&source).map_err(|error| ImportError::Io { path: source.clone(), source: error })?;
     let graph = import(&source, &import_options)?;
     let lir = prepare(&graph)?;
     let plan = choose(&lir, precision);
@@ -181,7 +191,12 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         .steps
         .iter()
         .zip(plan.types.iter().zip(&plan.reasons))
-        .map(|(step, (&dtype, &reason))| StepSummary { name: step.name.clone(), dtype, macs: lir.macs(step), reason })
+        .map(|(step, (&dtype, &reason))| StepSummary {
+            name: step.name.clone(),
+            dtype,
+            macs: lir.macs(step),
+            reason,
+        })
         .collect();
     Ok(Converted { file, program: emitted.program, weights_bytes: emitted.weights.len(), steps })
 }
@@ -195,8 +210,10 @@ fn observe(
 ) -> Result<Vec<Option<Range>>, ConvertError> {
     let mut float = lir.clone();
     add_padding_rows(&mut float);
-    let Emitted { program, weights, tensors } = emit(&float, "calibration", true).map_err(ConvertError::Step)?;
-    let file = Writer::new().program(&program).weights(&weights, WeightsAlign::Page16K).pack_id(PACK_ID).finish()?;
+    let Emitted { program, weights, tensors } =
+        emit(&float, "calibration", true).map_err(ConvertError::Step)?;
+    let file =
+        Writer::new().program(&program).weights(&weights, WeightsAlign::Page16K).pack_id(PACK_ID).finish()?;
     let model = Model::from_bytes(&file)?;
     let watched: Vec<(usize, u32)> = (0..lir.tensors.len())
         .filter(|&id| lir.tensors[id].constant.is_none() && lir.tensors[id].dtype == DType::F32)
@@ -231,19 +248,22 @@ fn finish(
 }
 
 fn report(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> QuantReport {
-    let steps = lir.steps.iter().zip(plan.types.iter().zip(&plan.reasons)).map(|(step, (dtype, reason))| StepReport {
-        name: step.name.clone(),
-        precision: match dtype {
-            DType::S8 => quant::Precision::Int8,
-            DType::F16 => quant::Precision::F16,
-            _ => quant::Precision::F32,
-        },
-        sqnr_db: None,
-        reason: reason.unwrap_or_default().to_owned(),
+    let steps = lir.steps.iter().zip(plan.types.iter().zip(&plan.reasons)).map(|(step, (dtype, reason))| {
+        StepReport {
+            name: step.name.clone(),
+            precision: match dtype {
+                DType::S8 => quant::Precision::Int8,
+                DType::F16 => quant::Precision::F16,
+                _ => quant::Precision::F32,
+            },
+            sqnr_db: None,
+            reason: reason.unwrap_or_default().to_owned(),
+        }
     });
-    let tensors = ranges.iter().zip(&lir.tensors).filter_map(|(range, t)| {
-        range.map(|r| TensorRange { name: t.name.clone(), min: r.min, max: r.max })
-    });
+    let tensors = ranges
+        .iter()
+        .zip(&lir.tensors)
+        .filter_map(|(range, t)| range.map(|r| TensorRange { name: t.name.clone(), min: r.min, max: r.max }));
     QuantReport { steps: steps.collect(), tensors: tensors.collect() }
 }
 
@@ -255,7 +275,10 @@ fn record(source: &Path, bytes: &[u8], precision: Precision, options: &str) -> M
     record.set(provenance::SOURCE_SHA256, hash);
     record.set(provenance::TOOL, "cygnet-convert");
     record.set(provenance::TOOL_VERSION, env!("CARGO_PKG_VERSION"));
-    record.set(provenance::OPTIONS, if options.is_empty() { format!("--precision {precision}") } else { options.to_owned() });
+    record.set(
+        provenance::OPTIONS,
+        if options.is_empty() { format!("--precision {precision}") } else { options.to_owned() },
+    );
     record
 }
 
@@ -292,7 +315,12 @@ fn golden_cases(
             .into_iter()
             .map(|name| {
                 let out = session.output(&name)?;
-                Ok(cygnet::format::Array { name, dtype: out.dtype, dims: out.dims.to_vec(), bytes: out.bytes.to_vec() })
+                Ok(cygnet::format::Array {
+                    name,
+                    dtype: out.dtype,
+                    dims: out.dims.to_vec(),
+                    bytes: out.bytes.to_vec(),
+                })
             })
             .collect::<Result<Vec<_>, cygnet::Error>>()?;
         // Half-precision arithmetic differs between cores that have it and those that do not.

@@ -20,7 +20,11 @@ impl Range {
     /// From the least to the greatest of some values; `None` for none.
     pub fn of(values: &[f32]) -> Option<Self> {
         let first = *values.first()?;
-        Some(values.iter().fold(Self { min: first, max: first }, |r, &v| Self { min: r.min.min(v), max: r.max.max(v) }))
+        Some(
+            values
+                .iter()
+                .fold(Self { min: first, max: first }, |r, &v| Self { min: r.min.min(v), max: r.max.max(v) }),
+        )
     }
 
     /// Asymmetric s8 quantization: zero is represented exactly, as padding and zero points need.

@@ -127,8 +127,10 @@ impl Cpu {
 
     /// This machine, using no more than a level of [`LEVELS`].
     pub fn forced(level: &str) -> Result<Self, CpuError> {
-        let &(_, needs) =
-            LEVELS.iter().find(|(name, _)| *name == level).ok_or_else(|| CpuError::Unknown(level.to_owned()))?;
+        let &(_, needs) = LEVELS
+            .iter()
+            .find(|(name, _)| *name == level)
+            .ok_or_else(|| CpuError::Unknown(level.to_owned()))?;
         let has = Self::detect().0;
         if !has.contains(needs) {
             return Err(CpuError::Missing { level: level.to_owned(), needs, has });

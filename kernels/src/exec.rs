@@ -303,11 +303,14 @@ impl Shared {
             if tile >= tiles {
                 return;
             }
-            if self.cursor.compare_exchange_weak(word, word + 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            if self.cursor.compare_exchange_weak(word, word + 1, Ordering::AcqRel, Ordering::Relaxed).is_err()
+            {
                 continue;
             }
             self.tile(kernel, tile);
-            if self.done.fetch_add(1, Ordering::SeqCst) + 1 == tiles && self.leader_sleeps.load(Ordering::SeqCst) {
+            if self.done.fetch_add(1, Ordering::SeqCst) + 1 == tiles
+                && self.leader_sleeps.load(Ordering::SeqCst)
+            {
                 let _guard = self.guard();
                 self.leader_wakes.notify_one();
             }
@@ -344,9 +347,7 @@ impl Shared {
     fn sleep(&self, seen: u64) {
         let mut guard = self.guard();
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        while self.running.load(Ordering::SeqCst)
-            && self.cursor.load(Ordering::SeqCst) >> TILE_BITS == seen
-        {
+        while self.running.load(Ordering::SeqCst) && self.cursor.load(Ordering::SeqCst) >> TILE_BITS == seen {
             guard = self.helpers_wake.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);

@@ -69,7 +69,9 @@ fn check_operands(
 ) -> Result<(), PrepareError> {
     let (least, most) = step.op.arity();
     let given = step.inputs.len();
-    cx.ensure((least..=most).contains(&given), || format!("has {given} inputs where {least} to {most} belong"))?;
+    cx.ensure((least..=most).contains(&given), || {
+        format!("has {given} inputs where {least} to {most} belong")
+    })?;
     let view = |id: u32| -> Result<View, PrepareError> {
         let t = tensors
             .get(id as usize)
@@ -128,7 +130,9 @@ fn check_tensor(t: &Tensor, limits: &Limits<'_>) -> Result<(), String> {
     };
     match end {
         Some(end) if end <= room => {}
-        _ => return Err(format!("of dimensions {:?} does not fit in the {room} bytes of the {place}", t.dims)),
+        _ => {
+            return Err(format!("of dimensions {:?} does not fit in the {room} bytes of the {place}", t.dims));
+        }
     }
     if !t.offset.is_multiple_of(size) {
         return Err(format!("lies at {}, not a multiple of its element size {size}", t.offset));

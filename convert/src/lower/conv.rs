@@ -33,7 +33,9 @@ impl Lowerer<'_> {
     fn spatial(&self, v: ValueId) -> Lowered<usize> {
         match self.dims(v).len() {
             rank @ (3 | 4) => Ok(rank - 2),
-            rank => Err(format!("its input has {rank} dimensions; 3 (N, C, L) and 4 (N, C, H, W) are supported")),
+            rank => {
+                Err(format!("its input has {rank} dimensions; 3 (N, C, L) and 4 (N, C, H, W) are supported"))
+            }
         }
     }
 
@@ -80,7 +82,9 @@ impl Lowerer<'_> {
                 None => [0; 4],
                 Some(&[l, r]) if spatial == 1 => [0, l, 0, r],
                 Some(&[t, l, b, r]) if spatial == 2 => [t, l, b, r],
-                Some(other) => return Err(format!("its pads {other:?} do not fit {spatial} spatial dimensions")),
+                Some(other) => {
+                    return Err(format!("its pads {other:?} do not fit {spatial} spatial dimensions"));
+                }
             },
         };
         if pad.iter().any(|&p| !(0..=i64::from(i32::MAX)).contains(&p)) {
@@ -117,7 +121,8 @@ impl Lowerer<'_> {
     pub(super) fn conv(&mut self, node: &Node) -> Lowered<()> {
         let (x, y) = (self.required(node, 0)?, self.only_first_output(node)?);
         let spatial = self.spatial(x)?;
-        let groups = u32::try_from(node.int("group", 1)).map_err(|_| "its group is out of range".to_owned())?;
+        let groups =
+            u32::try_from(node.int("group", 1)).map_err(|_| "its group is out of range".to_owned())?;
         let (mut w, wd) = self.conv_weights(node)?;
         let (m, kh, kw, depth) = (wd[0], wd[1], wd[2], wd[3]);
         let kernel = pair(Some(&[kh as i64, kw as i64][2 - spatial..]), spatial, 1, 1)?;
@@ -182,7 +187,8 @@ impl Lowerer<'_> {
         let window = Window { kernel, stride, dilation, pad };
         let image = self.image(x)?;
         let dims = self.image_dims(y);
-        let op = Op::ConvTranspose(op::ConvTranspose { window, groups: groups as u32, epilogue: Epilogue::NONE });
+        let op =
+            Op::ConvTranspose(op::ConvTranspose { window, groups: groups as u32, epilogue: Epilogue::NONE });
         let out = self.step(&node.name, op, &[image, w, bias], &dims, DType::F32);
         self.define_image(y, out);
         Ok(())
@@ -209,12 +215,15 @@ impl Lowerer<'_> {
         if let Some(t) = self.constant_of(b) {
             let mut w = t.to_f32();
             if node.int("transB", 0) != 0 {
-                let Const::F32(moved) = transpose_const(&Const::F32(w), &[n, k], &[1, 0]) else { unreachable!() };
+                let Const::F32(moved) = transpose_const(&Const::F32(w), &[n, k], &[1, 0]) else {
+                    unreachable!()
+                };
                 w = moved;
             }
             w.iter_mut().for_each(|v| *v *= alpha);
             let c = node.input(2);
-            let constant = c.is_none_or(|c| self.constant_of(c).is_some_and(|t| t.len() == 1 || t.len() == n));
+            let constant =
+                c.is_none_or(|c| self.constant_of(c).is_some_and(|t| t.len() == 1 || t.len() == n));
             let name = self.graph.value(b).name.clone();
             let bias = if constant { self.bias(node, 2, n)? } else { self.zeros(&node.name, n) };
             if constant && beta != 1.0 {
@@ -227,14 +236,12 @@ impl Lowerer<'_> {
             self.define(y, id, Layout::identity(2));
             return Ok(());
         }
-        let (b_id, transpose_b) = if node.int("transB", 0) == 0 {
-            self.right_matrix(b)?
-        } else {
-            (self.identity(b)?, true)
-        };
+        let (b_id, transpose_b) =
+            if node.int("transB", 0) == 0 { self.right_matrix(b)? } else { (self.identity(b)?, true) };
         let op = Op::MatMul(op::MatMul { transpose_b, scale: alpha, epilogue: Epilogue::NONE });
         let product = self.step(&node.name, op, &[x, b_id], &[m, n], DType::F32);
-        let id = if node.input(2).is_some() { self.add_scaled(node, product, beta, &[m, n])? } else { product };
+        let id =
+            if node.input(2).is_some() { self.add_scaled(node, product, beta, &[m, n])? } else { product };
         self.define(y, id, Layout::identity(2));
         Ok(())
     }
@@ -251,7 +258,14 @@ impl Lowerer<'_> {
             let rank = self.lir.tensors[c].dims.len();
             let factor = self.scalar(&format!("{}:beta", node.name), rank, beta);
             let cd = self.lir.tensors[c].dims.clone();
-            c = self.binary_step(&format!("{}:scaled", node.name), op::BinaryKind::Mul, c, factor, &cd, DType::F32);
+            c = self.binary_step(
+                &format!("{}:scaled", node.name),
+                op::BinaryKind::Mul,
+                c,
+                factor,
+                &cd,
+                DType::F32,
+            );
         }
         Ok(self.binary_step(&format!("{}:add", node.name), op::BinaryKind::Add, product, c, dims, DType::F32))
     }
@@ -279,8 +293,11 @@ impl Lowerer<'_> {
             // Rows may come in any order, as long as their elements lie together.
             let placed = self.placed(a)?;
             let rank = ad.len();
-            let layout =
-                if placed.layout.order()[rank - 1] == rank - 1 { placed.layout } else { Layout::identity(rank) };
+            let layout = if placed.layout.order()[rank - 1] == rank - 1 {
+                placed.layout
+            } else {
+                Layout::identity(rank)
+            };
             let x = self.arranged(a, &layout)?;
             let bias = self.bias(node, 2, n)?;
             let out = self.rows_times(&node.name, x, (name, w), k, n, bias);
@@ -297,14 +314,24 @@ impl Lowerer<'_> {
         } else {
             self.right_matrix(b)?
         };
-        let (k_rows, n) = (if ad.len() == 1 { 1 } else { ad[ad.len() - 2] }, if bd.len() == 1 { 1 } else { bd[bd.len() - 1] });
+        let (k_rows, n) = (
+            if ad.len() == 1 { 1 } else { ad[ad.len() - 2] },
+            if bd.len() == 1 { 1 } else { bd[bd.len() - 1] },
+        );
         let kept = yd.len() - usize::from(ad.len() > 1) - usize::from(bd.len() > 1);
         let dims: Vec<usize> = yd[..kept].iter().copied().chain([k_rows, n]).collect();
         let op = Op::MatMul(op::MatMul { transpose_b, scale: 1.0, epilogue: Epilogue::NONE });
         let mut out = self.step(&node.name, op, &[x, w], &dims, DType::F32);
         if let Some(bias) = node.input(2) {
             let bias = self.identity(bias)?;
-            out = self.binary_step(&format!("{}:add", node.name), op::BinaryKind::Add, out, bias, &dims, DType::F32);
+            out = self.binary_step(
+                &format!("{}:add", node.name),
+                op::BinaryKind::Add,
+                out,
+                bias,
+                &dims,
+                DType::F32,
+            );
         }
         let out = self.view(out, &yd);
         self.define(y, out, Layout::identity(yd.len()));

@@ -21,7 +21,9 @@ fn unary_of(node: &Node) -> Option<Unary> {
         "Sigmoid" => plain(K::Sigmoid),
         "Tanh" => plain(K::Tanh),
         "Swish" if node.float("alpha", 1.0) == 1.0 => plain(K::Silu),
-        "HardSigmoid" => Unary { kind: K::HardSigmoid, a: node.float("alpha", 0.2), b: node.float("beta", 0.5) },
+        "HardSigmoid" => {
+            Unary { kind: K::HardSigmoid, a: node.float("alpha", 0.2), b: node.float("beta", 0.5) }
+        }
         "HardSwish" => plain(K::HardSwish),
         "Gelu" if node.str("approximate", "none") == "tanh" => plain(K::GeluTanh),
         "Gelu" => plain(K::Gelu),
@@ -245,7 +247,14 @@ impl Lowerer<'_> {
             let x = self.converted(placed.id, DType::F32);
             let zero = self.scalar(&format!("{}:zero", node.name), rank, 0.0);
             let dims = self.lir.tensors[x].dims.clone();
-            let equal = self.binary_step(&format!("{}:zero?", node.name), BinaryKind::Equal, x, zero, &dims, DType::U8);
+            let equal = self.binary_step(
+                &format!("{}:zero?", node.name),
+                BinaryKind::Equal,
+                x,
+                zero,
+                &dims,
+                DType::U8,
+            );
             let not = Unary { kind: UnaryKind::Not, a: 0.0, b: 0.0 };
             self.step(&node.name, Op::Map(op::Map { unary: not }), &[equal], &dims, DType::U8)
         } else {
@@ -258,9 +267,9 @@ impl Lowerer<'_> {
     /// Scale and zero point of a per-tensor quantization, as of signed bytes.
     fn quant_of(&self, node: &Node) -> Lowered<Quant> {
         let scale = self.constant_input(node, 1, "scale")?;
-        let scale = scale.scalar_f32().ok_or_else(|| {
-            "its scale is per axis; only constants may be quantized per axis".to_owned()
-        })?;
+        let scale = scale
+            .scalar_f32()
+            .ok_or_else(|| "its scale is per axis; only constants may be quantized per axis".to_owned())?;
         let zero_point = match node.input(2) {
             None => 0,
             Some(_) => match &self.constant_input(node, 2, "zero point")?.data {

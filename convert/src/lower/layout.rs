@@ -107,7 +107,9 @@ fn groups(old: &[usize], new: &[usize]) -> Vec<(Vec<usize>, Vec<usize>)> {
 pub(crate) fn reshape_order(old: &[usize], layout: &Layout, new: &[usize]) -> (Layout, Layout) {
     let groups = groups(old, new);
     let wide: Vec<usize> = layout.order().iter().copied().filter(|&d| old[d] > 1).collect();
-    let place = |group: &(Vec<usize>, Vec<usize>)| wide.iter().position(|d| *d == group.0[0]).expect("a wide dimension");
+    let place = |group: &(Vec<usize>, Vec<usize>)| {
+        wide.iter().position(|d| *d == group.0[0]).expect("a wide dimension")
+    };
     let fits = groups.iter().all(|g| wide[place(g)..].starts_with(&g.0));
     let mut sequence: Vec<&(Vec<usize>, Vec<usize>)> = groups.iter().collect();
     if fits {
@@ -122,7 +124,9 @@ pub(crate) fn reshape_order(old: &[usize], layout: &Layout, new: &[usize]) -> (L
     let needed = if fits {
         layout.clone()
     } else {
-        Layout::new(narrow(old).into_iter().chain(sequence.iter().flat_map(|g| g.0.iter().copied())).collect())
+        Layout::new(
+            narrow(old).into_iter().chain(sequence.iter().flat_map(|g| g.0.iter().copied())).collect(),
+        )
     };
     (needed, Layout::new(result))
 }

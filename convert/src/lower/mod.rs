@@ -107,7 +107,9 @@ fn dtype_of(elem: ElemType) -> DType {
         ElemType::F32 | ElemType::F16 | ElemType::BF16 | ElemType::F64 => DType::F32,
         ElemType::Bool | ElemType::U8 => DType::U8,
         ElemType::I8 => DType::S8,
-        ElemType::I16 | ElemType::U16 | ElemType::I32 | ElemType::U32 | ElemType::I64 | ElemType::U64 => DType::S32,
+        ElemType::I16 | ElemType::U16 | ElemType::I32 | ElemType::U32 | ElemType::I64 | ElemType::U64 => {
+            DType::S32
+        }
     }
 }
 
@@ -118,7 +120,9 @@ fn const_of(t: &Tensor) -> Const {
         (Data::I8(v), _) => Const::S8(v.clone()),
         (_, DType::S32) => {
             let wide = t.to_i64().unwrap_or_default();
-            Const::S32(wide.iter().map(|&x| x.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32).collect())
+            Const::S32(
+                wide.iter().map(|&x| x.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32).collect(),
+            )
         }
         _ => Const::F32(t.to_f32()),
     }
@@ -245,7 +249,10 @@ impl Lowerer<'_> {
     fn constant_input(&self, node: &Node, i: usize, what: &str) -> Lowered<&Tensor> {
         let v = self.required(node, i)?;
         self.constant_of(v).ok_or_else(|| {
-            format!("its {what} '{}' is computed while the model runs; it must be constant", self.graph.value(v).name)
+            format!(
+                "its {what} '{}' is computed while the model runs; it must be constant",
+                self.graph.value(v).name
+            )
         })
     }
 
@@ -277,7 +284,12 @@ impl Lowerer<'_> {
     }
 
     fn define(&mut self, v: ValueId, id: Id, layout: Layout) {
-        debug_assert_eq!(layout.physical(self.graph.dims(v)), self.lir.tensors[id].dims, "{}", self.graph.value(v).name);
+        debug_assert_eq!(
+            layout.physical(self.graph.dims(v)),
+            self.lir.tensors[id].dims,
+            "{}",
+            self.graph.value(v).name
+        );
         self.values[v.0 as usize] = Some(Placed { id, layout });
     }
 

@@ -119,14 +119,22 @@ impl Lowerer<'_> {
     }
 
     /// Defines `y` as every `steps`-th element of `x` from `starts` on, in logical dimensions.
-    fn sliced(&mut self, name: &str, x: ValueId, y: ValueId, starts: &[usize], steps: &[isize]) -> Lowered<()> {
+    fn sliced(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        y: ValueId,
+        starts: &[usize],
+        steps: &[isize],
+    ) -> Lowered<()> {
         let placed = self.placed(x)?;
         if self.dims(x) == self.dims(y) && steps.iter().all(|&s| s == 1) {
             self.define(y, placed.id, placed.layout);
             return Ok(());
         }
         let dims = placed.layout.physical(&self.dims(y));
-        let kind = Kind::Slice { starts: placed.layout.physical(starts), steps: placed.layout.physical(steps) };
+        let kind =
+            Kind::Slice { starts: placed.layout.physical(starts), steps: placed.layout.physical(steps) };
         let out = self.moved(name, kind, &[placed.id], &dims);
         self.define(y, out, placed.layout);
         Ok(())
@@ -145,7 +153,8 @@ impl Lowerer<'_> {
             let len = dims[axis] as i64;
             let from = if b < 0 { b.saturating_add(len) } else { b };
             starts[axis] = if s < 0 { from.clamp(0, len - 1) } else { from.clamp(0, len) } as usize;
-            steps[axis] = isize::try_from(s).ok().filter(|&s| s != 0).ok_or_else(|| format!("its step is {s}"))?;
+            steps[axis] =
+                isize::try_from(s).ok().filter(|&s| s != 0).ok_or_else(|| format!("its step is {s}"))?;
         }
         self.sliced(&node.name, x, y, &starts, &steps)
     }
@@ -169,7 +178,9 @@ impl Lowerer<'_> {
         if mode == "constant" && !crops {
             let value = match node.input(2) {
                 None => 0.0,
-                Some(_) => self.constant_input(node, 2, "value")?.scalar_f32().ok_or("its value is no scalar")?,
+                Some(_) => {
+                    self.constant_input(node, 2, "value")?.scalar_f32().ok_or("its value is no scalar")?
+                }
             };
             let before: Vec<usize> = before.iter().map(|&b| b as usize).collect();
             let kind = Kind::Pad { before: placed.layout.physical(&before), value };
@@ -184,17 +195,31 @@ impl Lowerer<'_> {
         let (mut id, mut dims) = (placed.id, from.clone());
         for d in (0..rank).filter(|&d| from[d] != to[d]) {
             let len = from[d] as i64;
-            let indices = (0..to[d] as i64).map(|i| mirrored(i - before[d], len, mode)).collect::<Lowered<Vec<_>>>()?;
+            let indices =
+                (0..to[d] as i64).map(|i| mirrored(i - before[d], len, mode)).collect::<Lowered<Vec<_>>>()?;
             dims[d] = to[d];
             let name = format!("{}:{d}", node.name);
-            id = self.gather_physical(&name, id, indices, placed.layout.position(d), &placed.layout.physical(&dims));
+            id = self.gather_physical(
+                &name,
+                id,
+                indices,
+                placed.layout.position(d),
+                &placed.layout.physical(&dims),
+            );
         }
         self.define(y, id, placed.layout);
         Ok(())
     }
 
     /// Elements at constant indices of a physical axis.
-    pub(super) fn gather_physical(&mut self, name: &str, x: Id, indices: Vec<i32>, axis: usize, dims: &[usize]) -> Id {
+    pub(super) fn gather_physical(
+        &mut self,
+        name: &str,
+        x: Id,
+        indices: Vec<i32>,
+        axis: usize,
+        dims: &[usize],
+    ) -> Id {
         let table = self.lir.add_const(format!("{name}:indices"), &[indices.len()], Const::S32(indices));
         self.moved(name, Kind::Op(Op::Gather(op::Gather { axis: axis as u32 })), &[x, table], dims)
     }
@@ -206,7 +231,8 @@ impl Lowerer<'_> {
         let wide: Vec<usize> = std::iter::repeat_n(1, to.len() - from.len()).chain(from).collect();
         let layout = placed.layout.widened(to.len());
         let id = self.view(placed.id, &layout.physical(&wide));
-        let id = if wide == to { id } else { self.moved(&node.name, Kind::Expand, &[id], &layout.physical(&to)) };
+        let id =
+            if wide == to { id } else { self.moved(&node.name, Kind::Expand, &[id], &layout.physical(&to)) };
         self.define(y, id, layout);
         Ok(())
     }

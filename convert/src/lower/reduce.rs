@@ -39,7 +39,13 @@ impl Lowerer<'_> {
         let dtype = self.lir.tensors[placed.id].dtype;
         let mut id = placed.id;
         if !axes.is_empty() {
-            id = self.step(&node.name, Op::Reduce(op::Reduce { kind, axes: mask, scale: 1.0 }), &[id], &physical, dtype);
+            id = self.step(
+                &node.name,
+                Op::Reduce(op::Reduce { kind, axes: mask, scale: 1.0 }),
+                &[id],
+                &physical,
+                dtype,
+            );
         }
         self.define_reduced(node, y, id, placed.layout, &axes)
     }
@@ -140,22 +146,31 @@ impl Lowerer<'_> {
         let mean_op = Op::Reduce(op::Reduce { kind: ReduceKind::Mean, axes, scale: 1.0 });
         let name = |what: &str| format!("{}:{what}", node.name);
         let mean = self.step(&name("mean"), mean_op, &[image], &small, DType::F32);
-        let centered = self.binary_step(&name("centered"), BinaryKind::Sub, image, mean, &physical, DType::F32);
-        let square = self.binary_step(&name("square"), BinaryKind::Mul, centered, centered, &physical, DType::F32);
+        let centered =
+            self.binary_step(&name("centered"), BinaryKind::Sub, image, mean, &physical, DType::F32);
+        let square =
+            self.binary_step(&name("square"), BinaryKind::Mul, centered, centered, &physical, DType::F32);
         let variance = self.step(&name("variance"), mean_op, &[square], &small, DType::F32);
         let epsilon = self.scalar(&name("epsilon"), rank, node.float("epsilon", 1e-5));
-        let shifted = self.binary_step(&name("shifted"), BinaryKind::Add, variance, epsilon, &small, DType::F32);
+        let shifted =
+            self.binary_step(&name("shifted"), BinaryKind::Add, variance, epsilon, &small, DType::F32);
         let sqrt = Op::Map(op::Map { unary: Unary { kind: UnaryKind::Sqrt, a: 0.0, b: 0.0 } });
         let deviation = self.step(&name("deviation"), sqrt, &[shifted], &small, DType::F32);
         let scale = self.constant_input(node, 1, "scale")?.to_f32();
         let bias = self.constant_input(node, 2, "bias")?.to_f32();
         if scale.len() != dims[1] || bias.len() != dims[1] {
-            return Err(format!("its scale and bias have {} and {} values for {} channels", scale.len(), bias.len(), dims[1]));
+            return Err(format!(
+                "its scale and bias have {} and {} values for {} channels",
+                scale.len(),
+                bias.len(),
+                dims[1]
+            ));
         }
         let scale = self.vector(&name("scale"), scale, rank, rank - 1);
         let bias = self.vector(&name("bias"), bias, rank, rank - 1);
         let factor = self.binary_step(&name("factor"), BinaryKind::Div, scale, deviation, &small, DType::F32);
-        let scaled = self.binary_step(&name("scaled"), BinaryKind::Mul, centered, factor, &physical, DType::F32);
+        let scaled =
+            self.binary_step(&name("scaled"), BinaryKind::Mul, centered, factor, &physical, DType::F32);
         let out = self.binary_step(&node.name, BinaryKind::Add, scaled, bias, &physical, DType::F32);
         self.define(y, out, layout);
         Ok(())

@@ -148,7 +148,11 @@ impl Lowerer<'_> {
         let policy = node.str("keep_aspect_ratio_policy", "stretch");
         let common = sizes.as_ref().filter(|_| policy != "stretch").map(|sizes| {
             let ratios = sizes.iter().zip(&axes).map(|(&s, &a)| f64::from(s) / from[a] as f64);
-            if policy == "not_larger" { ratios.fold(f64::INFINITY, f64::min) } else { ratios.fold(0.0, f64::max) }
+            if policy == "not_larger" {
+                ratios.fold(f64::INFINITY, f64::min)
+            } else {
+                ratios.fold(0.0, f64::max)
+            }
         });
         let axis = |d: usize| {
             let at = axes.iter().position(|&a| a == d);

@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn buffers_that_live_together_do_not_overlap() {
-        let buffers: Vec<Buffer> = (0..60).map(|i| buffer(64 + (i * 37 % 11) * 100, i * 7 % 40, i * 7 % 40 + i % 9)).collect();
+        let buffers: Vec<Buffer> =
+            (0..60).map(|i| buffer(64 + (i * 37 % 11) * 100, i * 7 % 40, i * 7 % 40 + i % 9)).collect();
         let p = place(&buffers, 64);
         assert!(p.bytes >= p.lower_bound);
         for (i, a) in buffers.iter().enumerate() {

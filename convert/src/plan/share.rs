@@ -142,9 +142,15 @@ fn concatenations(lir: &Lir, s: &mut Sharing, port: &[bool]) {
                 && t.len() == lir.tensors[x].len();
             let free = t.constant.is_none() && !port[root] && root != s.home(y).root;
             // Blocks touch, and a kernel may read a little past the end of one: it must not be writing the next.
-            let beside = |id: Id| apart || !reads(lir, &producers, id, |other| s.home(other).root == s.home(y).root);
+            let beside =
+                |id: Id| apart || !reads(lir, &producers, id, |other| s.home(other).root == s.home(y).root);
             let placed_beside = |id: Id| {
-                apart || step.inputs.iter().flatten().all(|&o| !reads(lir, &producers, o, |i| s.home(i).root == id))
+                apart
+                    || step
+                        .inputs
+                        .iter()
+                        .flatten()
+                        .all(|&o| !reads(lir, &producers, o, |i| s.home(i).root == id))
             };
             let aligned = !last || !apart || (start * t.dtype.size()).is_multiple_of(ROW_SLACK);
             let clear = beside(x) && placed_beside(root);

@@ -97,7 +97,12 @@ impl Cast<'_> {
         } else {
             let form = self.new.add(format!("{name}:{}", dtype.name()), &dims, dtype);
             self.new.tensors[form].quant = quant;
-            self.new.push(format!("{name}:{}", dtype.name()), Kind::Op(Op::Convert(op::Convert {})), &[home], form);
+            self.new.push(
+                format!("{name}:{}", dtype.name()),
+                Kind::Op(Op::Convert(op::Convert {})),
+                &[home],
+                form,
+            );
             form
         };
         self.forms.insert((id, dtype, key(quant)), form);
@@ -115,7 +120,8 @@ impl Cast<'_> {
                     let Some(id) = *slot else { continue };
                     let t = &self.old.tensors[id];
                     // A bias stays in f32: it starts an f32 accumulation.
-                    let stays = t.dtype != DType::F32 || (i == 2 && is_conv(&step.kind)) || is_table(&step.kind, i);
+                    let stays =
+                        t.dtype != DType::F32 || (i == 2 && is_conv(&step.kind)) || is_table(&step.kind, i);
                     *slot = Some(self.form(id, if stays { t.dtype } else { DType::F16 })?);
                 }
             }
@@ -140,7 +146,9 @@ impl Cast<'_> {
         match &step.kind {
             Kind::Op(Op::Conv(p)) => return self.conv(step, &p.window, p.groups as usize, &p.epilogue, y),
             Kind::Op(Op::DepthwiseConv(p)) => return self.conv(step, &p.window, 0, &p.epilogue, y),
-            Kind::Op(Op::ConvTranspose(p)) => return self.conv(step, &p.window, p.groups as usize, &p.epilogue, y),
+            Kind::Op(Op::ConvTranspose(p)) => {
+                return self.conv(step, &p.window, p.groups as usize, &p.epilogue, y);
+            }
             Kind::Op(Op::Map(p)) => return self.map(step, p.unary, y),
             Kind::Concat { .. } => {
                 // Inputs of another scale are requantized to the whole's.
@@ -154,11 +162,12 @@ impl Cast<'_> {
                 for slot in &mut new.inputs {
                     let Some(id) = *slot else { continue };
                     let t = &self.old.tensors[id];
-                    *slot = Some(if t.dtype != DType::F32 || is_resize_weight(&step.kind, slot, &step.inputs) {
-                        self.form(id, t.dtype)?
-                    } else {
-                        self.form(id, DType::S8)?
-                    });
+                    *slot =
+                        Some(if t.dtype != DType::F32 || is_resize_weight(&step.kind, slot, &step.inputs) {
+                            self.form(id, t.dtype)?
+                        } else {
+                            self.form(id, DType::S8)?
+                        });
                 }
             }
         }
@@ -169,7 +178,8 @@ impl Cast<'_> {
             let sy = f64::from(y.scale);
             match op {
                 Op::MatMul(p) => {
-                    let k = self.old.tensors[step.inputs[0].ok_or("an input is missing")?].dims.last().copied();
+                    let k =
+                        self.old.tensors[step.inputs[0].ok_or("an input is missing")?].dims.last().copied();
                     if k.unwrap_or(1) > MAX_K {
                         return Err(format!("its reduction is longer than {MAX_K}, which int32 holds"));
                     }
@@ -231,9 +241,8 @@ impl Cast<'_> {
         output: Option<Id>,
         f: impl Fn(f32) -> f32,
     ) -> Id {
-        let table = (-128..=127)
-            .map(|q: i32| quantize(f((q - from.zero_point) as f32 * from.scale), to))
-            .collect();
+        let table =
+            (-128..=127).map(|q: i32| quantize(f((q - from.zero_point) as f32 * from.scale), to)).collect();
         let table = self.new.add_const(format!("{name}:table"), &[256], Const::S8(table));
         // The domain of the table: a convolution that takes it up requantizes to this.
         self.new.tensors[table].quant = Some(from);
@@ -257,13 +266,23 @@ impl Cast<'_> {
     }
 
     /// A convolution of any family; `groups` is 0 for a depthwise one.
-    fn conv(&mut self, step: &Step, window: &Window, groups: usize, epilogue: &Epilogue, y: Quant) -> Result<(), String> {
+    fn conv(
+        &mut self,
+        step: &Step,
+        window: &Window,
+        groups: usize,
+        epilogue: &Epilogue,
+        y: Quant,
+    ) -> Result<(), String> {
         let [x, w, b] = [0, 1, 2].map(|i| step.inputs[i]);
         let (x, w, b) = (x.ok_or("no input")?, w.ok_or("no weights")?, b.ok_or("no bias")?);
         let xq = self.quant(x)?;
         let x_form = self.form(x, DType::S8)?;
         let (wt, bt) = (&self.old.tensors[w], &self.old.tensors[b]);
-        let (wc, bc) = (wt.constant.as_ref().ok_or("weights are computed")?, bt.constant.as_ref().ok_or("bias is computed")?);
+        let (wc, bc) = (
+            wt.constant.as_ref().ok_or("weights are computed")?,
+            bt.constant.as_ref().ok_or("bias is computed")?,
+        );
         let (wd, m, c) = (wt.dims.clone(), bt.len(), *self.old.tensors[x].dims.last().unwrap_or(&1));
         let k = wt.len() / m;
         if k > MAX_K {

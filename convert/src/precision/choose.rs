@@ -116,7 +116,8 @@ fn is_cheap(lir: &Lir, chosen: &[bool]) -> bool {
         steps.map(|(step, _)| of(step)).sum()
     };
     let macs = |step: &Step| lir.macs(step);
-    sum(&macs, false) * LAST_MACS <= sum(&macs, true) && sum(&weights, false) * LAST_WEIGHTS <= sum(&weights, true)
+    sum(&macs, false) * LAST_MACS <= sum(&macs, true)
+        && sum(&weights, false) * LAST_WEIGHTS <= sum(&weights, true)
 }
 
 /// The last products stay in f32 when they do at most one in this many multiply-accumulates ...

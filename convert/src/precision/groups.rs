@@ -58,7 +58,9 @@ pub(super) fn quants(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Vec<Op
     let mut known = vec![None; lir.tensors.len()];
     merge_ranges(&mut sets, ranges, &mut known);
     let width = |r: Option<Range>| r.map_or(0.0, |r: Range| r.max.max(0.0) - r.min.min(0.0));
-    for (_, step) in lir.steps.iter().enumerate().filter(|&(i, s)| s8(i) && matches!(s.kind, Kind::Concat { .. })) {
+    for (_, step) in
+        lir.steps.iter().enumerate().filter(|&(i, s)| s8(i) && matches!(s.kind, Kind::Concat { .. }))
+    {
         let whole = width(ranges[step.output]);
         for &x in step.inputs.iter().flatten() {
             let root = sets.find(x);

@@ -24,7 +24,8 @@ pub(super) struct Quantized {
 pub(super) fn quantize(weights: &[f32], bias: &[f32], x: Quant) -> Quantized {
     let m = bias.len();
     let k = weights.len() / m;
-    let mut out = Quantized { weights: Vec::with_capacity(weights.len()), scales: Vec::new(), bias: Vec::new() };
+    let mut out =
+        Quantized { weights: Vec::with_capacity(weights.len()), scales: Vec::new(), bias: Vec::new() };
     for (channel, &b) in weights.chunks_exact(k).zip(bias) {
         let greatest = channel.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
         // |sum| <= k * 127 * 255 with the zero point folded in; the bias has what remains.
