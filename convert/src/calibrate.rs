@@ -88,7 +88,7 @@ impl Seen {
 
     /// Twice the reach: each pair of bins becomes one.
     fn widen(&mut self) {
-        let merged: Vec<u64> = self.counts.chunks_exact(2).map(|p| p[0] + p[1]).collect();
+        let merged: Vec<u64> = self.counts.as_chunks::<2>().0.iter().map(|[a, b]| a + b).collect();
         self.counts.fill(0);
         self.counts[HALF / 2..HALF / 2 + HALF].copy_from_slice(&merged);
         self.reach *= 2.0;

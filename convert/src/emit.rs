@@ -199,9 +199,9 @@ impl Emitter<'_> {
             dst_offset: u32::try_from(y.1).map_err(|_| "an offset is out of range")?,
             dst_strides: [0; 6],
         };
-        for d in 0..dims.len() {
-            p.dims[d] = dims[d] as u32;
-            if dims[d] > 1 {
+        for (d, &extent) in dims.iter().enumerate() {
+            p.dims[d] = extent as u32;
+            if extent > 1 {
                 p.src_strides[d] = i32::try_from(x.2[d]).map_err(|_| "a stride is out of range")?;
                 p.dst_strides[d] = i32::try_from(y.2[d]).map_err(|_| "a stride is out of range")?;
             }

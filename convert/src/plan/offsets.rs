@@ -34,7 +34,7 @@ pub struct Placement {
 pub fn place(buffers: &[Buffer], align: usize) -> Placement {
     let lower_bound = lower_bound(buffers, align);
     let mut best: Option<Placement> = None;
-    let orders: [fn(&Buffer) -> (usize, usize); 4] = [
+    let orders: [Key; 4] = [
         |b| (usize::MAX - b.bytes, b.first),
         |b| (b.first, usize::MAX - b.bytes),
         |b| (usize::MAX - (b.last - b.first), usize::MAX - b.bytes),
@@ -85,6 +85,9 @@ fn improve(buffers: &[Buffer], align: usize, mut best: Placement, mut order: Vec
 
 /// Orders tried where no rule of thumb meets the lower bound.
 const TRIES: usize = 2000;
+
+/// What buffers are sorted by: least first.
+type Key = fn(&Buffer) -> (usize, usize);
 
 fn lower_bound(buffers: &[Buffer], align: usize) -> usize {
     let steps = buffers.iter().map(|b| b.last + 1).max().unwrap_or(0);
@@ -162,7 +165,7 @@ mod tests {
         let p = place(&buffers, 64);
         assert!(p.bytes >= p.lower_bound);
         for (i, a) in buffers.iter().enumerate() {
-            assert!(p.offsets[i] % 64 == 0 && p.offsets[i] + a.bytes <= p.bytes);
+            assert!(p.offsets[i].is_multiple_of(64) && p.offsets[i] + a.bytes <= p.bytes);
             for (j, b) in buffers.iter().enumerate().skip(i + 1) {
                 let apart = p.offsets[i] + a.bytes <= p.offsets[j] || p.offsets[j] + b.bytes <= p.offsets[i];
                 assert!(!a.meets(b) || apart, "{a:?} at {} and {b:?} at {}", p.offsets[i], p.offsets[j]);

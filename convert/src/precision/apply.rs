@@ -11,7 +11,7 @@ use half::f16;
 
 use super::choose::Plan;
 use super::groups::quants;
-use super::weights::{MAX_K, multipliers, quantize as quantize_weights};
+use super::weights::{MAX_K, MAX_K_COMPUTED, multipliers, quantize as quantize_weights};
 use crate::lir::{Const, Id, Kind, Lir, Step};
 use crate::ranges::{Range, quantize, quantized};
 
@@ -49,8 +49,11 @@ struct Cast<'a> {
     /// Where each old tensor is computed.
     homes: Vec<Option<Id>>,
     /// Further forms of old tensors, by type and quantization.
-    forms: HashMap<(Id, DType, Option<(u32, i32)>), Id>,
+    forms: HashMap<Form, Id>,
 }
+
+/// An old tensor, a type, and the bits of a quantization.
+type Form = (Id, DType, Option<(u32, i32)>);
 
 fn key(q: Option<Quant>) -> Option<(u32, i32)> {
     q.map(|q| (q.scale.to_bits(), q.zero_point))
@@ -180,8 +183,10 @@ impl Cast<'_> {
                 Op::MatMul(p) => {
                     let k =
                         self.old.tensors[step.inputs[0].ok_or("an input is missing")?].dims.last().copied();
-                    if k.unwrap_or(1) > MAX_K {
-                        return Err(format!("its reduction is longer than {MAX_K}, which int32 holds"));
+                    if k.unwrap_or(1) > MAX_K_COMPUTED {
+                        return Err(format!(
+                            "its reduction is longer than {MAX_K_COMPUTED}, which int32 holds"
+                        ));
                     }
                     p.scale = (f64::from(p.scale) * scale(0)? * scale(1)? / sy) as f32;
                     p.epilogue = bounds(&p.epilogue, y)?;
@@ -223,9 +228,8 @@ impl Cast<'_> {
         if let Some(&form) = self.forms.get(&(id, DType::S8, key(Some(quant)))) {
             return Ok(form);
         }
-        let t = &self.new.tensors[x];
-        let (name, dims) = (format!("{}:rescaled", t.name), t.dims.clone());
-        let form = self.table_step(&name, x, own, quant, &dims, None, |v| v);
+        let name = format!("{}:rescaled", self.new.tensors[x].name);
+        let form = self.table_step(&name, x, own, quant, None, |v| v);
         self.forms.insert((id, DType::S8, key(Some(quant))), form);
         Ok(form)
     }
@@ -237,7 +241,6 @@ impl Cast<'_> {
         x: Id,
         from: Quant,
         to: Quant,
-        dims: &[usize],
         output: Option<Id>,
         f: impl Fn(f32) -> f32,
     ) -> Id {
@@ -247,7 +250,8 @@ impl Cast<'_> {
         // The domain of the table: a convolution that takes it up requantizes to this.
         self.new.tensors[table].quant = Some(from);
         let output = output.unwrap_or_else(|| {
-            let id = self.new.add(name, dims, DType::S8);
+            let dims = self.new.tensors[x].dims.clone();
+            let id = self.new.add(name, &dims, DType::S8);
             self.new.tensors[id].quant = Some(to);
             id
         });
@@ -259,9 +263,8 @@ impl Cast<'_> {
         let input = step.inputs[0].ok_or("its input is missing")?;
         let from = self.quant(input)?;
         let x = self.form(input, DType::S8)?;
-        let dims = self.old.tensors[step.output].dims.clone();
         let f = |v: f32| cygnet_kernels::math::unary(unary.kind, unary.a, unary.b, v);
-        self.table_step(&step.name, x, from, y, &dims, Some(step.output), f);
+        self.table_step(&step.name, x, from, y, Some(step.output), f);
         Ok(())
     }
 

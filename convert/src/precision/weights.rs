@@ -42,6 +42,9 @@ pub(super) fn quantize(weights: &[f32], bias: &[f32], x: Quant) -> Quantized {
 /// Longest reduction for which int32 cannot overflow: k * 127 * 255 below the accumulator's bound.
 pub(super) const MAX_K: usize = (ACCUMULATOR / (127.0 * 255.0)) as usize;
 
+/// The same for two computed matrices, each of them up to 255 from its zero point: k * 255 * 255 below 2^31.
+pub(super) const MAX_K_COMPUTED: usize = (i32::MAX / (255 * 255)) as usize;
+
 /// `s_x * s_w[c] / s_y`, rounded once.
 pub(super) fn multipliers(x: Quant, scales: &[f32], y: Quant) -> Vec<f32> {
     scales.iter().map(|&w| (f64::from(x.scale) * f64::from(w) / f64::from(y.scale)) as f32).collect()

@@ -95,7 +95,7 @@ define! {
     /// its precision where tanh nears -1.
     GeluTanh |x, a, b| {
         let cubic = V::splat(0.044_715).fma(x.mul(x).mul(x), x);
-        finite_below(x).mul(sigmoid(cubic.mul(V::splat(1.595_769_1))))
+        finite_below(x).mul(sigmoid(cubic.mul(V::splat(1.595_769_2))))
     };
     /// x * n / (n + 2), n = e (e + 2), e = e^min(x, 20)
     Mish |x, a, b| {
