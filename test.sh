@@ -29,6 +29,8 @@ failed=0
 if [ "$part" != arm ]; then
     say "testing on this machine"
     host_cpu="$(uname -m) (this machine)"
+    # The images for the accuracy test; it says so loudly when it has to do without.
+    python3 tests/fetch_models.py fashion-mnist || say "no Fashion-MNIST images: the accuracy test will be skipped"
     log=$target_folder/test-host.log
     started=$SECONDS status=0
     cargo test --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?

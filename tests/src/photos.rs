@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use cygnet::format::{Array, Meta};
 use cygnet::format::program::DType;
+use cygnet::format::{Array, Meta};
 use cygnet::vision::{Image, Preprocess, Task};
 
 /// A PNG or JPEG file.

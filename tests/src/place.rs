@@ -39,10 +39,10 @@ pub fn model_file(test: &str, relative: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// The folder of data sets: `CYGNET_DATA`, or else `target/data`.
+/// The folder of data sets: `CYGNET_DATA`, or else `.cache/data`.
 pub fn data() -> PathBuf {
     let given = std::env::var_os("CYGNET_DATA").filter(|v| !v.is_empty());
-    given.map_or_else(|| root().join("target/data"), PathBuf::from)
+    given.map_or_else(|| root().join(".cache/data"), PathBuf::from)
 }
 
 /// Says on standard error that a test, or a part of one, did not run. Not through `eprintln!`, whose text is hidden for

@@ -44,7 +44,8 @@ impl Source {
     pub fn with(path: PathBuf, reference: &Path) -> Self {
         let arrays = npz::read(reference).unwrap_or_else(|e| panic!("{e}"));
         let part = |prefix: &str| -> Vec<Array> {
-            let named = |a: &Array| Some(Array { name: a.name.strip_prefix(prefix)?.to_owned(), ..a.clone() });
+            let named =
+                |a: &Array| Some(Array { name: a.name.strip_prefix(prefix)?.to_owned(), ..a.clone() });
             arrays.iter().filter_map(named).collect()
         };
         Self { path, inputs: part("in:"), outputs: part("out:") }
