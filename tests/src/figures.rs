@@ -35,7 +35,7 @@ pub fn compare(got: &[f32], want: &[f32]) -> Figures {
     let greatest = want.iter().fold(0.0, |m: f64, &v| m.max(f64::from(v).abs()));
     let differences = got.iter().zip(want).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs());
     // Not `f64::max`, which passes over NaN.
-    let most = differences.fold(0.0, |m: f64, d| if d <= m { m } else { d });
+    let most = differences.fold(0.0, |m: f64, d| if d <= m || m.is_nan() { m } else { d });
     Figures { cosine: dot(got, want) / norm, relative: most / greatest }
 }
 

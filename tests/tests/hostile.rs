@@ -130,32 +130,27 @@ mod sources {
         let folder = tempfile::tempdir().unwrap();
         let png = folder.path().join("picture.onnx");
         std::fs::write(&png, b"\x89PNG\r\n\x1a\n and more").unwrap();
-        let message = import(&png, &ImportOptions::default()).unwrap_err().to_string();
+        let message = import(&png, &ImportOptions::default()).map(|_| ()).unwrap_err().to_string();
         assert!(message.contains("ONNX"), "{message}");
         let lite = folder.path().join("noise.tflite");
         std::fs::write(&lite, [7; 64]).unwrap();
         assert!(import(&lite, &ImportOptions::default()).is_err());
         let none = folder.path().join("none.onnx");
-        let message = import(&none, &ImportOptions::default()).unwrap_err().to_string();
+        let message = import(&none, &ImportOptions::default()).map(|_| ()).unwrap_err().to_string();
         assert!(message.contains("none.onnx"), "{message}");
     }
 
     /// Weights overwritten with NaN, in place.
     #[test]
     fn nan_in_weights_is_named() {
-        let bytes = std::fs::read(place::asset("fashion_mnist_cnn.onnx")).unwrap();
-        // The middle of the file lies in the raw data of some weight; every alignment is tried.
+        let mut bytes = std::fs::read(place::asset("fashion_mnist_cnn.onnx")).unwrap();
+        // The middle of the file lies in the raw data of some weight; bytes of 0xff are NaN whatever the alignment.
         let middle = bytes.len() / 2;
-        for shift in 0..4 {
-            let mut tried = bytes.clone();
-            for word in tried[middle + shift..middle + shift + 64].as_chunks_mut().0 {
-                *word = f32::NAN.to_le_bytes();
-            }
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("nan.onnx");
-            std::fs::write(&path, &tried).unwrap();
-            let message = import(&path, &ImportOptions::default()).unwrap_err().to_string();
-            assert!(message.contains("NaN") && message.contains("index"), "{message}");
-        }
+        bytes[middle..middle + 64].fill(0xff);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nan.onnx");
+        std::fs::write(&path, &bytes).unwrap();
+        let message = import(&path, &ImportOptions::default()).map(|_| ()).unwrap_err().to_string();
+        assert!(message.contains("NaN") && message.contains("index"), "{message}");
     }
 }
