@@ -8,6 +8,11 @@ use cygnet::format::program::DType;
 /// Pixels of an image.
 pub const PIXELS: usize = 28 * 28;
 
+/// Mean and standard deviation of the training pixels over 255, by which the committed model was trained.
+pub const MEAN: f32 = 0.2860;
+/// See [`MEAN`].
+pub const STD: f32 = 0.3530;
+
 /// Images of 28 x 28 bytes with their classes.
 pub struct Images {
     pixels: Vec<u8>,
@@ -45,10 +50,10 @@ impl Images {
         &self.labels
     }
 
-    /// Images from `first` on as `[count, 1, 28, 28]`, scaled to [0, 1].
+    /// Images from `first` on as `[count, 1, 28, 28]`, normalized by [`MEAN`] and [`STD`].
     pub fn array(&self, name: &str, first: usize, count: usize) -> Array {
         let bytes = &self.pixels[first * PIXELS..(first + count) * PIXELS];
-        let bytes = bytes.iter().flat_map(|&b| (f32::from(b) / 255.0).to_le_bytes()).collect();
+        let bytes = bytes.iter().flat_map(|&b| ((f32::from(b) / 255.0 - MEAN) / STD).to_le_bytes()).collect();
         Array { name: name.to_owned(), dtype: DType::F32, dims: vec![count as u32, 1, 28, 28], bytes }
     }
 }
