@@ -131,7 +131,10 @@ fn check_tensor(t: &Tensor, limits: &Limits<'_>) -> Result<(), String> {
     match end {
         Some(end) if end <= room => {}
         _ => {
-            return Err(format!("of dimensions {:?} does not fit in the {room} bytes of the {place}", t.dims));
+            return Err(format!(
+                "of dimensions {:?} does not fit in the {room} bytes of the {place}",
+                t.dims
+            ));
         }
     }
     if !t.offset.is_multiple_of(size) {
