@@ -15,7 +15,7 @@ pub struct SplitMix(pub u64);
 
 impl SplitMix {
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -25,7 +25,7 @@ impl SplitMix {
 
     /// A multiple of 2^-7 in [-1, 1): exact in every floating-point type.
     pub fn signed(&mut self) -> f32 {
-        (self.next() >> 56) as f32 / 128.0 - 1.0
+        (self.draw() >> 56) as f32 / 128.0 - 1.0
     }
 }
 
