@@ -382,7 +382,8 @@ param_struct! {
 }
 
 param_struct! {
-    /// Transposed convolution. Operands as [`Conv`] without a padding row (input 4 is absent).
+    /// Transposed convolution. Operands as [`Conv`] without a padding row (input 4 is absent). Weights are packed
+    /// phase by phase of the stride, and an s8 bias has a part for each phase: `docs/arithmetic.md`.
     /// `y` `[N, OH, OW, M]`: output row `oy` receives tap `ky` of input row `iy` where
     /// `oy + pad_top = iy * stride + ky * dilation`.
     ConvTranspose {
@@ -428,9 +429,11 @@ param_struct! {
     Binary {
         /// Which function.
         kind: BinaryKind,
-        /// s8: real scale of `a` over the output's (for Mul and Div the whole factor); 1 otherwise.
+        /// s8: `s_a / s_y`; Mul `s_a * s_b / s_y`; Div `s_a / (s_b * s_y)`; SquaredDifference `s_a / sqrt(s_y)`;
+        /// comparisons `s_a`. 1 for other types.
         scale_a: f32,
-        /// s8: real scale of `b` over the output's; 1 otherwise.
+        /// s8: `s_b / s_y`; PRelu `s_b`; SquaredDifference `s_b / sqrt(s_y)`; comparisons `s_b`; unused by Mul and Div. 1
+        /// for other types.
         scale_b: f32,
         /// What happens to the result.
         epilogue: Epilogue,

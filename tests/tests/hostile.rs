@@ -68,7 +68,8 @@ fn a_changed_program_is_refused_or_harmless() {
     let program = reader.sections()[0];
     let range = program.offset as usize..(program.offset + program.length) as usize;
     let mut outcomes = std::collections::BTreeMap::new();
-    for at in range {
+    // An emulator takes a sample.
+    for at in range.step_by(if cfg!(target_arch = "aarch64") { 11 } else { 1 }) {
         for change in [0x01, 0x80, 0xff] {
             let mut bad = file.clone();
             bad[at] ^= change;
