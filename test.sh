@@ -41,7 +41,8 @@ if [ "$part" != host ]; then
     arm_summary=$target_folder/test-summary-arm.tsv
     rm -f "$arm_summary"
     started=$SECONDS status=0
-    CYGNET_TEST_SUMMARY=$arm_summary targets/cross/test.sh "$@" || status=$?
+    # Arm runs the committed models only: the larger ones would take an emulator hours.
+    env -u CYGNET_MODELS CYGNET_TEST_SUMMARY="$arm_summary" targets/cross/test.sh "$@" || status=$?
     if [ -s "$arm_summary" ]; then
         cat "$arm_summary" >> "$summary"
         [ $status = 0 ] || failed=1
