@@ -100,6 +100,22 @@ fn changed_weights_run() {
     }
 }
 
+/// -128 as a weight would give other bits on some instruction sets.
+#[test]
+fn a_weight_of_minus_128_is_refused() {
+    use cygnet::format::op::Op;
+    use cygnet::format::program::DType;
+    let file = fixture();
+    let reader = Reader::open(&file).unwrap();
+    let program = reader.program(0).unwrap();
+    let tensor = |id: Option<u32>| &program.tensors[id.unwrap() as usize];
+    let quantized = |of: &cygnet::format::Step| tensor(of.inputs[0]).dtype == DType::S8;
+    let conv = program.steps.iter().find(|s| matches!(s.op, Op::Conv(_)) && quantized(s)).unwrap();
+    let mut bad = file.clone();
+    bad[(reader.weights_offset() + tensor(conv.inputs[1]).offset) as usize] = 0x80;
+    assert_eq!(attempt(&resealed(bad, reader.sections().len()), Cpu::detect()), "unprepared");
+}
+
 #[test]
 fn every_kind_of_damage_is_named() {
     let file = fixture();

@@ -169,6 +169,10 @@ fn setup(
             format!("clamps to [{}, {}]; integers in [-128, 127] are needed", epilogue.lo, epilogue.hi)
         })?;
         cx.ensure(x.quant.is_some(), || "input is not quantized".into())?;
+        // Pairs of products are added in 16 bits, which -128 would overflow on some instruction sets only.
+        cx.ensure(!cx.constant_bytes(&weights).contains(&0x80), || {
+            "a weight is -128; [-127, 127] is allowed".into()
+        })?;
         zero_point = cx.product_zero_point(5)?;
         let view = cx.constant(3, DType::F32, channels)?;
         let finite = |&b: &[u8; 4]| ::core::primitive::f32::from_le_bytes(b).is_finite();
