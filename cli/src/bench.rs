@@ -100,6 +100,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         first,
         times: Sorted::new(times),
         arena: session.arena_bytes() as u64,
+        scratch: session.scratch_bytes() as u64,
         file: model.bytes().len() as u64,
         peak,
         macs: session.implementations().map(|k| k.macs()).sum(),
@@ -152,6 +153,7 @@ struct Figures {
     first: Duration,
     times: Sorted,
     arena: u64,
+    scratch: u64,
     file: u64,
     peak: Option<u64>,
     macs: u64,
@@ -189,8 +191,11 @@ impl Figures {
             "start       load {load:.2} ms, prepare {prepare:.2} ms, first inference {first:.2} ms"
         )?;
         let peak = self.peak.map_or("unknown".to_owned(), size);
-        let (arena, file) = (size(self.arena), size(self.file));
-        writeln!(out, "memory      predicted {arena} arena + {file} mapped file; process peak {peak}")?;
+        let (arena, scratch, file) = (size(self.arena), size(self.scratch), size(self.file));
+        writeln!(
+            out,
+            "memory      predicted {arena} arena + {scratch} scratch + {file} mapped file; process peak {peak}"
+        )?;
         Ok(())
     }
 
@@ -209,6 +214,7 @@ impl Figures {
             "prepare_ms": ms(self.prepare),
             "first_ms": ms(self.first),
             "arena_bytes": self.arena,
+            "scratch_bytes": self.scratch,
             "file_bytes": self.file,
             "peak_rss_bytes": self.peak,
             "profile": profile,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-use cygnet_format::program::{Program, READ_SLACK};
+use cygnet_format::program::{ARENA_ALIGN, Program, READ_SLACK};
 
 use crate::arena::Arena;
 use crate::cpu::Cpu;
@@ -46,9 +46,20 @@ unsafe impl Weights for Arena {
     }
 }
 
+/// The lane of the thread that leads.
+const LEADER: usize = 0;
+
+/// Most threads of a run.
+pub const MAX_THREADS: usize = 256;
+
 struct Shared {
     kernels: Vec<Box<dyn Kernel>>,
     arena: Arena,
+    /// A stretch of `scratch_each` bytes for the leader and one for each seat.
+    scratch: Arena,
+    scratch_each: usize,
+    /// One for each thread that may help; whoever helps has taken one.
+    seats: Box<[AtomicBool]>,
     weights: Arc<dyn Weights>,
     /// Run, step and next tile: see [`TILE_BITS`].
     cursor: AtomicU64,
@@ -82,6 +93,8 @@ pub enum ExecError {
     TooManySteps(usize),
     #[error("step {0} has more tiles than a step may have")]
     TooManyTiles(usize),
+    #[error("{0} threads; from 1 to {MAX_THREADS} are possible")]
+    Threads(usize),
     #[error("a kernel panicked in an earlier run; open a new session")]
     Poisoned,
 }
@@ -105,11 +118,18 @@ pub struct Helper {
 }
 
 impl Leader {
-    /// Prepares every step for `cpu` and takes the arena, all the memory that running needs.
+    /// Prepares every step for `cpu` and takes all the memory that running on `threads` threads needs: the arena,
+    /// and for each thread the scratch of the kernel that needs most, at most
+    /// [`MAX_SCRATCH`](crate::kernel::MAX_SCRATCH).
     ///
     /// # Errors
     /// Names the step that does not fit its operands, or says what is wrong with the memory.
-    pub fn new(program: &Program, weights: Arc<dyn Weights>, cpu: Cpu) -> Result<Self, ExecError> {
+    pub fn new(
+        program: &Program,
+        weights: Arc<dyn Weights>,
+        cpu: Cpu,
+        threads: usize,
+    ) -> Result<Self, ExecError> {
         if weights.bytes().len() < READ_SLACK {
             return Err(ExecError::NoPadding);
         }
@@ -124,7 +144,7 @@ impl Leader {
             .iter()
             .map(|step| prepare(step, &program.tensors, &limits, cpu))
             .collect::<Result<Vec<_>, _>>()?;
-        Self::over(kernels, arena_bytes, weights)
+        Self::over(kernels, arena_bytes, weights, threads)
     }
 
     /// A leader of kernels that were prepared against these weights and an arena of this length.
@@ -132,7 +152,11 @@ impl Leader {
         kernels: Vec<Box<dyn Kernel>>,
         arena_bytes: usize,
         weights: Arc<dyn Weights>,
+        threads: usize,
     ) -> Result<Self, ExecError> {
+        if !(1..=MAX_THREADS).contains(&threads) {
+            return Err(ExecError::Threads(threads));
+        }
         if kernels.len() as u64 >= STEP_MASK {
             return Err(ExecError::TooManySteps(kernels.len()));
         }
@@ -140,10 +164,17 @@ impl Leader {
             return Err(ExecError::TooManyTiles(index));
         }
         let arena = Arena::new(arena_bytes).ok_or(ExecError::NoMemory(arena_bytes as u64))?;
+        let scratch_each =
+            kernels.iter().map(|k| k.scratch()).max().unwrap_or(0).next_multiple_of(ARENA_ALIGN);
+        let scratch_bytes = threads * scratch_each;
+        let scratch = Arena::new(scratch_bytes).ok_or(ExecError::NoMemory(scratch_bytes as u64))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 kernels,
                 arena,
+                scratch,
+                scratch_each,
+                seats: (1..threads).map(|_| AtomicBool::new(false)).collect(),
                 weights,
                 // A ticket whose tiles are all taken: run 0 does not exist.
                 cursor: AtomicU64::new(TILE_MASK),
@@ -168,6 +199,11 @@ impl Leader {
     /// The kernels, in step order.
     pub fn kernels(&self) -> &[Box<dyn Kernel>] {
         &self.shared.kernels
+    }
+
+    /// Bytes of scratch of all threads.
+    pub fn scratch_bytes(&self) -> usize {
+        self.shared.scratch.len()
     }
 
     /// The arena, between runs.
@@ -229,7 +265,7 @@ impl Leader {
         let kernel = &*s.kernels[index];
         let tiles = kernel.tiles();
         if tiles == 1 {
-            s.tile(kernel, 0);
+            s.tile(kernel, 0, LEADER);
             return;
         }
         if tiles == 0 {
@@ -242,14 +278,22 @@ impl Leader {
         // that is harmless, since whoever takes a tile takes it of the step that the word itself names.
         s.cursor.store(ticket << TILE_BITS, Ordering::SeqCst);
         s.wake_helpers();
-        s.take_tiles((ticket << TILE_BITS) >> TILE_BITS);
+        s.take_tiles((ticket << TILE_BITS) >> TILE_BITS, LEADER);
         s.await_done(tiles);
     }
 }
 
 impl Helper {
-    /// Does tiles of the run that is on, until it ends. Returns at once when none is.
+    /// Does tiles of the run that is on, until it ends. Returns at once when none is, or when as many threads help as
+    /// the leader was made for.
     pub fn assist(&self) {
+        let s = &*self.shared;
+        let Some(seat) = s.seats.iter().position(|seat| !seat.swap(true, Ordering::Acquire)) else { return };
+        self.assist_from(seat + 1);
+        s.seats[seat].store(false, Ordering::Release);
+    }
+
+    fn assist_from(&self, lane: usize) {
         let s = &*self.shared;
         // No ticket is all ones: steps are fewer than `STEP_MASK`.
         let mut seen = u64::MAX;
@@ -259,7 +303,7 @@ impl Helper {
             if ticket != seen {
                 seen = ticket;
                 spins = 0;
-                s.take_tiles(ticket);
+                s.take_tiles(ticket, lane);
             } else if spins < SPINS {
                 spins += 1;
                 std::hint::spin_loop();
@@ -272,16 +316,19 @@ impl Helper {
 }
 
 impl Shared {
-    fn mem(&self) -> Mem {
-        Mem { arena: self.arena.as_ptr(), weights: self.weights.bytes().as_ptr() }
+    /// The memory as the thread of `lane` sees it.
+    fn mem(&self, lane: usize) -> Mem {
+        // SAFETY: the scratch has `scratch_each` bytes for each lane: the leader's and one for each seat.
+        let scratch = unsafe { self.scratch.as_ptr().add(lane * self.scratch_each) };
+        Mem { arena: self.arena.as_ptr(), weights: self.weights.bytes().as_ptr(), scratch }
     }
 
     /// Does one tile; a panic poisons the session instead of unwinding through it.
-    fn tile(&self, kernel: &dyn Kernel, tile: usize) {
-        let mem = self.mem();
-        // SAFETY: the kernel was prepared in `Leader::new` against this arena and these weights; the caller owns the tile, having
-        // taken it from the cursor or being the leader at a step of one tile; steps follow one another, so
-        // nothing else touches the operands.
+    fn tile(&self, kernel: &dyn Kernel, tile: usize, lane: usize) {
+        let mem = self.mem(lane);
+        // SAFETY: the kernel was prepared in `Leader::new` against this arena and these weights; the caller owns the
+        // tile, having taken it from the cursor or being the leader at a step of one tile; steps follow one
+        // another, so nothing else touches the operands; and the caller alone has the lane.
         let work = || unsafe { kernel.run_tile(&mem, tile) };
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
             self.poisoned.store(true, Ordering::Release);
@@ -289,7 +336,7 @@ impl Shared {
     }
 
     /// Takes tiles of the step of this ticket until none is left.
-    fn take_tiles(&self, ticket: u64) {
+    fn take_tiles(&self, ticket: u64, lane: usize) {
         loop {
             // The word is looked at before it is incremented, so that idle threads do not run it over.
             let word = self.cursor.load(Ordering::Acquire);
@@ -307,7 +354,7 @@ impl Shared {
             {
                 continue;
             }
-            self.tile(kernel, tile);
+            self.tile(kernel, tile, lane);
             if self.done.fetch_add(1, Ordering::SeqCst) + 1 == tiles
                 && self.leader_sleeps.load(Ordering::SeqCst)
             {

@@ -5,6 +5,9 @@ use cygnet_format::program::{DType, Step, Storage, Tensor};
 use crate::cpu::Cpu;
 use crate::view::{Mem, View};
 
+/// Most bytes of scratch that any kernel asks for: half of a small second-level cache.
+pub const MAX_SCRATCH: usize = 256 << 10;
+
 /// A step with everything resolved: operands, implementation, tiles.
 ///
 /// # Safety
@@ -20,6 +23,11 @@ pub unsafe trait Kernel: Send + Sync {
 
     /// Multiply-accumulates of the whole step; 0 where that is no measure.
     fn macs(&self) -> u64 {
+        0
+    }
+
+    /// Bytes of scratch that a thread needs while it does a tile, at most [`MAX_SCRATCH`].
+    fn scratch(&self) -> usize {
         0
     }
 

@@ -149,7 +149,9 @@ fn run_placed(
     let weights = [0; READ_SLACK];
     let kernel = prepare(&step, tensors, &Limits { arena_bytes, weights: &weights }, cpu)?;
     let mut before = arena.bytes().to_vec();
-    let mem = Mem { arena: arena.as_ptr(), weights: weights.as_ptr() };
+    let mut scratch = Arena::new(kernel.scratch()).expect("memory");
+    scratch.bytes_mut().fill(0xa5);
+    let mem = Mem { arena: arena.as_ptr(), weights: weights.as_ptr(), scratch: scratch.as_ptr() };
     for tile in (0..kernel.tiles()).rev() {
         // SAFETY: the step was prepared against this memory, and tiles run one after another.
         unsafe { kernel.run_tile(&mem, tile) };

@@ -9,9 +9,14 @@ pub struct Mem {
     pub arena: *mut u8,
     /// First byte of the weights.
     pub weights: *const u8,
+    /// First byte of the calling thread's scratch, aligned to 64 bytes: as much as [`Kernel::scratch`] asked for,
+    /// of any content.
+    ///
+    /// [`Kernel::scratch`]: crate::kernel::Kernel::scratch
+    pub scratch: *mut u8,
 }
 
-// SAFETY: two addresses. What may be done with them, and when, is the executor's contract.
+// SAFETY: three addresses. What may be done with them, and when, is the executor's contract.
 unsafe impl Send for Mem {}
 // SAFETY: as above.
 unsafe impl Sync for Mem {}

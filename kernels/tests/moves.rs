@@ -347,7 +347,7 @@ fn copies_between_columns_of_one_buffer() {
         let weights = [0; 32];
         let limits = Limits { arena_bytes: 192, weights: &weights };
         let kernel = prepare(&step, &tensors, &limits, Cpu::detect())?;
-        let mem = Mem { arena: arena.as_ptr(), weights: weights.as_ptr() };
+        let mem = Mem { arena: arena.as_ptr(), weights: weights.as_ptr(), scratch: std::ptr::dangling_mut() };
         for tile in 0..kernel.tiles() {
             // SAFETY: the memory the step was prepared against, and nobody else's.
             unsafe { kernel.run_tile(&mem, tile) };

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::topology::Topology;
 
 /// Most threads of a pool, the caller's included.
-pub const MAX_THREADS: usize = 256;
+pub use cygnet_kernels::exec::MAX_THREADS;
 
 /// How often a worker looks for work before it sleeps: some 20 to 50 microseconds.
 const SPINS: u32 = 4000;

@@ -72,8 +72,6 @@ impl Session {
             tracing::info_span!("prepare", program = program.name, steps = program.steps.len()).entered();
         let cpu = options.cpu.map_or_else(Cpu::from_env, Ok)?;
         let weights = model.weights();
-        let leader = Leader::new(&program, Arc::clone(&weights), cpu)
-            .map_err(|source| Error::Prepare { program: program.name.clone(), source })?;
         let pool = match &options.pool {
             Some(pool) => Arc::clone(pool),
             None => {
@@ -85,6 +83,8 @@ impl Session {
             Some(n) => n.min(pool.threads()),
             None => pool.threads(),
         };
+        let leader = Leader::new(&program, Arc::clone(&weights), cpu, threads)
+            .map_err(|source| Error::Prepare { program: program.name.clone(), source })?;
         let parallel = threads > 1 && leader.kernels().iter().any(|k| k.tiles() > 1);
         let keeps: Vec<bool> = program.inputs.iter().map(|port| is_kept(&program, port)).collect();
         let set = vec![false; keeps.len()];
@@ -123,9 +123,14 @@ impl Session {
         self.threads
     }
 
-    /// Bytes of the arena, all that running takes beside the mapped weights.
+    /// Bytes of the arena: all that running takes beside the mapped weights and [`Session::scratch_bytes`].
     pub fn arena_bytes(&self) -> usize {
         self.leader.arena().len()
+    }
+
+    /// Bytes of scratch of all threads, at most [`MAX_SCRATCH`](cygnet_kernels::kernel::MAX_SCRATCH) for each.
+    pub fn scratch_bytes(&self) -> usize {
+        self.leader.scratch_bytes()
     }
 
     /// The prepared steps, in the order in which they run: names, tiles, multiply-accumulates.

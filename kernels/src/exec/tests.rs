@@ -49,14 +49,14 @@ unsafe impl Kernel for Count {
     }
 }
 
-fn leader(steps: &[(usize, Option<usize>, usize)]) -> Leader {
+fn leader(steps: &[(usize, Option<usize>, usize)], threads: usize) -> Leader {
     let (mut kernels, mut first, mut before): (Vec<Box<dyn Kernel>>, _, _) = (Vec::new(), 0, 0);
     for &(tiles, bad, spin) in steps {
         kernels.push(Box::new(Count { first, tiles, before, bad, spin }));
         first += tiles;
         before = tiles;
     }
-    Leader::over(kernels, first * 4, Arc::new(Arena::new(64).unwrap())).unwrap()
+    Leader::over(kernels, first * 4, Arc::new(Arena::new(64).unwrap()), threads).unwrap()
 }
 
 fn words(leader: &Leader) -> Vec<u32> {
@@ -95,7 +95,7 @@ fn with_helpers<T: Send + 'static>(
 fn every_tile_runs_once_in_every_run_and_steps_follow_one_another() {
     for helpers in 0..=4 {
         let steps = [(1, None, 0), (97, None, 0), (2, None, 50), (1, None, 0), (1, None, 0), (33, None, 20)];
-        let (leader, ()) = with_helpers(leader(&steps), helpers, |leader| {
+        let (leader, ()) = with_helpers(leader(&steps, 1 + helpers), helpers, |leader| {
             for run in 1..=200 {
                 assert_eq!(leader.run(), Ok(()));
                 assert!(words(leader).iter().all(|&n| n == run), "run {run}");
@@ -109,7 +109,7 @@ fn every_tile_runs_once_in_every_run_and_steps_follow_one_another() {
 fn helpers_that_sleep_between_long_tiles_wake_up() {
     // Steps of one long tile and a few short ones, so that both sides reach their condition variables.
     let steps = [(2, None, 200_000), (1, None, 0), (3, None, 100_000), (8, None, 10_000)];
-    let (leader, ()) = with_helpers(leader(&steps), 3, |leader| {
+    let (leader, ()) = with_helpers(leader(&steps, 4), 3, |leader| {
         for _ in 0..5 {
             assert_eq!(leader.run(), Ok(()));
             std::thread::sleep(Duration::from_millis(2));
@@ -122,12 +122,13 @@ fn helpers_that_sleep_between_long_tiles_wake_up() {
 fn a_panicking_kernel_poisons_the_session() {
     for helpers in [0, 2] {
         for bad in [0, 20, 39] {
-            let (_, results) =
-                with_helpers(leader(&[(40, Some(bad), 5)]), helpers, |leader| [leader.run(), leader.run()]);
+            let (_, results) = with_helpers(leader(&[(40, Some(bad), 5)], 1 + helpers), helpers, |leader| {
+                [leader.run(), leader.run()]
+            });
             assert_eq!(results, [Err(ExecError::Poisoned), Err(ExecError::Poisoned)]);
         }
     }
-    let (_, result) = with_helpers(leader(&[(1, Some(0), 0)]), 1, |leader| leader.run());
+    let (_, result) = with_helpers(leader(&[(1, Some(0), 0)], 2), 1, |leader| leader.run());
     assert_eq!(result, Err(ExecError::Poisoned));
 }
 
@@ -140,13 +141,13 @@ fn observers_see_every_step_in_order() {
         }
     }
     let mut seen = Seen(Vec::new());
-    leader(&[(3, None, 0), (1, None, 0), (2, None, 0)]).run_observed(&mut seen).unwrap();
+    leader(&[(3, None, 0), (1, None, 0), (2, None, 0)], 1).run_observed(&mut seen).unwrap();
     assert_eq!(seen.0, [0, 1, 2]);
 }
 
 #[test]
 fn assist_returns_when_nothing_runs() {
-    let leader = leader(&[(4, None, 0)]);
+    let leader = leader(&[(4, None, 0)], 3);
     let returned = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -157,4 +158,41 @@ fn assist_returns_when_nothing_runs() {
         }
     });
     assert_eq!(returned.into_inner(), 2);
+}
+
+#[test]
+fn threads_at_work_have_scratch_of_their_own() {
+    /// Fills its scratch with its tile's number, waits, and looks whether that is still there.
+    struct Fill;
+    const BYTES: usize = 100;
+    // SAFETY: touches the thread's scratch only.
+    unsafe impl Kernel for Fill {
+        fn name(&self) -> &'static str {
+            "fill"
+        }
+
+        fn tiles(&self) -> usize {
+            60
+        }
+
+        fn scratch(&self) -> usize {
+            BYTES
+        }
+
+        unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
+            // SAFETY: as much was asked for.
+            unsafe {
+                mem.scratch.write_bytes(tile as u8, BYTES);
+                (0..20_000).for_each(|_| std::hint::spin_loop());
+                for i in 0..BYTES {
+                    assert_eq!(mem.scratch.add(i).read_volatile(), tile as u8);
+                }
+            }
+        }
+    }
+    // One thread more wants to help than the leader has scratch for.
+    let leader = Leader::over(vec![Box::new(Fill)], 0, Arc::new(Arena::new(64).unwrap()), 3).unwrap();
+    assert_eq!(leader.scratch_bytes(), 3 * 128);
+    let (_, results) = with_helpers(leader, 3, |leader| [leader.run(), leader.run(), leader.run()]);
+    assert_eq!(results, [Ok(()), Ok(()), Ok(())]);
 }

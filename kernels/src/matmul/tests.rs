@@ -168,7 +168,9 @@ impl Bench {
     fn run(&mut self, cpu: Cpu) -> Vec<u8> {
         let kernel = self.prepare(cpu).unwrap();
         let before = self.arena.bytes().to_vec();
-        let mem = Mem { arena: self.arena.as_ptr(), weights: std::ptr::null() };
+        let mut scratch = Arena::new(kernel.scratch()).expect("memory");
+        scratch.bytes_mut().fill(0xa5);
+        let mem = Mem { arena: self.arena.as_ptr(), weights: std::ptr::null(), scratch: scratch.as_ptr() };
         for tile in (0..kernel.tiles()).rev() {
             // SAFETY: prepared against this arena; no operand is in the weights; one thread.
             unsafe { kernel.run_tile(&mem, tile) };

@@ -156,7 +156,12 @@ impl Case {
             let kernel =
                 prepare(&self.step(), &tensors, &limits, cpu).unwrap_or_else(|e| panic!("{isa}: {e}"));
             name = kernel.name();
-            let mem = Mem { arena: arena.bytes_mut().as_mut_ptr(), weights: weights.bytes().as_ptr() };
+            let mut scratch = Guarded::new(kernel.scratch().next_multiple_of(ALIGN), guard);
+            let mem = Mem {
+                arena: arena.bytes_mut().as_mut_ptr(),
+                weights: weights.bytes().as_ptr(),
+                scratch: scratch.bytes_mut().as_mut_ptr(),
+            };
             for tile in (0..kernel.tiles()).rev() {
                 // SAFETY: prepared against this memory; one thread; each tile once.
                 unsafe { kernel.run_tile(&mem, tile) };
@@ -181,7 +186,7 @@ impl Case {
             arena_bytes: arena_bytes as u64,
             ..Program::default()
         };
-        let mut leader = Leader::new(&program, Arc::new(weights), cpu).unwrap();
+        let mut leader = Leader::new(&program, Arc::new(weights), cpu, 3).unwrap();
         let mut results: Vec<Vec<u8>> = Vec::new();
         for _ in 0..2 {
             leader.arena_mut().fill(POISON);
