@@ -6,10 +6,12 @@
 //! block meet it. At last the rest of the epilogue is applied to the block, still in cache.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use cygnet_format::op::{Unary, UnaryKind};
 use cygnet_format::program::DType;
 
+use super::block::{Block, BlockRow};
 use super::geometry::Axis;
 use super::micro::{Args, MAX_MR, NR, Row};
 use crate::kernel::{Context, Kernel, PrepareError};
@@ -85,9 +87,51 @@ impl After {
     }
 }
 
+/// What does the arithmetic.
+#[derive(Clone, Copy)]
+pub(super) enum Implementation {
+    /// A few pixels in each call.
+    Rows(Row),
+    /// A block of pixels in each call.
+    Block(BlockRow),
+}
+
+impl Implementation {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Rows(row) => row.name,
+            Self::Block(row) => row.name,
+        }
+    }
+
+    /// Pixels that lie together in the list of addresses.
+    fn mr(&self) -> usize {
+        match self {
+            Self::Rows(row) => row.mr,
+            Self::Block(row) => row.mr,
+        }
+    }
+
+    /// Output channels computed at once.
+    fn nr(&self) -> usize {
+        match self {
+            Self::Rows(row) => row.nr,
+            Self::Block(row) => row.nr,
+        }
+    }
+
+    /// Most pixels of a block over `k` inputs.
+    fn pixels(&self, k: usize) -> usize {
+        match self {
+            Self::Rows(_) => BLOCK_PIXELS,
+            Self::Block(row) => (row.pixels)(k).min(BLOCK_PIXELS),
+        }
+    }
+}
+
 /// What all products of a step share, checked by `setup` in the parent module.
 pub(super) struct Setup {
-    pub row: Row,
+    pub by: Implementation,
     pub x: View,
     pub y: View,
     pub weights: View,
@@ -120,11 +164,15 @@ struct Plan {
     panel: usize,
     /// Output channels of one call of the microkernel.
     call_channels: usize,
+    /// Pixels of a block.
+    block_pixels: usize,
     /// Taps of a row of the kernel that are inside the image are one run of memory, and packed as one tap.
     runs: bool,
     /// Addresses of each pixel in the list.
     slots: usize,
     pointwise: bool,
+    /// Rows and columns of the output whose taps are all inside the image.
+    interior: [Range<usize>; 2],
 }
 
 /// A convolution ready to run.
@@ -151,7 +199,10 @@ impl Setup {
             && p.cols.taps > 1
             && p.cols.spacing == 1
             && self.x.pitch == self.x.cols()
-            && self.x.cols().is_multiple_of(self.kb)
+            && match &self.by {
+                Implementation::Rows(_) => self.depth().is_multiple_of(self.kb),
+                Implementation::Block(row) => (row.merges)(self.depth()),
+            }
     }
 
     /// Addresses that the list needs for each pixel.
@@ -166,19 +217,32 @@ pub(super) fn slots(setup: &Setup, product: &Product) -> usize {
     setup.slots(product)
 }
 
+/// Inputs of each output pixel, those of a tap filled up to whole groups.
+pub(super) fn inputs(setup: &Setup, product: &Product) -> usize {
+    product.taps() * setup.depth().next_multiple_of(setup.kb)
+}
+
+/// Output pixels of a product.
+pub(super) fn pixels(setup: &Setup, product: &Product) -> usize {
+    setup.batch * product.rows.outputs * product.cols.outputs
+}
+
 impl Plan {
     fn new(s: &Setup, product: Product, first_tile: usize) -> Self {
-        let pixels = s.batch * product.rows.outputs * product.cols.outputs;
+        let pixels = pixels(s, &product);
         let channels = s.channels();
-        let k = product.taps() * s.depth().next_multiple_of(s.kb);
+        let k = inputs(s, &product);
         let panel = k * NR * s.x.dtype.size();
-        let nr = s.row.nr;
+        let (mr, nr, block) = (s.by.mr(), s.by.nr(), s.by.pixels(k));
         let macs = |pixels: usize, channels: usize| pixels.saturating_mul(channels).saturating_mul(k.max(1));
-        let least = MIN_PIXELS.next_multiple_of(s.row.mr);
+        let least = match s.by {
+            Implementation::Rows(_) => MIN_PIXELS.next_multiple_of(mr),
+            Implementation::Block(_) => block,
+        };
         // First fewer pixels, down to `least`; then fewer channels; then fewer pixels again.
         let fit = |fixed: usize| (TILE_MACS / macs(fixed, 1)).max(1);
         let mut tile_channels = channels;
-        let mut tile_pixels = fit(channels).next_multiple_of(s.row.mr).max(least).min(pixels);
+        let mut tile_pixels = fit(channels).next_multiple_of(mr).max(least).min(pixels);
         if macs(tile_pixels, channels) > 2 * TILE_MACS {
             tile_channels = fit(tile_pixels).next_multiple_of(nr).min(channels);
         }
@@ -187,7 +251,7 @@ impl Plan {
             total.div_ceil(total.div_ceil(part)).next_multiple_of(unit)
         };
         if tile_pixels < pixels {
-            tile_pixels = share(pixels, tile_pixels, s.row.mr);
+            tile_pixels = share(pixels, tile_pixels, mr);
         }
         if tile_channels < channels {
             tile_channels = share(channels, tile_channels, nr);
@@ -202,9 +266,11 @@ impl Plan {
             channel_tiles: channels.div_ceil(tile_channels),
             panel,
             call_channels: (s.span / panel.max(1) * NR).clamp(nr, tile_channels.max(nr)) / nr * nr,
+            block_pixels: (LIST / (s.slots(&product) * mr)).min(block / mr) * mr,
             runs: s.runs(&product),
             slots: s.slots(&product),
             pointwise: product.is_pointwise(),
+            interior: [product.rows.interior(), product.cols.interior()],
         }
     }
 
@@ -228,7 +294,7 @@ impl Conv {
 }
 
 /// The addresses of one block of pixels.
-struct Block {
+struct List {
     list: [MaybeUninit<*const u8>; LIST],
     /// Start of each pixel's row of the output.
     out: [MaybeUninit<*mut u8>; BLOCK_PIXELS],
@@ -278,20 +344,23 @@ impl Conv {
     ///
     /// # Safety
     /// `bases` are those of the operands the step was prepared with, and the pixels are the plan's.
-    unsafe fn fill(&self, plan: &Plan, bases: &Bases, first: usize, count: usize, block: &mut Block) {
-        let (p, mr) = (&plan.product, self.setup.row.mr);
+    unsafe fn fill(&self, plan: &Plan, bases: &Bases, first: usize, count: usize, list: &mut List) {
+        let (p, mr) = (&plan.product, self.setup.by.mr());
         if plan.pointwise {
             for i in 0..count.next_multiple_of(mr) {
                 let index = first + i.min(count - 1);
                 // SAFETY: the index is that of a row of the input and of the output.
                 unsafe {
-                    block.list[i] = MaybeUninit::new(bases.x.add(index * bases.x_row));
-                    block.out[i] = MaybeUninit::new(bases.y.add(index * bases.y_row));
+                    list.list[i] = MaybeUninit::new(bases.x.add(index * bases.x_row));
+                    list.out[i] = MaybeUninit::new(bases.y.add(index * bases.y_row));
                 }
             }
             return;
         }
         let (height, width) = (p.rows.input, p.cols.input);
+        // Bytes from tap to tap, across and down.
+        let tap = p.cols.spacing as isize * bases.x_row as isize;
+        let tap_row = p.rows.spacing as isize * (width * bases.x_row) as isize;
         let (out_height, out_width) = (self.setup.y.dims[1], self.setup.y.dims[2]);
         let mut next = Pixel::new(p, first);
         let mut pixels = [next; MAX_MR];
@@ -305,28 +374,152 @@ impl Conv {
                     pixels[row] = pixels[rows - 1];
                 }
             }
-            let merged =
-                plan.runs && pixels[..rows].iter().all(|at| p.cols.inside(at.col) && p.rows.inside(at.row));
-            block.merged[group] = merged;
+            let inside =
+                |at: &Pixel| plan.interior[0].contains(&at.row) && plan.interior[1].contains(&at.col);
+            let merged = plan.runs && pixels[..rows].iter().all(inside);
+            list.merged[group] = merged;
             let across = if merged { 1 } else { p.cols.taps };
-            let list = &mut block.list[group * plan.slots * mr..][..plan.slots * mr];
+            let to = &mut list.list[group * plan.slots * mr..][..plan.slots * mr];
             for row in 0..mr {
-                let Pixel { image, row: oy, col: ox } = pixels[row];
-                let index = (image * out_height + p.rows.out(oy)) * out_width + p.cols.out(ox);
+                let at = pixels[row];
+                let index = (at.image * out_height + p.rows.out(at.row)) * out_width + p.cols.out(at.col);
                 // SAFETY: the index is that of a row of the output.
-                block.out[start + row] = MaybeUninit::new(unsafe { bases.y.add(index * bases.y_row) });
-                for ky in 0..p.rows.taps {
-                    let line = p.rows.at(oy, ky).map(|iy| (image * height + iy) * width);
-                    for kx in 0..across {
-                        let address = match (line, p.cols.at(ox, kx)) {
-                            // SAFETY: `at` gives positions inside the image only.
-                            (Some(line), Some(ix)) => unsafe { bases.x.add((line + ix) * bases.x_row) },
-                            _ => bases.padding,
-                        };
-                        list[(ky * across + kx) * mr + row] = MaybeUninit::new(address);
+                list.out[start + row] = MaybeUninit::new(unsafe { bases.y.add(index * bases.y_row) });
+                let mut slots = to.iter_mut().skip(row).step_by(mr);
+                let image = at.image * height;
+                if inside(&at) {
+                    let origin =
+                        (image + p.rows.start(at.row) as usize) * width + p.cols.start(at.col) as usize;
+                    // SAFETY: every tap is inside the image; sums on the way may pass its ends, and so wrap.
+                    let mut line = unsafe { bases.x.add(origin * bases.x_row) };
+                    for _ in 0..p.rows.taps {
+                        let mut address = line;
+                        for slot in slots.by_ref().take(across) {
+                            *slot = MaybeUninit::new(address);
+                            address = address.wrapping_offset(tap);
+                        }
+                        line = line.wrapping_offset(tap_row);
+                    }
+                } else {
+                    for ky in 0..p.rows.taps {
+                        let line = p.rows.at(at.row, ky).map(|iy| (image + iy) * width);
+                        for kx in 0..across {
+                            let address = match (line, p.cols.at(at.col, kx)) {
+                                // SAFETY: `at` gives positions inside the image only.
+                                (Some(line), Some(ix)) => unsafe { bases.x.add((line + ix) * bases.x_row) },
+                                _ => bases.padding,
+                            };
+                            if let Some(slot) = slots.next() {
+                                *slot = MaybeUninit::new(address);
+                            }
+                        }
                     }
                 }
             }
+        }
+    }
+
+    /// Does `channels` of a group for `count` pixels of a block, a few of them at a time.
+    ///
+    /// # Safety
+    /// `list` was filled with these pixels of the plan.
+    unsafe fn rows(
+        &self,
+        mem: &Mem,
+        plan: &Plan,
+        row: Row,
+        list: &List,
+        count: usize,
+        group: usize,
+        channels: Range<usize>,
+    ) {
+        let (s, p, mr) = (&self.setup, &plan.product, row.mr);
+        let size = s.x.dtype.size();
+        for channel in channels.clone().step_by(plan.call_channels) {
+            let panel = group * s.channels().div_ceil(NR) + channel / NR;
+            let lane = p.bias + panel * NR;
+            for start in (0..count).step_by(mr) {
+                let offset = (group * s.channels() + channel) * size;
+                let mut y = [std::ptr::null_mut::<u8>(); MAX_MR];
+                for (to, out) in y.iter_mut().zip(&list.out[start..start + mr]) {
+                    // SAFETY: `fill` set `mr` entries of each group of pixels; a channel of a row of y.
+                    *to = unsafe { out.assume_init().add(offset) };
+                }
+                let merged = list.merged[start / mr];
+                // SAFETY: the group's part of the list; panels of the packed constants, of which `prepare` proved
+                // the lengths.
+                unsafe {
+                    let args = Args {
+                        rows: mr.min(count - start),
+                        taps: if merged { p.rows.taps } else { p.taps() },
+                        depth: if merged { s.depth() * p.cols.taps } else { s.depth() },
+                        a: list.list.as_ptr().add(start * plan.slots).cast(),
+                        w: s.weights.ptr::<u8>(mem).add(p.weights + panel * plan.panel),
+                        cols: plan.call_channels.min(channels.end - channel),
+                        y: y.as_ptr(),
+                        bias: s.bias.ptr::<u8>(mem).add(lane * 4),
+                        multiplier: self.multiplier(mem, panel),
+                        lo: s.lo,
+                        hi: s.hi,
+                        zero_point: s.zero_point,
+                    };
+                    (row.run)(&args);
+                }
+            }
+        }
+    }
+
+    /// Does `channels` of a group for `count` pixels of a block at once.
+    ///
+    /// # Safety
+    /// As [`Self::rows`], and the kernel's scratch is there.
+    unsafe fn block(
+        &self,
+        mem: &Mem,
+        plan: &Plan,
+        row: BlockRow,
+        list: &List,
+        count: usize,
+        group: usize,
+        channels: Range<usize>,
+    ) {
+        let (s, p) = (&self.setup, &plan.product);
+        let panel = group * s.channels().div_ceil(NR) + channels.start / NR;
+        // SAFETY: as in `rows`; `fill` set an entry of `out` for each pixel; blocks have no more pixels than the row
+        // allows.
+        unsafe {
+            let block = Block {
+                pixels: count,
+                group: row.mr,
+                a: list.list.as_ptr().cast(),
+                slots: plan.slots,
+                merged: &list.merged[..count.div_ceil(row.mr)],
+                taps: [p.rows.taps, p.cols.taps],
+                depth: s.depth(),
+                w: s.weights.ptr::<u8>(mem).add(p.weights + panel * plan.panel),
+                cols: channels.len(),
+                y: list.out.as_ptr().cast(),
+                offset: (group * s.channels() + channels.start) * s.x.dtype.size(),
+                bias: s.bias.ptr::<u8>(mem).add((p.bias + panel * NR) * 4),
+                multiplier: self.multiplier(mem, panel),
+                lo: s.lo,
+                hi: s.hi,
+                zero_point: s.zero_point,
+                scratch: mem.scratch,
+            };
+            (row.run)(&block);
+        }
+    }
+
+    /// The multipliers of a panel's channels; null where there are none.
+    ///
+    /// # Safety
+    /// `mem` is the memory the step was prepared against; the panel is one of the step's.
+    unsafe fn multiplier(&self, mem: &Mem, panel: usize) -> *const f32 {
+        match self.setup.multiplier {
+            // SAFETY: multipliers are there for every panel.
+            Some(m) => unsafe { m.ptr::<f32>(mem).add(panel * NR) },
+            None => std::ptr::null(),
         }
     }
 
@@ -358,7 +551,7 @@ impl Conv {
 // every address handed to a microkernel is that of a row of an operand, or of a padding row of as many channels.
 unsafe impl Kernel for Conv {
     fn name(&self) -> &'static str {
-        self.setup.row.name
+        self.setup.by.name()
     }
 
     fn tiles(&self) -> usize {
@@ -369,10 +562,16 @@ unsafe impl Kernel for Conv {
         self.macs
     }
 
+    fn scratch(&self) -> usize {
+        match self.setup.by {
+            Implementation::Rows(_) => 0,
+            Implementation::Block(row) => row.scratch,
+        }
+    }
+
     unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
         let s = &self.setup;
         let plan = &self.plans[self.plans.partition_point(|p| p.first_tile <= tile) - 1];
-        let (p, mr) = (&plan.product, s.row.mr);
         let local = tile - plan.first_tile;
         // Pixels innermost: threads that take neighbouring tiles share weights.
         let pixel_tile = local % plan.pixel_tiles;
@@ -383,7 +582,6 @@ unsafe impl Kernel for Conv {
             (pixel_tile * plan.tile_pixels, ((pixel_tile + 1) * plan.tile_pixels).min(plan.pixels));
         let from = channel_tile * plan.tile_channels;
         let to = (from + plan.tile_channels).min(channels);
-        let panels = channels.div_ceil(NR);
 
         // SAFETY: offsets of a group inside a row of x, of the padding and of y; `prepare` proved the operands.
         let bases = unsafe {
@@ -399,49 +597,20 @@ unsafe impl Kernel for Conv {
                 y_row: s.y.pitch * size,
             }
         };
-        let mut block = Block {
+        let mut block = List {
             list: [MaybeUninit::uninit(); LIST],
             out: [MaybeUninit::uninit(); BLOCK_PIXELS],
             merged: [false; BLOCK_PIXELS],
         };
-        let block_pixels = (LIST / (plan.slots * mr)).min(BLOCK_PIXELS / mr) * mr;
-        for first in (first..end).step_by(block_pixels) {
-            let count = block_pixels.min(end - first);
+        for first in (first..end).step_by(plan.block_pixels) {
+            let count = plan.block_pixels.min(end - first);
             // SAFETY: the pixels are the plan's.
             unsafe { self.fill(plan, &bases, first, count, &mut block) };
-            for channel in (from..to).step_by(plan.call_channels) {
-                let panel = group * panels + channel / NR;
-                let lane = p.bias + panel * NR;
-                for start in (0..count).step_by(mr) {
-                    let offset = (group * channels + channel) * size;
-                    let mut y = [std::ptr::null_mut::<u8>(); MAX_MR];
-                    for (to, out) in y.iter_mut().zip(&block.out[start..start + mr]) {
-                        // SAFETY: `fill` set `mr` entries of each group of pixels; a channel of a row of y.
-                        *to = unsafe { out.assume_init().add(offset) };
-                    }
-                    let merged = block.merged[start / mr];
-                    // SAFETY: the group's part of the list; panels of the packed constants, of which `prepare`
-                    // proved the lengths.
-                    unsafe {
-                        let args = Args {
-                            rows: mr.min(count - start),
-                            taps: if merged { p.rows.taps } else { p.taps() },
-                            depth: if merged { depth * p.cols.taps } else { depth },
-                            a: block.list.as_ptr().add(start * plan.slots).cast(),
-                            w: s.weights.ptr::<u8>(mem).add(p.weights + panel * plan.panel),
-                            cols: plan.call_channels.min(to - channel),
-                            y: y.as_ptr(),
-                            bias: s.bias.ptr::<u8>(mem).add(lane * 4),
-                            multiplier: match s.multiplier {
-                                Some(m) => m.ptr::<f32>(mem).add(panel * NR),
-                                None => std::ptr::null(),
-                            },
-                            lo: s.lo,
-                            hi: s.hi,
-                            zero_point: s.zero_point,
-                        };
-                        (s.row.run)(&args);
-                    }
+            // SAFETY: the list is filled; the channels are the tile's.
+            unsafe {
+                match s.by {
+                    Implementation::Rows(row) => self.rows(mem, plan, row, &block, count, group, from..to),
+                    Implementation::Block(row) => self.block(mem, plan, row, &block, count, group, from..to),
                 }
             }
             // SAFETY: the rows were written just now.

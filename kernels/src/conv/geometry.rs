@@ -90,6 +90,14 @@ impl Axis {
         a.min(b) >= 0 && a.max(b) < self.input as i64
     }
 
+    /// The outputs of which every tap is inside the input.
+    pub fn interior(&self) -> std::ops::Range<usize> {
+        // Those from which the reach of the taps goes to both sides are one stretch: windows move one way.
+        let start = (0..self.outputs).find(|&j| self.inside(j)).unwrap_or(self.outputs);
+        let end = (start..self.outputs).find(|&j| !self.inside(j)).unwrap_or(self.outputs);
+        start..end
+    }
+
     /// Where output `j` is stored.
     pub fn out(&self, j: usize) -> usize {
         self.out_first + j * self.out_step

@@ -5,6 +5,7 @@
 //! [`pack`] gives the layout of the weights; a [`transpose`]d convolution is one such product for each phase of its
 //! stride.
 
+pub mod block;
 pub mod f16;
 pub mod f32;
 pub mod micro;
@@ -19,7 +20,8 @@ pub(crate) mod geometry;
 use cygnet_format::op;
 use cygnet_format::program::{DType, Storage};
 
-use self::driver::{Conv, LIST, Product, Setup};
+use self::block::BlockRow;
+use self::driver::{Conv, Implementation, LIST, Product, Setup};
 use self::geometry::{Axis, is_pointwise};
 use self::micro::Row;
 use crate::kernel::{Context, Kernel, PrepareError};
@@ -35,13 +37,22 @@ struct Family {
     span: usize,
     /// The implementations, best first.
     rows: &'static [Row],
+    /// Those for blocks, best first; where one can be used it is better than any row.
+    blocks: &'static [BlockRow],
 }
 
 /// Every element type.
 const FAMILIES: [Family; 3] = [
-    Family { dtype: DType::S8, bias: DType::S32, kb: micro::KB_S8, span: s8::SPAN, rows: s8::ROWS },
-    Family { dtype: DType::F32, bias: DType::F32, kb: 1, span: 0, rows: f32::ROWS },
-    Family { dtype: DType::F16, bias: DType::F32, kb: 1, span: 0, rows: f16::ROWS },
+    Family {
+        dtype: DType::S8,
+        bias: DType::S32,
+        kb: micro::KB_S8,
+        span: s8::SPAN,
+        rows: s8::ROWS,
+        blocks: s8::BLOCKS,
+    },
+    Family { dtype: DType::F32, bias: DType::F32, kb: 1, span: 0, rows: f32::ROWS, blocks: &[] },
+    Family { dtype: DType::F16, bias: DType::F32, kb: 1, span: 0, rows: f16::ROWS, blocks: &[] },
 ];
 
 /// Kernel positions that the list of addresses of the smallest block of pixels has room for; larger kernels are
@@ -203,7 +214,7 @@ fn setup(
     }
     Ok(Setup {
         // Until `finish` knows how many addresses a row needs.
-        row: family.rows[family.rows.len() - 1],
+        by: Implementation::Rows(family.rows[family.rows.len() - 1]),
         x,
         y,
         weights,
@@ -229,8 +240,21 @@ fn finish(
     products: Vec<Product>,
 ) -> Result<Box<dyn Kernel>, PrepareError> {
     let slots = products.iter().map(|p| driver::slots(&setup, p)).max().unwrap_or(1);
+    let inputs = products.iter().map(|p| driver::inputs(&setup, p)).max().unwrap_or(1);
+    let pixels = products.iter().map(|p| driver::pixels(&setup, p)).min().unwrap_or(0);
+    let block = family.blocks.iter().find(|row| {
+        cx.cpu().has(row.needs)
+            && slots <= LIST / row.mr
+            && pixels >= row.least
+            && (row.pixels)(inputs) >= row.mr
+    });
+    if let Some(block) = block {
+        setup.by = Implementation::Block(*block);
+        return Ok(Box::new(Conv::new(setup, products)));
+    }
     let row = family.rows.iter().find(|row| cx.cpu().has(row.needs) && slots <= LIST / row.mr);
-    setup.row = *row
-        .ok_or_else(|| cx.error(format!("a kernel of {slots} positions is above the limit of {MAX_TAPS}")))?;
+    setup.by = Implementation::Rows(*row.ok_or_else(|| {
+        cx.error(format!("a kernel of {slots} positions is above the limit of {MAX_TAPS}"))
+    })?);
     Ok(Box::new(Conv::new(setup, products)))
 }

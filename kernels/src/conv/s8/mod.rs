@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_block;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
 mod generic;
@@ -16,11 +18,28 @@ mod neon;
 
 pub(crate) use generic::requantize;
 
+use super::block::BlockRow;
 use super::micro::Row;
 use crate::cpu::Features;
 
 /// Bytes of weights that one call may go through. [`avx2`] converts inputs once in each call: many panels pay.
 pub(crate) const SPAN: usize = if cfg!(target_arch = "x86_64") { 64 << 10 } else { 0 };
+
+/// The implementations for blocks, best first.
+pub(crate) const BLOCKS: &[BlockRow] = &[
+    #[cfg(target_arch = "x86_64")]
+    BlockRow {
+        name: "conv_s8_6x16c2_avx2",
+        needs: Features::AVX2,
+        mr: avx2_block::MR,
+        nr: 16,
+        pixels: avx2_block::pixels,
+        least: 6,
+        scratch: avx2_block::SCRATCH,
+        merges: avx2_block::merges,
+        run: avx2_block::block,
+    },
+];
 
 /// The implementations, best first.
 pub(crate) const ROWS: &[Row] = &[

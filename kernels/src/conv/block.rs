@@ -1,0 +1,78 @@
+//! The contract between the convolution driver and kernels that do a whole block of pixels in one call: those that
+//! first copy the block's inputs into scratch, in a form that the inner loop reads best.
+
+use crate::cpu::Features;
+
+/// A block of output pixels times a range of output channels.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    /// Output pixels, at least 1.
+    pub pixels: usize,
+    /// Pixels of a group.
+    pub group: usize,
+    /// For each group of pixels `slots * group` addresses, `[slot][pixel]`: the first channel that the pixel reads
+    /// at the tap, or at the first tap of the kernel's row when the group is merged. Pixels past the last one of the
+    /// block repeat it.
+    pub a: *const *const u8,
+    /// Addresses of each pixel in `a`.
+    pub slots: usize,
+    /// For each group, whether the taps of a kernel's row are one dense run of memory.
+    pub merged: &'a [bool],
+    /// Rows and columns of the kernel.
+    pub taps: [usize; 2],
+    /// Input channels of a tap.
+    pub depth: usize,
+    /// The first panel of weights.
+    pub w: *const u8,
+    /// Output channels that count, over one or more consecutive panels; all panels but the last are whole.
+    pub cols: usize,
+    /// For each pixel the address of its first output channel.
+    pub y: *const *mut u8,
+    /// Bytes from those addresses to the first of `cols` channels.
+    pub offset: usize,
+    /// Bias of the first panel's channels.
+    pub bias: *const u8,
+    /// Requantization multipliers of the first panel's channels (s8).
+    pub multiplier: *const f32,
+    /// Lower bound of the result; for s8 a quantized value.
+    pub lo: f32,
+    /// Upper bound of the result; for s8 a quantized value.
+    pub hi: f32,
+    /// Zero point of the output (s8).
+    pub zero_point: i32,
+    /// As many bytes as [`BlockRow::scratch`] says, aligned to 64.
+    pub scratch: *mut u8,
+}
+
+/// A kernel for blocks.
+///
+/// # Safety
+/// The addresses are valid for what `Block` says: each of `a` for `depth` elements, or `taps[1] * depth` in a merged
+/// group (s8: 15 more may be read), each of `y` at `offset` for `cols` elements, `w`, `bias`
+/// and `multiplier` for whole panels; there are at most as many pixels as [`BlockRow::pixels`] says; and the
+/// processor has the features of the row.
+pub type Run = unsafe fn(&Block<'_>);
+
+/// A row of a table of kernels for blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockRow {
+    /// Name, as of a [`Row`](super::micro::Row).
+    pub name: &'static str,
+    /// What the processor must have.
+    pub needs: Features,
+    /// Pixels that lie together in the list of addresses; tiles of pixels are multiples of it.
+    pub mr: usize,
+    /// Output channels computed at once: a multiple of a panel's. Any `cols` is allowed nevertheless.
+    pub nr: usize,
+    /// Most pixels of a block over `k` inputs of a pixel (all taps, each rounded up to whole groups of a panel);
+    /// 0 when the kernel cannot do so many inputs.
+    pub pixels: fn(k: usize) -> usize,
+    /// Fewest pixels of a step that are worth the copying.
+    pub least: usize,
+    /// Bytes of scratch.
+    pub scratch: usize,
+    /// Whether runs of taps are merged when each tap has this many input channels.
+    pub merges: fn(depth: usize) -> bool,
+    /// The kernel.
+    pub run: Run,
+}
