@@ -385,22 +385,23 @@ impl Conv {
                 let index = (at.image * out_height + p.rows.out(at.row)) * out_width + p.cols.out(at.col);
                 // SAFETY: the index is that of a row of the output.
                 list.out[start + row] = MaybeUninit::new(unsafe { bases.y.add(index * bases.y_row) });
-                let mut slots = to.iter_mut().skip(row).step_by(mr);
                 let image = at.image * height;
                 if inside(&at) {
                     let origin =
                         (image + p.rows.start(at.row) as usize) * width + p.cols.start(at.col) as usize;
-                    // SAFETY: every tap is inside the image; sums on the way may pass its ends, and so wrap.
-                    let mut line = unsafe { bases.x.add(origin * bases.x_row) };
-                    for _ in 0..p.rows.taps {
-                        let mut address = line;
-                        for slot in slots.by_ref().take(across) {
-                            *slot = MaybeUninit::new(address);
-                            address = address.wrapping_offset(tap);
+                    // SAFETY: every tap is inside the image.
+                    let origin = unsafe { bases.x.add(origin * bases.x_row) };
+                    let mut slot = row;
+                    for ky in 0..p.rows.taps as isize {
+                        for kx in 0..across as isize {
+                            // The address is inside the image; where it is put, below the length of the list.
+                            let address = origin.wrapping_offset(ky * tap_row + kx * tap);
+                            to[slot] = MaybeUninit::new(address);
+                            slot += mr;
                         }
-                        line = line.wrapping_offset(tap_row);
                     }
                 } else {
+                    let mut slots = to.iter_mut().skip(row).step_by(mr);
                     for ky in 0..p.rows.taps {
                         let line = p.rows.at(at.row, ky).map(|iy| (image + iy) * width);
                         for kx in 0..across {

@@ -79,24 +79,29 @@ unsafe fn spread(from: *const u8, to: *mut i16, taps: usize) {
 #[target_feature(enable = "avx2")]
 unsafe fn inputs(b: &Block<'_>, k: usize, to: *mut i16) {
     let depth = b.depth.next_multiple_of(KB_S8);
-    for pixel in 0..b.pixels {
-        let (group, row) = (pixel / b.group, pixel % b.group);
-        let (slots, per_slot) =
-            if b.merged[group] { (b.taps[0], b.taps[1]) } else { (b.taps[0] * b.taps[1], 1) };
+    for (group, &merged) in b.merged.iter().enumerate() {
+        let first = group * b.group;
+        let (slots, per_slot) = if merged { (b.taps[0], b.taps[1]) } else { (b.taps[0] * b.taps[1], 1) };
+        let spreads = per_slot > 1 && b.depth == 3;
         let each = depth * per_slot;
-        // SAFETY: each group has `slots` addresses for each of its pixels. A slot's numbers are written in groups of
-        // 16, and what goes too far is written over by what follows it.
-        unsafe {
-            let a = b.a.add(group * b.slots * b.group + row);
-            for slot in 0..slots {
-                let from = *a.add(slot * b.group);
-                let to = to.add(pixel * k + slot * each);
-                if per_slot > 1 && b.depth == 3 {
-                    spread(from, to, per_slot);
-                } else {
-                    for i in (0..each).step_by(16) {
-                        widen(from.add(i), to.add(i));
+        for row in 0..b.group.min(b.pixels - first) {
+            // SAFETY: each group has `slots` addresses for each of its pixels. A slot's numbers are written in groups
+            // of 16, and what goes too far is written over by what follows it.
+            unsafe {
+                let mut a = b.a.add(first * b.slots + row);
+                let mut to = to.add((first + row) * k);
+                for _ in 0..slots {
+                    let from = *a;
+                    if spreads {
+                        spread(from, to, per_slot);
+                    } else {
+                        widen(from, to);
+                        for i in (16..each).step_by(16) {
+                            widen(from.add(i), to.add(i));
+                        }
                     }
+                    to = to.add(each);
+                    a = a.add(b.group);
                 }
             }
         }
