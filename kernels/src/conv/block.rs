@@ -53,6 +53,17 @@ pub struct Block<'a> {
 /// processor has the features of the row.
 pub type Run = unsafe fn(&Block<'_>);
 
+/// What is known of a product when its kernel is chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Problem {
+    /// Output pixels.
+    pub pixels: usize,
+    /// Kernel positions.
+    pub taps: usize,
+    /// Input channels of each.
+    pub depth: usize,
+}
+
 /// A row of a table of kernels for blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockRow {
@@ -67,8 +78,8 @@ pub struct BlockRow {
     /// Most pixels of a block over `k` inputs of a pixel (all taps, each rounded up to whole groups of a panel);
     /// 0 when the kernel cannot do so many inputs.
     pub pixels: fn(k: usize) -> usize,
-    /// Fewest pixels of a step that are worth the copying.
-    pub least: usize,
+    /// Whether the copying pays.
+    pub suits: fn(&Problem) -> bool,
     /// Bytes of scratch.
     pub scratch: usize,
     /// Whether runs of taps are merged when each tap has this many input channels.

@@ -11,7 +11,7 @@ use std::ops::Range;
 use cygnet_format::op::{Unary, UnaryKind};
 use cygnet_format::program::DType;
 
-use super::block::{Block, BlockRow};
+use super::block::{Block, BlockRow, Problem};
 use super::geometry::Axis;
 use super::micro::{Args, MAX_MR, NR, Row};
 use crate::kernel::{Context, Kernel, PrepareError};
@@ -222,8 +222,13 @@ pub(super) fn inputs(setup: &Setup, product: &Product) -> usize {
     product.taps() * setup.depth().next_multiple_of(setup.kb)
 }
 
+/// What a kernel is chosen by.
+pub(super) fn problem(setup: &Setup, product: &Product) -> Problem {
+    Problem { pixels: pixels(setup, product), taps: product.taps(), depth: setup.depth() }
+}
+
 /// Output pixels of a product.
-pub(super) fn pixels(setup: &Setup, product: &Product) -> usize {
+fn pixels(setup: &Setup, product: &Product) -> usize {
     setup.batch * product.rows.outputs * product.cols.outputs
 }
 

@@ -51,7 +51,7 @@ const FAMILIES: [Family; 3] = [
         rows: s8::ROWS,
         blocks: s8::BLOCKS,
     },
-    Family { dtype: DType::F32, bias: DType::F32, kb: 1, span: 0, rows: f32::ROWS, blocks: &[] },
+    Family { dtype: DType::F32, bias: DType::F32, kb: 1, span: 0, rows: f32::ROWS, blocks: f32::BLOCKS },
     Family { dtype: DType::F16, bias: DType::F32, kb: 1, span: 0, rows: f16::ROWS, blocks: &[] },
 ];
 
@@ -241,11 +241,10 @@ fn finish(
 ) -> Result<Box<dyn Kernel>, PrepareError> {
     let slots = products.iter().map(|p| driver::slots(&setup, p)).max().unwrap_or(1);
     let inputs = products.iter().map(|p| driver::inputs(&setup, p)).max().unwrap_or(1);
-    let pixels = products.iter().map(|p| driver::pixels(&setup, p)).min().unwrap_or(0);
     let block = family.blocks.iter().find(|row| {
         cx.cpu().has(row.needs)
             && slots <= LIST / row.mr
-            && pixels >= row.least
+            && products.iter().all(|p| (row.suits)(&driver::problem(&setup, p)))
             && (row.pixels)(inputs) >= row.mr
     });
     if let Some(block) = block {

@@ -6,15 +6,34 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_block;
 pub(crate) mod generic;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use super::block::BlockRow;
 use super::micro::Row;
 use crate::cpu::Features;
 use crate::float::Single;
+
+/// The implementations for blocks, best first.
+pub(crate) const BLOCKS: &[BlockRow] = &[
+    #[cfg(target_arch = "x86_64")]
+    BlockRow {
+        name: "conv_f32_6x16_avx2_block",
+        needs: Features::AVX2,
+        mr: avx2_block::MR,
+        nr: 16,
+        pixels: avx2_block::pixels,
+        suits: avx2_block::suits,
+        scratch: avx2_block::SCRATCH,
+        merges: |_| true,
+        run: avx2_block::block,
+    },
+];
 
 /// The implementations, best first.
 pub(crate) const ROWS: &[Row] = &[

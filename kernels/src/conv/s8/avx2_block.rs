@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::conv::block::Block;
+use crate::conv::block::{Block, Problem};
 use crate::conv::micro::{KB_S8, NR};
 
 /// Pixels computed at once.
@@ -37,6 +37,11 @@ pub(super) const SCRATCH: usize = WEIGHT_BYTES + SUM_BYTES + INPUT_BYTES + 2 * O
 pub(super) fn pixels(k: usize) -> usize {
     let most = (INPUT_BYTES / 2 / k.max(1)).min(PIXELS);
     if most < MR { 0 } else { most / MR * MR }
+}
+
+/// Whether there are enough pixels for weights to be converted.
+pub(super) fn suits(p: &Problem) -> bool {
+    p.pixels >= MR
 }
 
 /// Whether merged runs of taps of this depth can be converted.

@@ -29,12 +29,12 @@ pub(crate) const SPAN: usize = if cfg!(target_arch = "x86_64") { 64 << 10 } else
 pub(crate) const BLOCKS: &[BlockRow] = &[
     #[cfg(target_arch = "x86_64")]
     BlockRow {
-        name: "conv_s8_6x16c2_avx2",
+        name: "conv_s8_6x16c2_avx2_block",
         needs: Features::AVX2,
         mr: avx2_block::MR,
         nr: 16,
         pixels: avx2_block::pixels,
-        least: 6,
+        suits: avx2_block::suits,
         scratch: avx2_block::SCRATCH,
         merges: avx2_block::merges,
         run: avx2_block::block,
