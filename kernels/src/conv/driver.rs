@@ -363,14 +363,20 @@ impl Conv {
             return;
         }
         let (height, width) = (p.rows.input, p.cols.input);
-        // Bytes from tap to tap, across and down.
-        let tap = p.cols.spacing as isize * bases.x_row as isize;
-        let tap_row = p.rows.spacing as isize * (width * bases.x_row) as isize;
         let (out_height, out_width) = (self.setup.y.dims[1], self.setup.y.dims[2]);
+        let inside = |at: &Pixel| plan.interior[0].contains(&at.row) && plan.interior[1].contains(&at.col);
         let mut next = Pixel::new(p, first);
         let mut pixels = [next; MAX_MR];
         for (group, start) in (0..count).step_by(mr).enumerate() {
             let rows = mr.min(count - start);
+            let last = Pixel { col: next.col + mr - 1, ..next };
+            if rows == mr && inside(&next) && inside(&last) {
+                // SAFETY: the group lies in one row of the output, all its taps inside the image.
+                unsafe { self.fill_stretch(plan, bases, next, start, list) };
+                next = last;
+                next.step(p);
+                continue;
+            }
             for row in 0..mr {
                 if row < rows {
                     pixels[row] = next;
@@ -379,8 +385,6 @@ impl Conv {
                     pixels[row] = pixels[rows - 1];
                 }
             }
-            let inside =
-                |at: &Pixel| plan.interior[0].contains(&at.row) && plan.interior[1].contains(&at.col);
             let merged = plan.runs && pixels[..rows].iter().all(inside);
             list.merged[group] = merged;
             let across = if merged { 1 } else { p.cols.taps };
@@ -391,35 +395,53 @@ impl Conv {
                 // SAFETY: the index is that of a row of the output.
                 list.out[start + row] = MaybeUninit::new(unsafe { bases.y.add(index * bases.y_row) });
                 let image = at.image * height;
-                if inside(&at) {
-                    let origin =
-                        (image + p.rows.start(at.row) as usize) * width + p.cols.start(at.col) as usize;
-                    // SAFETY: every tap is inside the image.
-                    let origin = unsafe { bases.x.add(origin * bases.x_row) };
-                    let mut slot = row;
-                    for ky in 0..p.rows.taps as isize {
-                        for kx in 0..across as isize {
-                            // The address is inside the image; where it is put, below the length of the list.
-                            let address = origin.wrapping_offset(ky * tap_row + kx * tap);
-                            to[slot] = MaybeUninit::new(address);
-                            slot += mr;
-                        }
+                for ky in 0..p.rows.taps {
+                    let line = p.rows.at(at.row, ky).map(|iy| (image + iy) * width);
+                    for kx in 0..across {
+                        let address = match (line, p.cols.at(at.col, kx)) {
+                            // SAFETY: `at` gives positions inside the image only.
+                            (Some(line), Some(ix)) => unsafe { bases.x.add((line + ix) * bases.x_row) },
+                            _ => bases.padding,
+                        };
+                        to[(ky * across + kx) * mr + row] = MaybeUninit::new(address);
                     }
-                } else {
-                    let mut slots = to.iter_mut().skip(row).step_by(mr);
-                    for ky in 0..p.rows.taps {
-                        let line = p.rows.at(at.row, ky).map(|iy| (image + iy) * width);
-                        for kx in 0..across {
-                            let address = match (line, p.cols.at(at.col, kx)) {
-                                // SAFETY: `at` gives positions inside the image only.
-                                (Some(line), Some(ix)) => unsafe { bases.x.add((line + ix) * bases.x_row) },
-                                _ => bases.padding,
-                            };
-                            if let Some(slot) = slots.next() {
-                                *slot = MaybeUninit::new(address);
-                            }
-                        }
-                    }
+                }
+            }
+        }
+    }
+
+    /// Fills the list for one whole group of pixels, `start` pixels into the block.
+    ///
+    /// # Safety
+    /// As [`Self::fill`]; the pixels follow `at` in one row of the output, and all their taps are inside the image.
+    unsafe fn fill_stretch(&self, plan: &Plan, bases: &Bases, at: Pixel, start: usize, list: &mut List) {
+        let (p, mr) = (&plan.product, self.setup.by.mr());
+        let (width, y) = (p.cols.input, &self.setup.y);
+        list.merged[start / mr] = plan.runs;
+        // SAFETY: the index is that of a row of the output, and so are those of the pixels that follow; the first tap
+        // is inside the image.
+        let (out, origin) = unsafe {
+            let line = at.image * y.dims[1] + p.rows.out(at.row);
+            let out = bases.y.add((line * y.dims[2] + p.cols.out(at.col)) * bases.y_row);
+            let line = at.image * p.rows.input + p.rows.start(at.row) as usize;
+            (out, bases.x.add((line * width + p.cols.start(at.col) as usize) * bases.x_row))
+        };
+        let out_step = p.cols.out_step * bases.y_row;
+        for (i, to) in list.out[start..start + mr].iter_mut().enumerate() {
+            *to = MaybeUninit::new(out.wrapping_add(i * out_step));
+        }
+        // Bytes from pixel to pixel, and from tap to tap, across and down.
+        let step = p.cols.step as usize * bases.x_row;
+        let tap = p.cols.spacing as isize * bases.x_row as isize;
+        let tap_row = p.rows.spacing as isize * (width * bases.x_row) as isize;
+        let across = if plan.runs { 1 } else { p.cols.taps };
+        let mut slots = list.list[start * plan.slots..][..plan.slots * mr].chunks_exact_mut(mr);
+        for ky in 0..p.rows.taps as isize {
+            for (kx, to) in (0..across as isize).zip(&mut slots) {
+                // Every address is inside the image.
+                let first = origin.wrapping_offset(ky * tap_row + kx * tap);
+                for (i, to) in to.iter_mut().enumerate() {
+                    *to = MaybeUninit::new(first.wrapping_add(i * step));
                 }
             }
         }
