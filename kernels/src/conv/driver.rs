@@ -560,18 +560,26 @@ impl Conv {
         if matches!(s.after, After::Nothing) {
             return;
         }
-        for row in out {
-            // SAFETY: channels of a row of the output; the table has 256 bytes.
-            unsafe {
-                let row = row.assume_init().add(start * s.y.dtype.size());
-                match s.after {
-                    After::Nothing => {}
-                    After::F32(function) => function.f32(row.cast(), row.cast(), channels),
-                    After::F16(function) => function.f16(row.cast(), row.cast(), channels),
-                    After::Table(table, lookup) => lookup(row.cast(), row.cast(), channels, table.ptr(mem)),
-                }
+        let size = s.y.dtype.size();
+        // SAFETY: channels of rows of the output; the table has 256 bytes.
+        let apply = |row: *mut u8, n: usize| unsafe {
+            match s.after {
+                After::Nothing => {}
+                After::F32(function) => function.f32(row.cast(), row.cast(), n),
+                After::F16(function) => function.f16(row.cast(), row.cast(), n),
+                After::Table(table, lookup) => lookup(row.cast(), row.cast(), n, table.ptr(mem)),
             }
+        };
+        let row = |i: usize| {
+            // SAFETY: `fill` set the entry; the channels are those of the row.
+            unsafe { out[i].assume_init().add(start * size) }
+        };
+        let end = row(out.len() - 1) as usize + channels * size;
+        if channels == s.y.pitch && end - row(0) as usize == out.len() * channels * size {
+            // Whole rows, one after another: one run.
+            return apply(row(0), out.len() * channels);
         }
+        (0..out.len()).for_each(|i| apply(row(i), channels));
     }
 }
 

@@ -41,6 +41,8 @@ enum Shape {
     Runs,
     /// Rows in the source, columns in the destination: 2, 3 or 4 rows.
     Apart(usize),
+    /// Rows in the source, columns in the destination: 2, 3 or 4 columns.
+    Together(usize),
     /// Rows in the source, columns in the destination.
     Transpose,
     /// Nothing that helps.
@@ -59,6 +61,38 @@ const TABLE: &[Row] = &[
     Row { name: "copy_apart2", shape: Shape::Apart(2), needs: Features::NONE, run: sizes!(plane::apart, 2) },
     Row { name: "copy_apart3", shape: Shape::Apart(3), needs: Features::NONE, run: sizes!(plane::apart, 3) },
     Row { name: "copy_apart4", shape: Shape::Apart(4), needs: Features::NONE, run: sizes!(plane::apart, 4) },
+    Row {
+        name: "copy_together2",
+        shape: Shape::Together(2),
+        needs: Features::NONE,
+        run: sizes!(plane::together, 2),
+    },
+    #[cfg(target_arch = "x86_64")]
+    Row {
+        name: "copy_together3_avx2",
+        shape: Shape::Together(3),
+        needs: Features::AVX2,
+        run: sizes!(avx2::together3),
+    },
+    #[cfg(target_arch = "aarch64")]
+    Row {
+        name: "copy_together3_neon",
+        shape: Shape::Together(3),
+        needs: Features::NEON,
+        run: sizes!(neon::together3),
+    },
+    Row {
+        name: "copy_together3",
+        shape: Shape::Together(3),
+        needs: Features::NONE,
+        run: sizes!(plane::together, 3),
+    },
+    Row {
+        name: "copy_together4",
+        shape: Shape::Together(4),
+        needs: Features::NONE,
+        run: sizes!(plane::together, 4),
+    },
     #[cfg(target_arch = "x86_64")]
     Row {
         name: "copy_transpose_avx2",
@@ -113,6 +147,7 @@ pub(crate) fn prepare(p: &op::Copy, cx: &Context<'_>) -> Result<Box<dyn Kernel>,
         Shape::Transpose => 64 / plan.size,
         // All of them: the implementation is made for their number.
         Shape::Apart(n) => n,
+        Shape::Together(n) => (most / n).max(1),
         _ => (most / cols.n.min(most)).max(1),
     }
     .min(rows.n);
@@ -136,7 +171,11 @@ fn split(plan: &mut Plan) -> (Loop, Loop, Shape) {
         && let Some(i) = plan.loops.iter().position(|l| l.src == step)
     {
         let rows = plan.loops.remove(i);
-        let shape = if rows.n <= 4 { Shape::Apart(rows.n) } else { Shape::Transpose };
+        let shape = match (rows.n, cols.n) {
+            (n @ 2..=4, _) => Shape::Apart(n),
+            (_, n @ 2..=4) => Shape::Together(n),
+            _ => Shape::Transpose,
+        };
         return (rows, cols, shape);
     }
     let contiguous = (cols.src, cols.dst) == (step, step);

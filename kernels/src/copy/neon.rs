@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 
 use super::plan::Loop;
-use super::plane::{Zip, transpose};
+use super::plane::{self, Zip, transpose};
 
 #[derive(Clone, Copy)]
 struct Q(uint8x16_t);
@@ -50,4 +50,29 @@ impl Zip for Q {
 pub(super) unsafe fn transpose_neon<const SIZE: usize>(src: *const u8, dst: *mut u8, rows: Loop, cols: Loop) {
     // SAFETY: the same contract.
     unsafe { transpose::<Q, SIZE>(src, dst, rows, cols) }
+}
+
+/// Three planes put together; of bytes sixteen at a time, by ST3.
+///
+/// # Safety
+/// As [`plane::together`] of three columns.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn together3<const SIZE: usize>(src: *const u8, dst: *mut u8, rows: Loop, cols: Loop) {
+    let mut done = 0;
+    if SIZE == 1 && rows.dst == 3 {
+        while done + 16 <= rows.n {
+            // SAFETY: sixteen elements of each plane, and their places, are left.
+            unsafe {
+                let from = src.add(done);
+                let planes = [0, 1, 2].map(|c: isize| vld1q_u8(from.offset(c * cols.src)));
+                vst3q_u8(dst.add(3 * done), uint8x16x3_t(planes[0], planes[1], planes[2]));
+            }
+            done += 16;
+        }
+    }
+    let rest = Loop { n: rows.n - done, ..rows };
+    // SAFETY: the rest of the plane.
+    unsafe {
+        plane::together::<SIZE, 3>(src.add(done * SIZE), dst.offset(done as isize * rows.dst), rest, cols)
+    }
 }

@@ -63,6 +63,29 @@ pub(super) unsafe fn apart<const SIZE: usize, const N: usize>(
     }
 }
 
+/// Few columns, rows contiguous in the source: channels put together, as to NHWC images of three.
+///
+/// # Safety
+/// As [`Plane`]; `cols.n == N`, `rows.src == cols.dst == SIZE`.
+#[inline(always)]
+pub(super) unsafe fn together<const SIZE: usize, const N: usize>(
+    src: *const u8,
+    dst: *mut u8,
+    rows: Loop,
+    cols: Loop,
+) {
+    debug_assert_eq!((cols.n, rows.src, cols.dst), (N, SIZE as isize, SIZE as isize));
+    for r in 0..rows.n as isize {
+        for c in 0..N as isize {
+            // SAFETY: the element lies inside the plane; an array of bytes has no alignment.
+            unsafe {
+                let from = src.offset(r * SIZE as isize + c * cols.src).cast::<[u8; SIZE]>();
+                dst.offset(r * rows.dst + c * SIZE as isize).cast::<[u8; SIZE]>().write(from.read());
+            }
+        }
+    }
+}
+
 /// Sixteen bytes whose elements can be interleaved with another's: what a transpose needs.
 ///
 /// # Safety

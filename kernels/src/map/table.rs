@@ -75,38 +75,59 @@ unsafe fn generic(x: *const i8, y: *mut i8, n: usize, table: *const i8) {
     }
 }
 
-/// Sixteen shuffles of 16 entries: each takes part where the high half of the index is its own.
+/// Sixteen shuffles, each of the 16 entries of one high half of the index, of which four rounds of blends, one for each
+/// bit of that half, choose.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn avx2(x: *const i8, y: *mut i8, n: usize, table: *const i8) {
     use std::arch::x86_64::*;
+    /// Fewer are looked up one by one.
+    const FEW: usize = 8;
     let whole = n - n % 32;
-    if whole > 0 {
+    // SAFETY: every access is below n, or in `rest`; the table has 256 entries.
+    unsafe {
+        if n < FEW {
+            return generic(x, y, n, table);
+        }
         let mut parts = [_mm256_setzero_si256(); 16];
         for (i, part) in parts.iter_mut().enumerate() {
-            // SAFETY: entries 16 i to 16 i + 15 of 256.
-            *part = unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(table.add(16 * i).cast())) };
+            *part = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.add(16 * i).cast()));
         }
-        let mut i = 0;
-        while i < whole {
-            // SAFETY: 32 elements from i on are within n.
-            let v = unsafe { _mm256_loadu_si256(x.add(i).cast()) };
-            let mut index = _mm256_xor_si256(v, _mm256_set1_epi8(-128));
-            let mut out = _mm256_setzero_si256();
-            for part in parts {
-                // An index below 16, and only that, must stay below 128 for the shuffle to yield an entry: the
-                // saturating sum with 112 has its top bit clear for 0 to 15, and keeps the low half.
-                let pick = _mm256_shuffle_epi8(part, _mm256_adds_epu8(index, _mm256_set1_epi8(112)));
-                out = _mm256_or_si256(out, pick);
-                index = _mm256_sub_epi8(index, _mm256_set1_epi8(16));
+        let look_up = |v: __m256i| {
+            // The top bit of a byte chooses in a blend: bits 7, 6, 5 and 4 of the index are brought there.
+            let low = _mm256_and_si256(v, _mm256_set1_epi8(15));
+            let index = _mm256_xor_si256(v, _mm256_set1_epi8(-128));
+            let bits = [
+                _mm256_slli_epi16::<3>(index),
+                _mm256_slli_epi16::<2>(index),
+                _mm256_slli_epi16::<1>(index),
+                index,
+            ];
+            let mut found = parts;
+            for found in &mut found {
+                *found = _mm256_shuffle_epi8(*found, low);
             }
-            // SAFETY: as above.
-            unsafe { _mm256_storeu_si256(y.add(i).cast(), out) };
-            i += 32;
+            for (round, bit) in bits.into_iter().enumerate() {
+                for i in 0..8 >> round {
+                    found[i] = _mm256_blendv_epi8(found[2 * i], found[2 * i + 1], bit);
+                }
+            }
+            found[0]
+        };
+        for i in (0..whole).step_by(32) {
+            let v = _mm256_loadu_si256(x.add(i).cast());
+            _mm256_storeu_si256(y.add(i).cast(), look_up(v));
         }
+        let (x, y, n) = (x.add(whole), y.add(whole), n - whole);
+        if n < FEW {
+            return generic(x, y, n, table);
+        }
+        let mut rest = [0_i8; 32];
+        std::ptr::copy_nonoverlapping(x, rest.as_mut_ptr(), n);
+        let v = look_up(_mm256_loadu_si256(rest.as_ptr().cast()));
+        _mm256_storeu_si256(rest.as_mut_ptr().cast(), v);
+        std::ptr::copy_nonoverlapping(rest.as_ptr(), y, n);
     }
-    // SAFETY: the rest of n.
-    unsafe { generic(x.add(whole), y.add(whole), n - whole, table) }
 }
 
 /// Four lookups in 64 entries: each yields 0 or leaves the lane where the index is not its own.

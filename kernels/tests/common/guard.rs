@@ -156,7 +156,7 @@ impl Case {
             let kernel =
                 prepare(&self.step(), &tensors, &limits, cpu).unwrap_or_else(|e| panic!("{isa}: {e}"));
             name = kernel.name();
-            let mut scratch = Guarded::new(kernel.scratch().next_multiple_of(ALIGN), guard);
+            let mut scratch = Guarded::new(kernel.scratch().max(1).next_multiple_of(ALIGN), guard);
             let mem = Mem {
                 arena: arena.bytes_mut().as_mut_ptr(),
                 weights: weights.bytes().as_ptr(),
