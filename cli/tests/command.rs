@@ -120,6 +120,17 @@ impl Place {
         std::fs::write(self.path(name), bytes).unwrap();
     }
 
+    /// Fails if a half-written file is left.
+    #[track_caller]
+    fn left_clean(&self) {
+        let left: Vec<_> = std::fs::read_dir(self.0.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.contains("tmp"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
     fn cygnet(&self, args: &[&str]) -> Outcome {
         let mut command = Command::cargo_bin("cygnet").unwrap();
         let output = command.current_dir(self.0.path()).env_remove("CYGNET_ISA").args(args).output().unwrap();
@@ -225,12 +236,38 @@ fn outputs_that_cannot_be_written_leave_nothing_behind() {
     run("no/such/folder/y.npz").fails(1, "create the folder first");
     std::fs::create_dir(place.path("y.npz")).unwrap();
     run("y.npz").fails(1, "y.npz");
-    let left: Vec<_> = std::fs::read_dir(place.0.path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.contains("tmp"))
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+    place.left_clean();
+}
+
+/// What a disk gives that has no room, and a file system that takes no files.
+#[cfg(target_os = "linux")]
+#[test]
+fn full_disks_and_read_only_folders_are_named_and_keep_what_was_there() {
+    let place = Place::new();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/fashion_mnist_cnn.onnx");
+    place.put("y.npz", b"as it was");
+    place.put("m.cygnet", b"as it was");
+    let run: &[&str] = &["run", "good.cygnet", "-i", "x.npz", "-o"];
+    let convert: &[&str] = &["convert", model, "--precision", "f32", "-o"];
+    for (args, out) in [(run, "y.npz"), (convert, "m.cygnet")] {
+        // A limit of the size of files stands for the disk's: every write fails half-way.
+        let output = std::process::Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\""])
+            .arg(assert_cmd::cargo::cargo_bin("cygnet"))
+            .args(args)
+            .arg(out)
+            .current_dir(place.0.path())
+            .output()
+            .unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains(out), "{err}");
+        assert_eq!(std::fs::read(place.path(out)).unwrap(), b"as it was");
+        place.left_clean();
+        // Not even the superuser makes files here.
+        let nowhere = format!("/sys/{out}");
+        place.cygnet(&[args, &[nowhere.as_str()]].concat()).fails(1, &nowhere);
+    }
 }
 
 #[test]
