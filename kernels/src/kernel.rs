@@ -39,6 +39,18 @@ pub unsafe trait Kernel: Send + Sync {
     unsafe fn run_tile(&self, mem: &Mem, tile: usize);
 }
 
+/// How a convolution is computed. The results are the same bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Whichever is estimated to be faster.
+    #[default]
+    Fastest,
+    /// The definition's products.
+    Direct,
+    /// Winograd's, wherever the step and the processor allow it.
+    Winograd,
+}
+
 /// Why a step cannot be run.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[allow(missing_docs)]
@@ -53,11 +65,23 @@ pub struct Context<'a> {
     tensors: &'a [Tensor],
     weights: &'a [u8],
     cpu: Cpu,
+    algorithm: Algorithm,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(step: &'a Step, tensors: &'a [Tensor], weights: &'a [u8], cpu: Cpu) -> Self {
-        Self { step, tensors, weights, cpu }
+    pub(crate) fn new(
+        step: &'a Step,
+        tensors: &'a [Tensor],
+        weights: &'a [u8],
+        cpu: Cpu,
+        algorithm: Algorithm,
+    ) -> Self {
+        Self { step, tensors, weights, cpu, algorithm }
+    }
+
+    /// The algorithm that is asked for.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// The processor to choose an implementation for.

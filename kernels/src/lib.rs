@@ -40,5 +40,5 @@ mod testing;
 
 pub use arena::Arena;
 pub use cpu::{Cpu, Features};
-pub use kernel::{Kernel, PrepareError};
-pub use prepare::{Limits, ROW_SLACK, prepare, works_in_place};
+pub use kernel::{Algorithm, Kernel, PrepareError};
+pub use prepare::{Limits, ROW_SLACK, prepare, prepare_by, works_in_place};

@@ -4,7 +4,7 @@ use cygnet_format::op::Op;
 use cygnet_format::program::{READ_SLACK, Step, Storage, Tensor};
 
 use crate::cpu::Cpu;
-use crate::kernel::{Context, Kernel, PrepareError};
+use crate::kernel::{Algorithm, Context, Kernel, PrepareError};
 use crate::view::View;
 
 /// The memory that a program's steps will run over.
@@ -28,7 +28,22 @@ pub fn prepare(
     limits: &Limits<'_>,
     cpu: Cpu,
 ) -> Result<Box<dyn Kernel>, PrepareError> {
-    let cx = Context::new(step, tensors, limits.weights, cpu);
+    prepare_by(step, tensors, limits, cpu, Algorithm::Fastest)
+}
+
+/// [`prepare`] with a say in the algorithm, for tests and measurements.
+///
+/// # Errors
+/// As [`prepare`].
+#[doc(hidden)]
+pub fn prepare_by(
+    step: &Step,
+    tensors: &[Tensor],
+    limits: &Limits<'_>,
+    cpu: Cpu,
+    algorithm: Algorithm,
+) -> Result<Box<dyn Kernel>, PrepareError> {
+    let cx = Context::new(step, tensors, limits.weights, cpu, algorithm);
     check_operands(step, tensors, limits, &cx)?;
     match &step.op {
         Op::Conv(p) => crate::conv::prepare(p, &cx),

@@ -5,10 +5,10 @@ mod common;
 use common::guard::{Case, f16s, f32s, le_f16, le_f32, le_s8, le_s32, s8s};
 use cygnet_format::op::{Conv, ConvTranspose, Epilogue, Map, Op, Unary, UnaryKind, Window};
 use cygnet_format::program::{DType, Quant};
-use cygnet_kernels::Cpu;
 use cygnet_kernels::conv::oracle::{Requantization, Shape, conv_f32, conv_s8};
 use cygnet_kernels::conv::pack;
 use cygnet_kernels::conv::transpose::Phases;
+use cygnet_kernels::{Algorithm, Cpu};
 use half::f16;
 use proptest::prelude::*;
 
@@ -214,14 +214,32 @@ impl Spec {
         (case, want)
     }
 
+    /// As a program would run, and directly where that is something else.
     fn check_s8(&self, seed: u64) {
         let (case, want) = self.s8(seed);
-        for (isa, name, got) in case.run() {
+        if self.check_by(Algorithm::Fastest, &case, &want) {
+            self.check_by(Algorithm::Direct, &case, &want);
+        }
+    }
+
+    /// Both algorithms against the definition; whether Winograd's took part.
+    fn check_winograd(&self, seed: u64) -> bool {
+        let (case, want) = self.s8(seed);
+        assert!(!self.check_by(Algorithm::Direct, &case, &want));
+        self.check_by(Algorithm::Winograd, &case, &want)
+    }
+
+    /// Whether Winograd's algorithm took part.
+    fn check_by(&self, algorithm: Algorithm, case: &Case, want: &[i8]) -> bool {
+        let mut took_part = false;
+        for (isa, name, got) in case.clone().by(algorithm).run() {
             let got = s8s(&got);
-            if let Some(i) = got.iter().zip(&want).position(|(a, b)| a != b) {
+            if let Some(i) = got.iter().zip(want).position(|(a, b)| a != b) {
                 panic!("{name} ({isa}) at {i}: {} where {} is right; {self:?}", got[i], want[i]);
             }
+            took_part |= name.contains("winograd");
         }
+        took_part
     }
 
     fn check_f32(&self, seed: u64) {
@@ -441,6 +459,113 @@ fn operands_that_do_not_fit_are_refused() {
     assert!(error(case(Op::Conv(p), packed, 8, 1.0, 4)).contains("table"));
 }
 
+/// A window of 3 x 3, stride 1.
+fn three(pad: [u32; 4]) -> Window {
+    Window { kernel: [3; 2], stride: [1; 2], dilation: [1; 2], pad }
+}
+
+#[test]
+fn winograd_over_every_remainder() {
+    for c in (1..=36).chain([47, 48, 63, 64, 65]) {
+        assert!(Spec::conv([1, 4, 5, c], 11, three([1; 4]), 1).check_winograd(c as u64));
+    }
+    for m in 1..=35 {
+        assert!(Spec::conv([1, 3, 4, 9], m, three([1; 4]), 1).check_winograd(m as u64));
+    }
+    for size in 1..=15 {
+        assert!(Spec::conv([1, size, 16 - size, 8], 16, three([1; 4]), 1).check_winograd(size as u64));
+    }
+}
+
+#[test]
+fn winograd_at_every_border() {
+    for pad in [[0; 4], [0, 1, 0, 1], [1, 0, 1, 0], [2, 1, 0, 3], [0, 0, 1, 1], [3, 4, 5, 6], [0, 7, 0, 0]] {
+        for x in [[1, 5, 6, 5], [2, 4, 3, 12], [3, 7, 7, 20]] {
+            let spec = Spec::conv(x, 10, three(pad), 1);
+            assert!(spec.check_winograd(5));
+            assert!(spec.pitched(16, 3).check_winograd(6));
+        }
+    }
+    // One pixel; nothing but padding around it; no padding at all.
+    assert!(Spec::conv([1, 1, 1, 4], 8, three([1; 4]), 1).check_winograd(7));
+    assert!(Spec::conv([1, 1, 1, 4], 8, three([4; 4]), 1).check_winograd(8));
+    assert!(Spec::conv([1, 3, 3, 4], 8, three([0; 4]), 1).check_winograd(9));
+}
+
+#[test]
+fn winograd_of_many_tiles_and_ranges() {
+    assert!(Spec::conv([1, 26, 27, 16], 24, three([1; 4]), 1).check_winograd(1));
+    assert!(Spec::conv([2, 19, 9, 40], 70, three([1; 4]), 1).check_winograd(2));
+    // Input channels in several ranges, output channels in several pieces.
+    assert!(Spec::conv([1, 9, 11, 301], 150, three([1; 4]), 1).check_winograd(3));
+    assert!(Spec::conv([1, 3, 2, 700], 300, three([1, 0, 1, 2]), 1).check_winograd(4));
+}
+
+#[test]
+fn winograd_epilogues() {
+    let mut spec = Spec::conv([1, 9, 9, 8], 19, three([1; 4]), 1).pitched(0, 3);
+    spec.clamp = true;
+    assert!(spec.check_winograd(7));
+    spec.table = true;
+    assert!(spec.check_winograd(9));
+}
+
+/// Sums of the greatest magnitude that there can be: every transformed value at its bound.
+#[test]
+fn winograd_of_extremes() {
+    for (x, w) in [(-128, 127), (-128, -127), (127, 127)] {
+        let (c, m) = (3669, 9);
+        let shape = Spec::conv([1, 3, 4, c], m, three([0; 4]), 1).shape;
+        let (xs, ws) = (vec![x; 12 * c], vec![w; m * 9 * c]);
+        let multiplier = vec![1.0 / (1 << 22) as f32; m];
+        let q = Requantization { multiplier: &multiplier, zero_in: 0, zero_out: 0, bounds: [-128.0, 127.0] };
+        let want = conv_s8(&shape, &xs, &ws, &vec![1 << 21; m], &q);
+        let quant = Some(Quant { scale: 1.0, zero_point: 0 });
+        let (packed, biases) = (pack::pack_s8(&ws, m, 9, c, 1), pack::pad_channels(&vec![1 << 21; m], 1));
+        let op = Op::Conv(Conv {
+            window: shape.window,
+            groups: 1,
+            epilogue: Epilogue { lo: -128.0, hi: 127.0, unary: Unary::IDENTITY },
+        });
+        let case = Case::new(op, DType::S8, &shape.y, m, quant)
+            .input(DType::S8, &shape.x, c, quant, le_s8(&xs))
+            .constant(DType::Packed, &[packed.len()], packed)
+            .constant(DType::S32, &[16], le_s32(&biases))
+            .constant(DType::F32, &[16], le_f32(&pack::pad_channels(&multiplier, 1)))
+            .by(Algorithm::Winograd);
+        for (isa, name, got) in case.run() {
+            assert_eq!(s8s(&got), want, "{name} ({isa}), {x} * {w}");
+        }
+    }
+}
+
+/// Steps that Winograd's algorithm is not for are done directly.
+#[test]
+fn winograd_only_where_it_is_exact_and_fits() {
+    let x = [1, 6, 6, 4];
+    let strided = Window { stride: [1, 2], ..three([1; 4]) };
+    let dilated = Window { dilation: [2, 1], ..three([1; 4]) };
+    assert!(!Spec::conv(x, 8, strided, 1).check_winograd(1));
+    assert!(!Spec::conv(x, 8, dilated, 1).check_winograd(2));
+    assert!(!Spec::conv(x, 8, three([1; 4]), 2).check_winograd(3));
+    assert!(!Spec::conv(x, 8, square(5, 1, 2), 1).check_winograd(4));
+    // One channel more than what keeps sums in 32 bits.
+    assert!(!Spec::conv([1, 3, 3, 3670], 1, three([0; 4]), 1).check_winograd(5));
+}
+
+/// What is chosen by itself, where the machine has what it takes: the shapes of common networks.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn winograd_is_chosen_where_it_pays() {
+    let Ok(cpu) = Cpu::forced("avx2") else { return };
+    let name = |size: usize, c: usize, m: usize| {
+        Spec::conv([1, size, size, c], m, three([1; 4]), 1).s8(1).0.prepared(cpu).unwrap().name()
+    };
+    assert_eq!(name(28, 64, 64), "conv_s8_winograd_avx2");
+    assert!(!name(2, 256, 256).contains("winograd"));
+    assert!(!name(1, 64, 64).contains("winograd"));
+}
+
 /// Small extents, and now and then a hostile one.
 fn extent() -> impl Strategy<Value = u32> {
     prop_oneof![8 => 0_u32..5, 1 => Just(u32::MAX), 1 => any::<u32>(), 1 => Just(1 << 31)]
@@ -485,6 +610,23 @@ proptest! {
             .constant(DType::F32, &[lengths[2]], vec![0; lengths[2] * 4])
             .constant(dtype, &[4], vec![0; 4 * dtype.size()]);
         let _ = case.prepared(Cpu::detect());
+    }
+
+    /// Random convolutions by Winograd's algorithm against the definition.
+    #[test]
+    fn random_winograd(
+        pad in prop::array::uniform4(0_u32..4),
+        size in prop::array::uniform2(1_usize..14),
+        (images, depth, channels) in (1_usize..3, 1_usize..80, 1_usize..40),
+        pitches in prop::array::uniform2(0_usize..20),
+        table in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        prop_assume!((0..2).all(|i| size[i] + (pad[i] + pad[i + 2]) as usize >= 3));
+        let mut spec = Spec::conv([images, size[0], size[1], depth], channels, three(pad), 1);
+        spec = spec.pitched(pitches[0], pitches[1]);
+        spec.table = table;
+        spec.check_winograd(seed);
     }
 
     /// Random convolutions of both directions against the definition.

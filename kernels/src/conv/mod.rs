@@ -16,6 +16,7 @@ pub mod transpose;
 
 mod driver;
 pub(crate) mod geometry;
+mod winograd;
 
 use cygnet_format::op;
 use cygnet_format::program::{DType, Storage};
@@ -87,7 +88,10 @@ pub(crate) fn prepare(p: &op::Conv, cx: &Context<'_>) -> Result<Box<dyn Kernel>,
         packed,
         1,
     )?;
-    finish(cx, family, setup, vec![product])
+    match winograd::Choice::of(cx.cpu(), cx.algorithm(), &setup, &product) {
+        Some(choice) => Ok(choice.kernel(setup, product)),
+        None => finish(cx, family, setup, vec![product]),
+    }
 }
 
 /// The axes of a window over images.

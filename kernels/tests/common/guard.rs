@@ -8,12 +8,13 @@
 #![allow(dead_code)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use cygnet_format::op::Op;
 use cygnet_format::program::{DType, Program, Quant, READ_SLACK, Step, Storage, Tensor, TensorId};
 use cygnet_kernels::exec::Leader;
 use cygnet_kernels::view::Mem;
-use cygnet_kernels::{Arena, Cpu, Kernel, Limits, PrepareError, prepare};
+use cygnet_kernels::{Algorithm, Arena, Cpu, Kernel, Limits, PrepareError, prepare_by};
 
 /// What memory holds where nothing was put: NaN as f32 and f16, and not zero as an integer.
 pub const POISON: u8 = 0xFF;
@@ -22,6 +23,7 @@ pub const POISON: u8 = 0xFF;
 const ALIGN: usize = 64;
 
 /// One step with its operands' contents.
+#[derive(Clone)]
 pub struct Case {
     op: Op,
     tensors: Vec<Tensor>,
@@ -29,6 +31,7 @@ pub struct Case {
     contents: Vec<Vec<u8>>,
     inputs: Vec<Option<TensorId>>,
     output: Tensor,
+    algorithm: Algorithm,
 }
 
 /// Which end of a block of memory a page of no access touches.
@@ -42,7 +45,8 @@ impl Case {
     /// A step whose output has these dimensions, rows `pitch` elements apart.
     pub fn new(op: Op, dtype: DType, dims: &[usize], pitch: usize, quant: Option<Quant>) -> Self {
         let output = tensor("y", dtype, Storage::Arena, dims, pitch, quant);
-        Self { op, tensors: Vec::new(), contents: Vec::new(), inputs: Vec::new(), output }
+        let (tensors, contents, inputs) = (Vec::new(), Vec::new(), Vec::new());
+        Self { op, tensors, contents, inputs, output, algorithm: Algorithm::Fastest }
     }
 
     /// Adds a computed input, its rows `pitch` elements apart.
@@ -68,6 +72,12 @@ impl Case {
     /// Leaves the next input out.
     pub fn absent(mut self) -> Self {
         self.inputs.push(None);
+        self
+    }
+
+    /// Asks for an algorithm.
+    pub fn by(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = algorithm;
         self
     }
 
@@ -123,7 +133,16 @@ impl Case {
         let (tensors, arena_bytes, weights_bytes) = self.place(true, Guard::Before);
         let mut weights = vec![POISON; weights_bytes + READ_SLACK];
         self.fill(&tensors, Storage::Weights, &mut weights);
-        prepare(&self.step(), &tensors, &Limits { arena_bytes, weights: &weights }, cpu)
+        self.prepare(&tensors, &Limits { arena_bytes, weights: &weights }, cpu)
+    }
+
+    fn prepare(
+        &self,
+        tensors: &[Tensor],
+        limits: &Limits<'_>,
+        cpu: Cpu,
+    ) -> Result<Box<dyn Kernel>, PrepareError> {
+        prepare_by(&self.step(), tensors, limits, cpu, self.algorithm)
     }
 
     /// Puts the contents of the tensors of a storage in their places.
@@ -153,8 +172,7 @@ impl Case {
             self.fill(&tensors, Storage::Weights, weights.bytes_mut());
             let before = arena.bytes().to_vec();
             let limits = Limits { arena_bytes, weights: weights.bytes() };
-            let kernel =
-                prepare(&self.step(), &tensors, &limits, cpu).unwrap_or_else(|e| panic!("{isa}: {e}"));
+            let kernel = self.prepare(&tensors, &limits, cpu).unwrap_or_else(|e| panic!("{isa}: {e}"));
             name = kernel.name();
             let mut scratch = Guarded::new(kernel.scratch().max(1).next_multiple_of(ALIGN), guard);
             let mem = Mem {
@@ -168,11 +186,45 @@ impl Case {
             }
             results.push(self.harvest(&tensors, &before, arena.bytes(), name));
         }
-        results.push(self.run_with_helpers(cpu, name));
+        results.push(self.run_with_threads(cpu, name));
+        if self.algorithm == Algorithm::Fastest {
+            results.push(self.run_with_helpers(cpu, name));
+        }
         for result in &results[1..] {
             assert!(*result == results[0], "{name} ({isa}) depends on placement, order of tiles or threads");
         }
         (isa, name, results.swap_remove(0))
+    }
+
+    /// Tiles taken by three threads, each with scratch of its own.
+    fn run_with_threads(&self, cpu: Cpu, name: &str) -> Vec<u8> {
+        let (tensors, arena_bytes, weights_bytes) = self.place(true, Guard::Before);
+        let mut arena = Arena::new(arena_bytes + READ_SLACK).unwrap();
+        let mut weights = Arena::new(weights_bytes + READ_SLACK).unwrap();
+        arena.bytes_mut().fill(POISON);
+        self.fill(&tensors, Storage::Arena, arena.bytes_mut());
+        self.fill(&tensors, Storage::Weights, weights.bytes_mut());
+        let before = arena.bytes().to_vec();
+        let kernel = self.prepare(&tensors, &Limits { arena_bytes, weights: weights.bytes() }, cpu).unwrap();
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let scratch = Arena::new(kernel.scratch()).unwrap();
+                    let mem =
+                        Mem { arena: arena.as_ptr(), weights: weights.as_ptr(), scratch: scratch.as_ptr() };
+                    loop {
+                        let tile = next.fetch_add(1, Ordering::Relaxed);
+                        if tile >= kernel.tiles() {
+                            break;
+                        }
+                        // SAFETY: prepared against this memory; no other thread has the tile.
+                        unsafe { kernel.run_tile(&mem, tile) };
+                    }
+                });
+            }
+        });
+        self.harvest(&tensors, &before, arena.bytes(), name)
     }
 
     /// Two runs of an executor with two helpers.
@@ -193,18 +245,18 @@ impl Case {
             self.fill(&tensors, Storage::Arena, leader.arena_mut());
             let before = leader.arena().to_vec();
             let helpers = [leader.helper(), leader.helper()];
-            let stop = std::sync::atomic::AtomicBool::new(false);
+            let stop = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 for helper in &helpers {
                     scope.spawn(|| {
-                        while !stop.load(std::sync::atomic::Ordering::Acquire) {
+                        while !stop.load(Ordering::Acquire) {
                             helper.assist();
                             std::thread::yield_now();
                         }
                     });
                 }
                 leader.run().unwrap();
-                stop.store(true, std::sync::atomic::Ordering::Release);
+                stop.store(true, Ordering::Release);
             });
             results.push(self.harvest(&tensors, &before, leader.arena(), name));
         }

@@ -1,0 +1,254 @@
+//! Does a piece of a step: a block of tiles times a range of output channels.
+//!
+//! Inputs of the block are transformed first; then group after group of panels is transformed, multiplied and, once
+//! all input channels have met, made results. Where input channels are taken in ranges, sums of all groups wait in
+//! the scratch.
+
+use std::mem::MaybeUninit;
+
+use super::plan::{MAX_TILES, Plan};
+use super::{GROUP, Inputs, Isa, Matrices, Outputs, POSITIONS, Weights};
+use crate::conv::driver::{After, Padding, Product, Setup};
+use crate::conv::micro::{KB_S8, NR};
+use crate::kernel::Kernel;
+use crate::view::Mem;
+
+/// A convolution ready to run.
+pub(super) struct Winograd {
+    setup: Setup,
+    product: Product,
+    isa: &'static Isa,
+    plan: Plan,
+}
+
+/// The addresses of a block's pixels.
+struct Block {
+    /// Of each tile the 4 x 4 inputs, row by row: their first channels.
+    inputs: [MaybeUninit<[*const u8; POSITIONS]>; MAX_TILES],
+    /// Of each tile the 2 x 2 outputs, row by row; null outside the image.
+    outputs: [[*mut u8; 4]; MAX_TILES],
+}
+
+impl Winograd {
+    pub fn new(setup: Setup, product: Product, isa: &'static Isa, plan: Plan) -> Self {
+        Self { setup, product, isa, plan }
+    }
+
+    /// Tiles of a column and of a row of outputs.
+    fn grid(&self) -> [usize; 2] {
+        [self.product.rows.outputs.div_ceil(2), self.product.cols.outputs.div_ceil(2)]
+    }
+
+    /// The addresses of `count` tiles from `first` on.
+    ///
+    /// # Safety
+    /// `mem` is the memory that the step was prepared with, and has the tiles.
+    unsafe fn addresses(&self, mem: &Mem, first: usize, count: usize) -> Block {
+        let mut block = Block {
+            inputs: [MaybeUninit::uninit(); MAX_TILES],
+            outputs: [[std::ptr::null_mut(); 4]; MAX_TILES],
+        };
+        let (s, p) = (&self.setup, &self.product);
+        // SAFETY: the memory is that of the operands.
+        let (x, y) = unsafe { (s.x.ptr::<u8>(mem), s.y.ptr_mut::<u8>(mem)) };
+        let outside = match &s.padding {
+            // Taps outside the image belong to outputs outside the image, which are not stored.
+            Padding::None => x,
+            // SAFETY: as above.
+            Padding::Constant(v) => unsafe { v.ptr(mem) },
+            Padding::Own(row) => row.as_ptr(),
+        };
+        let [down, across] = self.grid();
+        let (mut line, mut column) = (first / across, first % across);
+        let (mut above, mut below) = ([None; 4], [None; 2]);
+        for i in 0..count {
+            if i == 0 || column == 0 {
+                let (image, row) = (line / down, 2 * (line % down));
+                above = std::array::from_fn(|t| {
+                    let start = |iy| (image * p.rows.input + iy) * p.cols.input * s.x.pitch;
+                    // SAFETY: `at` gives positions inside the image only.
+                    p.rows.at(row, t).map(|iy| unsafe { x.add(start(iy)) })
+                });
+                below = std::array::from_fn(|t| {
+                    let start = (image * p.rows.outputs + row + t) * p.cols.outputs * s.y.pitch;
+                    // SAFETY: a row of the output.
+                    (row + t < p.rows.outputs).then(|| unsafe { y.add(start) })
+                });
+            }
+            let columns: [_; 4] = std::array::from_fn(|t| p.cols.at(2 * column, t).map(|ix| ix * s.x.pitch));
+            let pixels = std::array::from_fn(|k| match (above[k / 4], columns[k % 4]) {
+                // SAFETY: a row and a column inside the image.
+                (Some(row), Some(column)) => unsafe { row.add(column) },
+                _ => outside,
+            });
+            block.inputs[i] = MaybeUninit::new(pixels);
+            block.outputs[i] = std::array::from_fn(|k| match below[k / 2] {
+                // SAFETY: a row and a column of the output.
+                Some(row) if 2 * column + k % 2 < p.cols.outputs => unsafe {
+                    row.add((2 * column + k % 2) * s.y.pitch)
+                },
+                _ => std::ptr::null_mut(),
+            });
+            column += 1;
+            if column == across {
+                (line, column) = (line + 1, 0);
+            }
+        }
+        block
+    }
+
+    /// Tiles of the step.
+    fn all_tiles(&self) -> usize {
+        let [down, across] = self.grid();
+        self.setup.batch * down * across
+    }
+
+    /// Makes results of a group's sums: `columns` channels from `channel` on.
+    ///
+    /// # Safety
+    /// The sums are all there; `outputs` are the addresses of the block's pixels.
+    unsafe fn store(
+        &self,
+        mem: &Mem,
+        outputs: &[[*mut u8; 4]],
+        sums: *const i32,
+        channel: usize,
+        columns: usize,
+    ) {
+        let s = &self.setup;
+        let Some(multiplier) = s.multiplier else { return };
+        let mut results = [[[0; NR]; 4]; MAX_TILES];
+        let results = &mut results[..outputs.len()];
+        for (panel, first) in (0..columns).step_by(NR).enumerate() {
+            let (at, count) = (channel + first, NR.min(columns - first));
+            // SAFETY: the sums of the panel; biases and multipliers are there for whole panels; the table has 256
+            // bytes; addresses that are not null are those of a pixel of the output.
+            unsafe {
+                (self.isa.outputs)(&mut Outputs {
+                    sums: sums.add(panel * NR),
+                    stride: self.plan.sum_stride(),
+                    results,
+                    bias: s.bias.ptr::<i32>(mem).add(self.product.bias + at),
+                    multiplier: multiplier.ptr::<f32>(mem).add(at),
+                    lo: s.lo,
+                    hi: s.hi,
+                    zero_point: s.zero_point,
+                });
+                if let After::Table(table, lookup) = s.after {
+                    let all = results.as_mut_ptr().cast();
+                    lookup(all, all, size_of_val(results), table.ptr(mem));
+                }
+                let pixels = outputs.as_flattened().iter().zip(results.as_flattened());
+                for (to, from) in pixels.filter(|(to, _)| !to.is_null()) {
+                    if count == NR {
+                        to.add(at).cast::<[i8; NR]>().write_unaligned(*from);
+                    } else {
+                        std::ptr::copy_nonoverlapping(from.as_ptr(), to.add(at).cast(), count);
+                    }
+                }
+            }
+        }
+    }
+}
+
+// SAFETY: tiles are disjoint ranges of 2 x 2 outputs and of channels; every address is that of a pixel of an operand,
+// or of a padding row of as many channels; the scratch is as large as the plan that cuts it says.
+unsafe impl Kernel for Winograd {
+    fn name(&self) -> &'static str {
+        self.isa.name
+    }
+
+    fn tiles(&self) -> usize {
+        self.plan.blocks * self.plan.channel_pieces
+    }
+
+    /// Those of the definition: what is compared is time.
+    fn macs(&self) -> u64 {
+        let (s, p) = (&self.setup, &self.product);
+        let pixels = (s.batch * p.rows.outputs * p.cols.outputs) as u64;
+        pixels.saturating_mul(9 * (s.x.cols() * s.y.cols()) as u64)
+    }
+
+    fn scratch(&self) -> usize {
+        self.plan.scratch()
+    }
+
+    unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
+        let (s, plan) = (&self.setup, &self.plan);
+        let (depth, channels) = (s.x.cols(), s.y.cols());
+        // Blocks innermost: threads that take neighbouring tiles share weights.
+        let (index, piece) = (tile % plan.blocks, tile / plan.blocks);
+        let first = index * plan.tiles;
+        let count = plan.tiles.min(self.all_tiles() - first);
+        let (from, to) = (piece * plan.channels, ((piece + 1) * plan.channels).min(channels));
+        // SAFETY: the tiles are the step's.
+        let mut block = unsafe { self.addresses(mem, first, count) };
+
+        // SAFETY: the parts of the scratch, as `Plan::scratch` adds them up.
+        let (inputs, weights, sums) = unsafe {
+            let base = mem.scratch;
+            let weights = base.add(plan.input_bytes());
+            (base.cast::<i16>(), weights.cast::<i16>(), weights.add(plan.weight_bytes()).cast::<i32>())
+        };
+        // Bytes of a tap of a panel, and of a panel.
+        let tap = depth.next_multiple_of(KB_S8) * NR;
+        let panel = 9 * tap;
+        for start in (0..depth).step_by(plan.depth) {
+            let taken = plan.depth.min(depth - start);
+            // SAFETY: `addresses` has set `count` tiles.
+            let tiles = unsafe { block.inputs[..count].assume_init_mut() };
+            if start > 0 {
+                for pixel in tiles.as_flattened_mut() {
+                    // SAFETY: ranges are consecutive channels of a pixel.
+                    *pixel = unsafe { pixel.add(plan.depth) };
+                }
+            }
+            let filled = taken.next_multiple_of(KB_S8);
+            // SAFETY: pixels can be read up to the next multiple of 16 channels; rows of the scratch have `plan.depth`
+            // channels, a multiple of 16.
+            unsafe {
+                (self.isa.inputs)(&Inputs {
+                    tiles,
+                    depth: filled,
+                    to: inputs,
+                    row: plan.depth,
+                    stride: plan.input_stride(),
+                });
+            }
+            for (group, channel) in (from..to).step_by(GROUP * NR).enumerate() {
+                let columns = (GROUP * NR).min(to - channel);
+                let panels = columns.div_ceil(NR);
+                let slot = if plan.groups > 1 { group } else { 0 };
+                // SAFETY: the panels hold the channels and `filled` inputs from `start` on; biases and multipliers are
+                // there for whole panels; the scratch has room for `plan.groups` groups of sums.
+                unsafe {
+                    let sums = sums.byte_add(slot * plan.group_bytes());
+                    (self.isa.weights)(&Weights {
+                        from: s.weights.ptr::<u8>(mem).add(channel / NR * panel + start * NR),
+                        tap,
+                        panels,
+                        depth: filled,
+                        to: weights,
+                        stride: plan.weight_stride(),
+                    });
+                    (self.isa.multiply)(&Matrices {
+                        inputs,
+                        row: plan.depth,
+                        input_stride: plan.input_stride(),
+                        weights,
+                        weight_stride: plan.weight_stride(),
+                        tiles: count,
+                        depth: filled,
+                        panels,
+                        sums,
+                        sum_stride: plan.sum_stride(),
+                        add: start > 0,
+                    });
+                    if start + taken == depth {
+                        self.store(mem, &block.outputs[..count], sums, channel, columns);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The portable row.
+
+use super::{GROUP, Inputs, Isa, Matrices, Outputs, POSITIONS, Weights, plan::Cost, transform};
+use crate::conv::micro::{KB_S8, NR};
+use crate::conv::s8::requantize;
+use crate::cpu::Features;
+
+pub(super) const ISA: Isa = Isa {
+    name: "conv_s8_winograd_generic",
+    needs: Features::NONE,
+    inputs,
+    weights,
+    multiply,
+    outputs,
+    cost: Cost {
+        room: 128 << 10,
+        input: 1000.0,
+        weights: 1500.0,
+        multiply: 1.5,
+        sums: 30.0,
+        output: 1000.0,
+        direct: 4.0,
+        finish: 200.0,
+    },
+};
+
+/// # Safety
+/// As [`Isa`] asks.
+unsafe fn inputs(a: &Inputs<'_>) {
+    for (tile, pixels) in a.tiles.iter().enumerate() {
+        for k in 0..a.depth {
+            // SAFETY: `depth` channels of each pixel can be read, and the tile's row has room for as many.
+            unsafe {
+                let d = std::array::from_fn(|i| {
+                    std::array::from_fn(|j| i16::from(*pixels[4 * i + j].add(k).cast::<i8>()))
+                });
+                let v = transform::input(d, |a: i16, b| a + b, |a, b| a - b);
+                for (position, v) in v.as_flattened().iter().enumerate() {
+                    *a.to.add(position * a.stride + tile * a.row + k) = *v;
+                }
+            }
+        }
+    }
+}
+
+/// To `[position][depth][panel][NR]`.
+///
+/// # Safety
+/// As [`Isa`] asks.
+unsafe fn weights(a: &Weights) {
+    for panel in 0..a.panels {
+        for k in 0..a.depth {
+            for c in 0..NR {
+                let within = (k / KB_S8 * NR + c) * KB_S8 + k % KB_S8;
+                // SAFETY: a panel is nine taps of at least `depth` inputs of eight channels.
+                unsafe {
+                    let from = a.from.add(panel * 9 * a.tap + within);
+                    let g = std::array::from_fn(|i| {
+                        std::array::from_fn(|j| i16::from(*from.add((3 * i + j) * a.tap).cast::<i8>()))
+                    });
+                    let u = transform::weights(g, |a: i16, b| a + b, |a, b| a - b);
+                    for (position, u) in u.as_flattened().iter().enumerate() {
+                        *a.to.add(position * a.stride + (k * a.panels + panel) * NR + c) = *u;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`Isa`] asks.
+unsafe fn multiply(a: &Matrices) {
+    for position in 0..POSITIONS {
+        for tile in 0..a.tiles {
+            for panel in 0..a.panels {
+                // SAFETY: the elements that the structure describes.
+                unsafe {
+                    let x = a.inputs.add(position * a.input_stride + tile * a.row);
+                    let w = a.weights.add(position * a.weight_stride + panel * NR);
+                    let to =
+                        a.sums.add(position * a.sum_stride + (tile * GROUP + panel) * NR).cast::<[i32; NR]>();
+                    let mut sums = if a.add { *to } else { [0; NR] };
+                    for k in 0..a.depth {
+                        let (x, w) = (*x.add(k), *w.add(k * a.panels * NR).cast::<[i16; NR]>());
+                        for (s, w) in sums.iter_mut().zip(w) {
+                            *s = s.wrapping_add(i32::from(x) * i32::from(w));
+                        }
+                    }
+                    *to = sums;
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`Isa`] asks.
+unsafe fn outputs(a: &mut Outputs<'_>) {
+    for (tile, pixels) in a.results.iter_mut().enumerate() {
+        for c in 0..NR {
+            // SAFETY: the sums and constants that the structure describes.
+            unsafe {
+                let from = a.sums.add(tile * GROUP * NR + c);
+                let m = std::array::from_fn(|i| std::array::from_fn(|j| *from.add((4 * i + j) * a.stride)));
+                let y = transform::output(m, i32::wrapping_add, i32::wrapping_sub);
+                let (bias, multiplier) =
+                    (a.bias.add(c).read_unaligned(), a.multiplier.add(c).read_unaligned());
+                for (to, &sum) in pixels.iter_mut().zip(y.as_flattened()) {
+                    let sum = (sum >> 2).wrapping_add(bias);
+                    to[c] = requantize(sum, multiplier, a.lo, a.hi, a.zero_point);
+                }
+            }
+        }
+    }
+}
