@@ -1,13 +1,14 @@
-//! f32 and f16, on every instruction set: eight channels at a time, two pixels at once.
+//! f32 and f16 by lists, on every instruction set: eight channels at a time, two pixels at once.
 //!
 //! f16 operands are widened to f32; the clamped result is rounded once.
 
-use super::{Run, pack};
+use super::list::{Micro, Run};
+use super::pack;
 use crate::cpu::Cpu;
 use crate::simd::{Elem, Isa, LANES, V8, isa_name, load_part, per_isa, store_part};
 
 /// The implementation for a processor and its name.
-pub(super) fn choose<T: Elem>(cpu: Cpu) -> (&'static str, super::Micro) {
+pub(super) fn choose<T: Elem>(cpu: Cpu) -> (&'static str, Micro) {
     let isa = Isa::of(cpu);
     let name = if size_of::<T>() == 4 {
         isa_name!(isa, "depthwise_f32_8c")

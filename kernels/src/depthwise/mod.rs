@@ -1,15 +1,32 @@
 //! Depthwise convolution: output channel c sees input channel c alone.
 //!
-//! A tile is a range of output pixels. For a few of them at a time the addresses that every tap reads are written
-//! down, those in the padding being that of the padding row; then each group of channels goes over these pixels, so
-//! that its weights stay in registers. Padding taps take part in the arithmetic as all others do.
+//! Square windows of 3 or 5 taps a side whose strides are 1 or 2 go by [`strip`]: rectangles of output pixels over
+//! evenly spaced input, whose neighbours share what they load. All other windows go by [`list`]: an address for every
+//! tap of every pixel. Padding taps take part in the arithmetic as all others do.
+
+/// Repeats a block for each of some numbers: the compiler does not unroll loops as long as those of microkernels by
+/// itself, and then keeps what they index out of registers.
+macro_rules! unroll {
+    ($i:ident in $($n:literal)* $body:block) => {
+        $({
+            let $i: usize = $n;
+            $body
+        })*
+    };
+}
 
 mod float;
+mod float_strip;
+mod list;
 pub mod oracle;
 pub mod pack;
+mod patch;
 mod s8;
+mod strip;
 #[cfg(test)]
 mod tests;
+
+use std::ops::Range;
 
 use cygnet_format::op;
 use cygnet_format::program::DType;
@@ -23,50 +40,15 @@ use crate::view::{Mem, View};
 /// Most taps of a window.
 pub const MAX_TAPS: usize = 2048;
 
-/// Addresses that are written down at a time.
-const ADDRESSES: usize = MAX_TAPS;
-
-/// Multiply-accumulates of a tile, about.
-const TILE_MACS: usize = 400_000;
-
-/// What a microkernel is told: all channels of consecutive output pixels.
-struct Run {
-    taps: usize,
-    pixels: usize,
-    channels: usize,
-    /// `a[pixel * taps + tap]`: the first channel that the pixel reads at the tap.
-    a: *const *const u8,
-    /// Packed weights.
-    w: *const u8,
-    /// f32 or i32, and for s8 the multipliers: as many as packed channels.
-    bias: *const u8,
-    multiplier: *const f32,
-    /// First channel of the first pixel, and bytes from a pixel to the next.
-    y: *mut u8,
-    y_pitch: usize,
-    /// Bounds; for s8 quantized values.
-    lo: f32,
-    hi: f32,
-    zero_point: i32,
-}
-
-/// A microkernel.
-///
-/// # Safety
-/// Every address of `Run` is valid for all channels (s8: their number rounded up to 16 may be read); `w`, `bias` and
-/// `multiplier` for the channels rounded up to [`pack::GROUP`]; the processor has what the kernel needs.
-type Micro = unsafe fn(&Run);
-
-/// What follows once a range of pixels is stored.
+/// What follows once pixels are stored.
 enum After {
     Nothing,
     Unary(map::Function),
     Table(View, map::Lookup),
 }
 
-struct Depthwise {
-    name: &'static str,
-    run: Micro,
+/// A convolution whose operands have been checked.
+struct Layer {
     x: View,
     y: View,
     weights: View,
@@ -76,12 +58,20 @@ struct Depthwise {
     after: After,
     /// Down and across.
     axes: [Axis; 2],
-    /// Output columns whose taps are all inside the image.
-    interior: std::ops::Range<usize>,
-    pixels_per_tile: usize,
     lo: f32,
     hi: f32,
     zero_point: i32,
+}
+
+/// First bytes of a layer's operands; null for those it does not have.
+#[derive(Clone, Copy)]
+struct Pointers {
+    x: *const u8,
+    y: *mut u8,
+    weights: *const u8,
+    bias: *const u8,
+    multiplier: *const f32,
+    padding: *const u8,
 }
 
 pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn Kernel>, PrepareError> {
@@ -109,7 +99,7 @@ pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn
     cx.ensure(e.lo <= e.hi, || format!("clamps to [{}, {}]", e.lo, e.hi))?;
     let (mut multiplier, mut zero_point) = (None, 0);
     let mut after = After::Nothing;
-    let (name, run) = match dtype {
+    match dtype {
         DType::S8 => {
             let whole = |v: f32| v.fract() == 0.0 && (-128.0..=127.0).contains(&v);
             cx.ensure(whole(e.lo) && whole(e.hi), || {
@@ -132,7 +122,6 @@ pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn
             if cx.optional(5).is_some() {
                 after = After::Table(cx.constant(5, DType::S8, 256)?, map::lookup(cx.cpu()).1);
             }
-            s8::choose(cx.cpu())
         }
         DType::F32 | DType::F16 => {
             cx.ensure(cx.optional(3).is_none() && cx.optional(5).is_none(), || {
@@ -142,178 +131,80 @@ pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn
             if !function.is_identity() {
                 after = After::Unary(function);
             }
-            if dtype == DType::F32 { float::choose::<f32>(cx.cpu()) } else { float::choose::<F16>(cx.cpu()) }
         }
         other => return Err(cx.error(format!("input is {}; f32, f16 or s8 is needed", other.name()))),
-    };
+    }
     let bias = cx.constant(2, if dtype == DType::S8 { DType::S32 } else { DType::F32 }, channels)?;
-    let start = (0..y.dims[2]).find(|&ox| axes[1].inside(ox)).unwrap_or(y.dims[2]);
-    let end = (start..y.dims[2]).find(|&ox| !axes[1].inside(ox)).unwrap_or(y.dims[2]);
-    let pixels_per_tile = (TILE_MACS / (taps * channels)).clamp(1, y.rows());
-    Ok(Box::new(Depthwise {
-        name,
-        run,
-        x,
-        y,
-        weights,
-        bias,
-        multiplier,
-        padding,
-        after,
-        axes,
-        interior: start..end,
-        pixels_per_tile,
-        lo: e.lo,
-        hi: e.hi,
-        zero_point,
-    }))
+    let layer =
+        Layer { x, y, weights, bias, multiplier, padding, after, axes, lo: e.lo, hi: e.hi, zero_point };
+    let cpu = cx.cpu();
+    if let Some(window) = strip::Window::of(&layer.axes) {
+        let found = match dtype {
+            DType::S8 => s8::strips(cpu, window),
+            DType::F32 => float_strip::choose::<f32>(cpu, window),
+            _ => float_strip::choose::<F16>(cpu, window),
+        };
+        if let Some(found) = found {
+            return Ok(Box::new(strip::Strips::new(layer, window, found)));
+        }
+    }
+    let found = match dtype {
+        DType::S8 => s8::choose(cpu),
+        DType::F32 => float::choose::<f32>(cpu),
+        _ => float::choose::<F16>(cpu),
+    };
+    Ok(Box::new(list::Listed::new(layer, found)))
 }
 
-impl Depthwise {
+/// Outputs of an axis whose taps are all inside the input.
+fn interior(axis: &Axis) -> Range<usize> {
+    let start = (0..axis.outputs).find(|&o| axis.inside(o)).unwrap_or(axis.outputs);
+    let end = (start..axis.outputs).find(|&o| !axis.inside(o)).unwrap_or(axis.outputs);
+    start..end
+}
+
+impl Layer {
     fn taps(&self) -> usize {
         self.axes[0].taps * self.axes[1].taps
-    }
-
-    /// Writes down the addresses that consecutive output pixels read, from `pixel` on.
-    ///
-    /// # Safety
-    /// `x` is the input and `padding` the padding row, where there is one.
-    unsafe fn addresses(&self, mut pixel: usize, x: *const u8, padding: *const u8, mut to: &mut [*const u8]) {
-        let taps = self.taps();
-        while !to.is_empty() {
-            let (ox, row) = (pixel % self.axes[1].outputs, pixel / self.axes[1].outputs);
-            let pixels = (to.len() / taps).min(self.axes[1].outputs - ox);
-            let (here, rest) = to.split_at_mut(pixels * taps);
-            // SAFETY: the caller's promise.
-            unsafe { self.row_addresses(row, ox, x, padding, here) };
-            pixel += pixels;
-            to = rest;
-        }
-    }
-
-    /// The same for pixels of output row `row` (of all images') from column `first` on.
-    ///
-    /// # Safety
-    /// As [`Self::addresses`].
-    unsafe fn row_addresses(
-        &self,
-        row: usize,
-        first: usize,
-        x: *const u8,
-        padding: *const u8,
-        to: &mut [*const u8],
-    ) {
-        let [down, across] = &self.axes;
-        let (oy, n) = (row % down.outputs, row / down.outputs);
-        let (taps, size) = (self.taps(), self.x.pitch * self.x.dtype.size());
-        let step = across.spacing as usize * size;
-        for ky in 0..down.taps {
-            let input = down.at(oy, ky).map(|iy| (n * down.input + iy) * across.input);
-            let columns = to.chunks_exact_mut(taps).map(|to| &mut to[ky * across.taps..][..across.taps]);
-            let Some(input) = input else {
-                columns.for_each(|to| to.fill(padding));
-                continue;
-            };
-            for (ox, to) in (first..).zip(columns) {
-                if self.interior.contains(&ox) {
-                    let at = (input + across.start(ox) as usize) * size;
-                    for (kx, to) in to.iter_mut().enumerate() {
-                        // SAFETY: every tap of this row is inside the image.
-                        *to = unsafe { x.add(at + kx * step) };
-                    }
-                } else {
-                    for (kx, to) in to.iter_mut().enumerate() {
-                        *to = match across.at(ox, kx) {
-                            // SAFETY: the tap is inside the image.
-                            Some(ix) => unsafe { x.add((input + ix) * size) },
-                            None => padding,
-                        };
-                    }
-                }
-            }
-        }
-    }
-
-    /// The rest of the epilogue, of `pixels` stored ones from `y` on.
-    ///
-    /// # Safety
-    /// They belong to the output, and `mem` is the kernel's memory.
-    unsafe fn finish(&self, mem: &Mem, y: *mut u8, pixels: usize) {
-        let n = self.y.cols();
-        for pixel in 0..pixels {
-            // SAFETY: the pixel is one of the output's, of n channels; a table has 256 entries.
-            unsafe {
-                let y = y.add(pixel * self.y.pitch * self.y.dtype.size());
-                match &self.after {
-                    After::Nothing => return,
-                    After::Unary(f) if self.y.dtype == DType::F32 => f.f32(y.cast(), y.cast(), n),
-                    After::Unary(f) => f.f16(y.cast(), y.cast(), n),
-                    After::Table(table, lookup) => lookup(y.cast(), y.cast(), n, table.ptr(mem)),
-                }
-            }
-        }
-    }
-}
-
-// SAFETY: tiles are disjoint ranges of output pixels. `prepare` proved that the axes' taps are inside the input or
-// in the padding, which has a row then, and that constants hold the padded channels.
-unsafe impl Kernel for Depthwise {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn tiles(&self) -> usize {
-        self.y.rows().div_ceil(self.pixels_per_tile)
     }
 
     fn macs(&self) -> u64 {
         self.y.len() as u64 * self.taps() as u64
     }
 
-    unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
-        let taps = self.taps();
-        let first = tile * self.pixels_per_tile;
-        let end = self.y.rows().min(first + self.pixels_per_tile);
-        let y_pitch = self.y.pitch * self.y.dtype.size();
-        let mut a = [std::ptr::null::<u8>(); ADDRESSES];
-        // SAFETY: `mem` is the memory that these views were checked against.
-        let (x, w, bias, y, multiplier, padding) = unsafe {
-            (
-                self.x.ptr(mem),
-                self.weights.ptr(mem),
-                self.bias.ptr(mem),
-                self.y.ptr_mut::<u8>(mem),
-                self.multiplier.map_or(std::ptr::null(), |m| m.ptr(mem)),
-                self.padding.map_or(std::ptr::null(), |p| p.ptr(mem)),
-            )
-        };
-        let mut pixel = first;
-        while pixel < end {
-            let pixels = (ADDRESSES / taps).min(end - pixel);
-            // SAFETY: as above.
-            unsafe { self.addresses(pixel, x, padding, &mut a[..pixels * taps]) };
-            // SAFETY: the pixel is one of the output's.
-            let y = unsafe { y.add(pixel * y_pitch) };
-            let run = Run {
-                taps,
-                pixels,
-                channels: self.y.cols(),
-                a: a.as_ptr(),
-                w,
-                bias,
-                multiplier,
-                y,
-                y_pitch,
-                lo: self.lo,
-                hi: self.hi,
-                zero_point: self.zero_point,
-            };
-            // SAFETY: the operands are as the contract says; `choose` looked at the processor.
-            unsafe {
-                (self.run)(&run);
-                self.finish(mem, y, pixels);
+    /// # Safety
+    /// `mem` is the memory that the views were checked against.
+    unsafe fn pointers(&self, mem: &Mem) -> Pointers {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Pointers {
+                x: self.x.ptr(mem),
+                y: self.y.ptr_mut(mem),
+                weights: self.weights.ptr(mem),
+                bias: self.bias.ptr(mem),
+                multiplier: self.multiplier.map_or(std::ptr::null(), |m| m.ptr(mem)),
+                padding: self.padding.map_or(std::ptr::null(), |p| p.ptr(mem)),
             }
-            pixel += pixels;
+        }
+    }
+
+    /// The rest of the epilogue, of stored channels of stored pixels.
+    ///
+    /// # Safety
+    /// They belong to the output, and `mem` is the kernel's memory.
+    unsafe fn finish(&self, mem: &Mem, pixels: Range<usize>, channels: Range<usize>) {
+        let (n, size) = (channels.len(), self.y.dtype.size());
+        for pixel in pixels {
+            // SAFETY: the channels are elements of the output; a table has 256 entries.
+            unsafe {
+                let y = self.y.ptr_mut::<u8>(mem).add((pixel * self.y.pitch + channels.start) * size);
+                match &self.after {
+                    After::Nothing => return,
+                    After::Unary(f) if size == 4 => f.f32(y.cast(), y.cast(), n),
+                    After::Unary(f) => f.f16(y.cast(), y.cast(), n),
+                    After::Table(table, lookup) => lookup(y.cast(), y.cast(), n, table.ptr(mem)),
+                }
+            }
         }
     }
 }

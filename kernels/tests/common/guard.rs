@@ -351,7 +351,7 @@ impl Guarded {
     fn new(len: usize, guard: Guard) -> Self {
         // SAFETY: asks for a number.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-        let inner = len.next_multiple_of(page);
+        let inner = len.max(1).next_multiple_of(page);
         let map_len = inner + 2 * page;
         // SAFETY: a fresh private mapping; its middle is made accessible; both results are checked.
         let map = unsafe {
