@@ -4,7 +4,7 @@ use cygnet_format::op::{DepthwiseConv, Epilogue, Op, Unary, UnaryKind, Window};
 use cygnet_format::program::{DType, Quant, READ_SLACK, Step, Storage, Tensor};
 use half::f16;
 
-use super::{MAX_TAPS, oracle, pack};
+use super::{MAX_TAPS, oracle, pack, s8};
 use crate::conv::f32::tests::Rng;
 use crate::view::Mem;
 use crate::{Arena, Cpu, Limits, PrepareError, prepare};
@@ -321,4 +321,17 @@ fn records_that_do_not_fit_are_refused() {
     refused(&|b| b.weights.bytes_mut()[0] = 0x80, "-128");
     refused(&|b| b.tensors[1].dims = vec![1, 7, 8], "[N, H, W, C]");
     refused(&|b| b.tensors[1].dtype = DType::U8, "reads u8 and writes s8");
+}
+
+/// One tap of weight -127, so that sums are up to 16256 beyond the bias; and a channel that is all zeros.
+#[test]
+fn small_sums_stay_below_their_bounds() {
+    let small = |bias: i32, m: f32| {
+        let bytes = |v: [i32; 2]| le(&v, i32::to_le_bytes);
+        s8::small_sums(&[0, 0x81], &bytes([0, bias]), &le(&[9.0, m], f32::to_le_bytes))
+    };
+    let room = (1 << 22) - 1 - 16256;
+    assert!(small(room, 0.0078) && small(-room, -0.0078));
+    assert!(!small(room + 1, 0.0078) && !small(-room - 1, 0.0078) && !small(i32::MIN, 0.0));
+    assert!(small(0, 2.0) && !small(0, 2.1) && !small(0, -2.1));
 }

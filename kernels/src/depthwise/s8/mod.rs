@@ -4,9 +4,15 @@
 mod avx2;
 mod generic;
 #[cfg(target_arch = "aarch64")]
+mod narrow;
+#[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "x86_64")]
 mod strip_avx2;
+#[cfg(target_arch = "aarch64")]
+mod strip_dotprod;
+#[cfg(target_arch = "aarch64")]
+mod strip_neon;
 
 use super::list::{Micro, Run};
 use super::strip::{self, Choice, Strip, Window};
@@ -28,9 +34,10 @@ pub(super) fn choose(cpu: Cpu) -> (&'static str, Micro) {
     found.map_or(("depthwise_s8_1c_generic", generic::run as Micro), |&(name, _, run)| (name, run))
 }
 
-/// The implementation by strips of a window, where there is one for the processor.
+/// The implementation by strips of a window, where there is one for the processor. `small` says whether
+/// [`small_sums`] holds.
 #[allow(unused_variables)]
-pub(super) fn strips(cpu: Cpu, window: Window) -> Option<Choice> {
+pub(super) fn strips(cpu: Cpu, window: Window, small: impl FnOnce() -> bool) -> Option<Choice> {
     #[cfg(target_arch = "x86_64")]
     if cpu.has(Features::AVX2) {
         let (name, run): (_, strip::Micro) = match (window.taps, window.stride) {
@@ -42,5 +49,50 @@ pub(super) fn strips(cpu: Cpu, window: Window) -> Option<Choice> {
         let copy = patch::widened;
         return Some(Choice { name, run, lanes: 16, copy, unit: 32, direct: false, by_table: None });
     }
+    #[cfg(target_arch = "aarch64")]
+    {
+        use strip_dotprod::run as dot;
+        use strip_neon::run as base;
+        let (name, run): (_, strip::Micro) = if cpu.has(Features::NEON.union(Features::DOTPROD)) {
+            match (window.taps, window.stride, small()) {
+                (3, 1, true) => ("depthwise_s8_3x3s1_2x2x8c_small_dotprod", dot::<3, 1, true>),
+                (3, 1, false) => ("depthwise_s8_3x3s1_2x2x8c_dotprod", dot::<3, 1, false>),
+                (3, _, true) => ("depthwise_s8_3x3s2_1x2x8c_small_dotprod", dot::<3, 2, true>),
+                (3, _, false) => ("depthwise_s8_3x3s2_1x2x8c_dotprod", dot::<3, 2, false>),
+                (_, 1, true) => ("depthwise_s8_5x5s1_2x2x8c_small_dotprod", dot::<5, 1, true>),
+                (_, 1, false) => ("depthwise_s8_5x5s1_2x2x8c_dotprod", dot::<5, 1, false>),
+                (_, _, true) => ("depthwise_s8_5x5s2_1x2x8c_small_dotprod", dot::<5, 2, true>),
+                (_, _, false) => ("depthwise_s8_5x5s2_1x2x8c_dotprod", dot::<5, 2, false>),
+            }
+        } else if cpu.has(Features::NEON) {
+            match (window.taps, window.stride) {
+                (3, 1) => ("depthwise_s8_3x3s1_4x8c_neon", base::<3, 1>),
+                (3, _) => ("depthwise_s8_3x3s2_4x8c_neon", base::<3, 2>),
+                (_, 1) => ("depthwise_s8_5x5s1_4x8c_neon", base::<5, 1>),
+                _ => ("depthwise_s8_5x5s2_4x8c_neon", base::<5, 2>),
+            }
+        } else {
+            return None;
+        };
+        let copy = patch::plain::<16>;
+        return Some(Choice { name, run, lanes: 16, copy, unit: 16, direct: true, by_table: None });
+    }
+    #[allow(unreachable_code)]
     None
+}
+
+/// Whether no sum of a channel can reach 2^22 in magnitude, and no product with its multiplier 2^15 less the 1 of
+/// rounding, whatever the input. Operands are packed: `weights` `[tap][channels]`, `bias` and `multiplier` four bytes a
+/// channel.
+pub(super) fn small_sums(weights: &[u8], bias: &[u8], multiplier: &[u8]) -> bool {
+    let (bias, multiplier) = (bias.as_chunks::<4>().0, multiplier.as_chunks::<4>().0);
+    let mut most: Vec<i64> = bias.iter().map(|&b| i64::from(i32::from_le_bytes(b)).abs()).collect();
+    for weights in weights.chunks_exact(most.len()) {
+        for (most, &w) in most.iter_mut().zip(weights) {
+            *most += 128 * i64::from(w.cast_signed()).abs();
+        }
+    }
+    most.iter()
+        .zip(multiplier)
+        .all(|(&most, &m)| most < 1 << 22 && f64::from(f32::from_le_bytes(m)).abs() * (most as f64) < 32766.0)
 }
