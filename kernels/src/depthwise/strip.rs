@@ -23,7 +23,7 @@ const TILE_MACS: usize = 400_000;
 /// Bytes of a cache line: tiles part channels at multiples of these.
 const LINE: usize = 64;
 
-/// Bytes of a patch. Scratch memory is one for inputs, one for outputs and the table.
+/// Bytes of a patch. Scratch memory is one for inputs, one for outputs and the table where there is one.
 const PATCH: usize = 24 << 10;
 
 /// Most output columns of a patch. One row of them fits: 5 rows of (64 - 1) * 2 + 5 pixels of 32 bytes.
@@ -392,7 +392,7 @@ unsafe impl Kernel for Strips {
     }
 
     fn scratch(&self) -> usize {
-        2 * PATCH + TABLE * size_of::<*const u8>()
+        2 * PATCH + if self.tabled() { TABLE * size_of::<*const u8>() } else { 0 }
     }
 
     unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
