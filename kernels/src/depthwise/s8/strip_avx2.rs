@@ -117,7 +117,7 @@ impl<'a, const K: usize> Group<'a, K> {
             s,
             w,
             bias,
-            scale: scale.map(|v| _mm256_castsi256_ps(v)),
+            scale: [_mm256_castsi256_ps(scale[0]), _mm256_castsi256_ps(scale[1])],
             hi: _mm256_set1_ps(s.hi - s.zero_point as f32),
             lo: _mm256_set1_epi8(s.lo as i8),
             zero_point: _mm256_set1_epi16(s.zero_point as i16),
@@ -205,14 +205,18 @@ fn add(sums: &mut Pairs, x: Pairs, w: Pairs) {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn requantize<const K: usize>(g: &Group<'_, K>, a: Pairs, b: Pairs) -> __m256i {
-    let words = [a, b].map(|sums| {
-        let mut q = sums;
-        for i in 0..2 {
-            let v = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[i]), g.scale[i]);
-            q[i] = _mm256_cvtps_epi32(_mm256_min_ps(v, g.hi));
-        }
-        _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[1]), g.zero_point)
-    });
-    let bytes = _mm256_max_epi8(_mm256_packs_epi16(words[0], words[1]), g.lo);
+    let bytes = _mm256_max_epi8(_mm256_packs_epi16(words(g, a), words(g, b)), g.lo);
     _mm256_permute4x64_epi64::<0b11_01_10_00>(bytes)
+}
+
+/// Sixteen sums to 16 bits each, the lower bound still to come.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn words<const K: usize>(g: &Group<'_, K>, sums: Pairs) -> __m256i {
+    let mut q = sums;
+    for i in 0..2 {
+        let v = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[i]), g.scale[i]);
+        q[i] = _mm256_cvtps_epi32(_mm256_min_ps(v, g.hi));
+    }
+    _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[1]), g.zero_point)
 }

@@ -72,7 +72,7 @@ impl<'a, const K: usize> Half<'a, K> {
         unsafe {
             let bias = s.bias.cast::<i32>().add(half);
             let q = Requantize::new(s, half);
-            let bias = [vld1q_s32(bias), vld1q_s32(bias.add(4))].map(|b| q.start::<SMALL>(b));
+            let bias = [q.start::<SMALL>(vld1q_s32(bias)), q.start::<SMALL>(vld1q_s32(bias.add(4)))];
             Self { s, w, bias, q }
         }
     }
