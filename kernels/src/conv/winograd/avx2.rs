@@ -33,14 +33,15 @@ pub(super) const ISA: Isa = Isa {
 /// As [`Isa`] asks.
 #[target_feature(enable = "avx2")]
 unsafe fn inputs(a: &Inputs<'_>) {
-    let (add, sub) = (|a, b| _mm256_add_epi16(a, b), |a, b| _mm256_sub_epi16(a, b));
     for (tile, pixels) in a.tiles.iter().enumerate() {
         for k in (0..a.depth).step_by(STEP) {
             // SAFETY: 16 channels of each pixel can be read, and the tile's row has room for as many.
             unsafe {
-                let pixel = |i: usize| _mm256_cvtepi8_epi16(_mm_loadu_si128(pixels[i].add(k).cast()));
-                let d = std::array::from_fn(|i| std::array::from_fn(|j| pixel(4 * i + j)));
-                let v = transform::input(d, add, sub);
+                let mut d = [[_mm256_setzero_si256(); 4]; 4];
+                for (to, pixel) in d.as_flattened_mut().iter_mut().zip(pixels) {
+                    *to = _mm256_cvtepi8_epi16(_mm_loadu_si128(pixel.add(k).cast()));
+                }
+                let v = transform::input!(d, _mm256_add_epi16, _mm256_sub_epi16);
                 let to = a.to.add(tile * a.row + k);
                 for (position, &v) in v.as_flattened().iter().enumerate() {
                     _mm256_storeu_si256(to.add(position * a.stride).cast(), v);
@@ -56,7 +57,6 @@ unsafe fn inputs(a: &Inputs<'_>) {
 /// As [`Isa`] asks.
 #[target_feature(enable = "avx2")]
 unsafe fn weights(a: &Weights) {
-    let (add, sub) = (|a, b| _mm256_add_epi16(a, b), |a, b| _mm256_sub_epi16(a, b));
     // Within four channels, the first two inputs of each, then the others.
     let pairs =
         _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
@@ -66,16 +66,15 @@ unsafe fn weights(a: &Weights) {
             // transformed ones.
             unsafe {
                 let from = a.from.add(panel * 9 * a.tap + k * NR);
-                let g: [[__m256i; 3]; 3] = std::array::from_fn(|i| {
-                    std::array::from_fn(|j| {
-                        let w = _mm256_loadu_si256(from.add((3 * i + j) * a.tap).cast());
-                        _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_shuffle_epi8(w, pairs))
-                    })
-                });
-                let low = g.map(|g| g.map(|g| _mm256_cvtepi8_epi16(_mm256_castsi256_si128(g))));
-                let high = g.map(|g| g.map(|g| _mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(g))));
-                for (pair, g) in [low, high].into_iter().enumerate() {
-                    let u = transform::weights(g, add, sub);
+                let mut both = [[[_mm256_setzero_si256(); 3]; 3]; 2];
+                for tap in 0..9 {
+                    let w = _mm256_loadu_si256(from.add(tap * a.tap).cast());
+                    let w = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_shuffle_epi8(w, pairs));
+                    both[0][tap / 3][tap % 3] = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(w));
+                    both[1][tap / 3][tap % 3] = _mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(w));
+                }
+                for (pair, g) in both.into_iter().enumerate() {
+                    let u = transform::weights!(g, _mm256_add_epi16, _mm256_sub_epi16);
                     let to = a.to.add((k + 2 * pair) * a.panels * NR + panel * 2 * NR);
                     for (position, &u) in u.as_flattened().iter().enumerate() {
                         _mm256_storeu_si256(to.add(position * a.stride).cast(), u);
@@ -103,13 +102,15 @@ unsafe fn block<const R: usize, const P: usize>(a: &Matrices, position: usize, t
             // Two addresses reach all rows by what an instruction can scale.
             let far = near.add(3 * a.row);
             for k in [0, 2] {
-                let w: [_; P] =
-                    std::array::from_fn(|p| _mm256_loadu_si256(w.add((k * P + 2 * p) * NR).cast()));
+                let mut wk = [_mm256_setzero_si256(); P];
+                for p in 0..P {
+                    wk[p] = _mm256_loadu_si256(w.add((k * P + 2 * p) * NR).cast());
+                }
                 for r in 0..R {
                     let x = if r < 3 { near.add(r * a.row) } else { far.add((r - 3) * a.row) };
                     let x = _mm256_set1_epi32(x.add(k).cast::<i32>().read_unaligned());
                     for p in 0..P {
-                        sums[r][p] = _mm256_add_epi32(sums[r][p], _mm256_madd_epi16(x, w[p]));
+                        sums[r][p] = _mm256_add_epi32(sums[r][p], _mm256_madd_epi16(x, wk[p]));
                     }
                 }
             }
@@ -170,7 +171,6 @@ unsafe fn positions<const P: usize>(a: &Matrices) {
 /// As [`Isa`] asks.
 #[target_feature(enable = "avx2")]
 unsafe fn outputs(a: &mut Outputs<'_>) {
-    let (add, sub) = (|a, b| _mm256_add_epi32(a, b), |a, b| _mm256_sub_epi32(a, b));
     let zero = a.zero_point as f32;
     let (lo, hi) = (_mm256_set1_ps(a.lo - zero), _mm256_set1_ps(a.hi - zero));
     let zero = _mm256_set1_epi32(a.zero_point);
@@ -188,9 +188,12 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
         // SAFETY: the sums that the structure describes; four pixels of eight bytes.
         unsafe {
             let from = a.sums.add(tile * GROUP * NR);
-            let sums = |i: usize| _mm256_loadu_si256(from.add(i * a.stride).cast());
-            let m = std::array::from_fn(|i| std::array::from_fn(|j| sums(4 * i + j)));
-            let [[y0, y1], [y2, y3]] = transform::output(m, add, sub).map(|y| y.map(requantize));
+            let mut m = [[_mm256_setzero_si256(); 4]; 4];
+            for i in 0..POSITIONS {
+                m[i / 4][i % 4] = _mm256_loadu_si256(from.add(i * a.stride).cast());
+            }
+            let [[y0, y1], [y2, y3]] = transform::output!(m, _mm256_add_epi32, _mm256_sub_epi32);
+            let (y0, y1, y2, y3) = (requantize(y0), requantize(y1), requantize(y2), requantize(y3));
             // The four pixels' first channels, then their last ones; then pixel by pixel.
             let halves = _mm256_packs_epi16(_mm256_packs_epi32(y0, y1), _mm256_packs_epi32(y2, y3));
             _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm256_permutevar8x32_epi32(halves, order));

@@ -1,5 +1,7 @@
 //! The portable row.
 
+use std::ops::{Add, Sub};
+
 use super::{GROUP, Inputs, Isa, Matrices, Outputs, POSITIONS, Weights, plan::Cost, transform};
 use crate::conv::micro::{KB_S8, NR};
 use crate::conv::s8::requantize;
@@ -31,10 +33,10 @@ unsafe fn inputs(a: &Inputs<'_>) {
         for k in 0..a.depth {
             // SAFETY: `depth` channels of each pixel can be read, and the tile's row has room for as many.
             unsafe {
-                let d = std::array::from_fn(|i| {
+                let d: [[i16; 4]; 4] = std::array::from_fn(|i| {
                     std::array::from_fn(|j| i16::from(*pixels[4 * i + j].add(k).cast::<i8>()))
                 });
-                let v = transform::input(d, |a: i16, b| a + b, |a, b| a - b);
+                let v = transform::input!(d, i16::add, i16::sub);
                 for (position, v) in v.as_flattened().iter().enumerate() {
                     *a.to.add(position * a.stride + tile * a.row + k) = *v;
                 }
@@ -55,10 +57,10 @@ unsafe fn weights(a: &Weights) {
                 // SAFETY: a panel is nine taps of at least `depth` inputs of eight channels.
                 unsafe {
                     let from = a.from.add(panel * 9 * a.tap + within);
-                    let g = std::array::from_fn(|i| {
+                    let g: [[i16; 3]; 3] = std::array::from_fn(|i| {
                         std::array::from_fn(|j| i16::from(*from.add((3 * i + j) * a.tap).cast::<i8>()))
                     });
-                    let u = transform::weights(g, |a: i16, b| a + b, |a, b| a - b);
+                    let u = transform::weights!(g, i16::add, i16::sub);
                     for (position, u) in u.as_flattened().iter().enumerate() {
                         *a.to.add(position * a.stride + (k * a.panels + panel) * NR + c) = *u;
                     }
@@ -102,8 +104,9 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
             // SAFETY: the sums and constants that the structure describes.
             unsafe {
                 let from = a.sums.add(tile * GROUP * NR + c);
-                let m = std::array::from_fn(|i| std::array::from_fn(|j| *from.add((4 * i + j) * a.stride)));
-                let y = transform::output(m, i32::wrapping_add, i32::wrapping_sub);
+                let m: [[i32; 4]; 4] =
+                    std::array::from_fn(|i| std::array::from_fn(|j| *from.add((4 * i + j) * a.stride)));
+                let y = transform::output!(m, i32::wrapping_add, i32::wrapping_sub);
                 let (bias, multiplier) =
                     (a.bias.add(c).read_unaligned(), a.multiplier.add(c).read_unaligned());
                 for (to, &sum) in pixels.iter_mut().zip(y.as_flattened()) {

@@ -34,14 +34,15 @@ pub(super) const ISA: Isa = Isa {
 /// As [`Isa`] asks.
 #[target_feature(enable = "neon")]
 unsafe fn inputs(a: &Inputs<'_>) {
-    let (add, sub) = (|a, b| vaddq_s16(a, b), |a, b| vsubq_s16(a, b));
     for (tile, pixels) in a.tiles.iter().enumerate() {
         for k in (0..a.depth).step_by(8) {
             // SAFETY: 8 channels of each pixel can be read, and the tile's row has room for as many.
             unsafe {
-                let pixel = |i: usize| vmovl_s8(vld1_s8(pixels[i].add(k).cast()));
-                let d = std::array::from_fn(|i| std::array::from_fn(|j| pixel(4 * i + j)));
-                let v = transform::input(d, add, sub);
+                let mut d = [[vdupq_n_s16(0); 4]; 4];
+                for (to, pixel) in d.as_flattened_mut().iter_mut().zip(pixels) {
+                    *to = vmovl_s8(vld1_s8(pixel.add(k).cast()));
+                }
+                let v = transform::input!(d, vaddq_s16, vsubq_s16);
                 let to = a.to.add(tile * a.row + k);
                 for (position, &v) in v.as_flattened().iter().enumerate() {
                     vst1q_s16(to.add(position * a.stride), v);
@@ -57,24 +58,21 @@ unsafe fn inputs(a: &Inputs<'_>) {
 /// As [`Isa`] asks.
 #[target_feature(enable = "neon")]
 unsafe fn weights(a: &Weights) {
-    let (add, sub) = (|a, b| vaddq_s16(a, b), |a, b| vsubq_s16(a, b));
     for panel in 0..a.panels {
         for k in (0..a.depth).step_by(KB_S8) {
             // SAFETY: a panel is nine taps of at least `depth` inputs of eight channels; `to` has room for the
             // transformed ones.
             unsafe {
                 let from = a.from.add(panel * 9 * a.tap + k * NR);
-                let g: [[int8x8x4_t; 3]; 3] = std::array::from_fn(|i| {
-                    std::array::from_fn(|j| vld4_s8(from.add((3 * i + j) * a.tap).cast()))
-                });
-                let each = [
-                    g.map(|g| g.map(|g| g.0)),
-                    g.map(|g| g.map(|g| g.1)),
-                    g.map(|g| g.map(|g| g.2)),
-                    g.map(|g| g.map(|g| g.3)),
-                ];
+                let mut each = [[[vdupq_n_s16(0); 3]; 3]; KB_S8];
+                for tap in 0..9 {
+                    let w = vld4_s8(from.add(tap * a.tap).cast());
+                    for (g, w) in each.iter_mut().zip([w.0, w.1, w.2, w.3]) {
+                        g[tap / 3][tap % 3] = vmovl_s8(w);
+                    }
+                }
                 for (i, g) in each.into_iter().enumerate() {
-                    let u = transform::weights(g.map(|g| g.map(|g| vmovl_s8(g))), add, sub);
+                    let u = transform::weights!(g, vaddq_s16, vsubq_s16);
                     let to = a.to.add(((k + i) * a.panels + panel) * NR);
                     for (position, &u) in u.as_flattened().iter().enumerate() {
                         vst1q_s16(to.add(position * a.stride), u);
@@ -100,10 +98,17 @@ unsafe fn block<const R: usize, const P: usize>(a: &Matrices, position: usize, t
         let to = a.sums.add(position * a.sum_stride + tile * GROUP * NR);
         let mut sums = [[[vdupq_n_s32(0); 2]; P]; R];
         for _ in (0..a.depth).step_by(KB_S8) {
-            let inputs: [_; R] = std::array::from_fn(|r| vld1_s16(x[r]));
             // All loads first: cores that run in order wait once.
-            let weights: [[_; P]; KB_S8] =
-                std::array::from_fn(|k| std::array::from_fn(|p| vld1q_s16(w.add((k * P + p) * NR))));
+            let mut inputs = [vdup_n_s16(0); R];
+            for r in 0..R {
+                inputs[r] = vld1_s16(x[r]);
+            }
+            let mut weights = [[vdupq_n_s16(0); P]; KB_S8];
+            for k in 0..KB_S8 {
+                for p in 0..P {
+                    weights[k][p] = vld1q_s16(w.add((k * P + p) * NR));
+                }
+            }
             macro_rules! each {
                 ($($k:literal)+) => {$(
                     for p in 0..P {
@@ -168,7 +173,6 @@ unsafe fn positions<const P: usize>(a: &Matrices) {
 /// As [`Isa`] asks.
 #[target_feature(enable = "neon")]
 unsafe fn outputs(a: &mut Outputs<'_>) {
-    let (add, sub) = (|a, b| vaddq_s32(a, b), |a, b| vsubq_s32(a, b));
     let zero = a.zero_point as f32;
     let (lo, hi) = (vdupq_n_f32(a.lo - zero), vdupq_n_f32(a.hi - zero));
     let zero = vdupq_n_s32(a.zero_point);
@@ -184,9 +188,11 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
             // SAFETY: the sums that the structure describes; four of a pixel's eight bytes.
             unsafe {
                 let from = a.sums.add(tile * GROUP * NR + half);
-                let sums = |i: usize| vld1q_s32(from.add(i * a.stride));
-                let m = std::array::from_fn(|i| std::array::from_fn(|j| sums(4 * i + j)));
-                let y = transform::output(m, add, sub);
+                let mut m = [[vdupq_n_s32(0); 4]; 4];
+                for i in 0..POSITIONS {
+                    m[i / 4][i % 4] = vld1q_s32(from.add(i * a.stride));
+                }
+                let y = transform::output!(m, vaddq_s32, vsubq_s32);
                 for (to, [left, right]) in to.as_chunks_mut().0.iter_mut().zip(y) {
                     let both = vcombine_s16(requantize(left), requantize(right));
                     let bytes = vreinterpret_u32_s8(vqmovn_s16(both));
