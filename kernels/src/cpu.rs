@@ -1,5 +1,8 @@
 //! What the processor can do, and how to make it pretend to less.
 
+#[cfg(target_arch = "aarch64")]
+mod identity;
+
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -23,13 +26,18 @@ impl Features {
     /// aarch64: SMMLA, UMMLA and USMMLA (FEAT_I8MM).
     pub const I8MM: Self = Self(1 << 11);
 
-    const NAMES: [(Self, &'static str); 6] = [
+    /// aarch64: cores that issue instructions in the order of the program (A53, A55). No extension: what was scheduled
+    /// for them runs on every core.
+    pub const IN_ORDER: Self = Self(1 << 16);
+
+    const NAMES: [(Self, &'static str); 7] = [
         (Self::AVX2, "avx2"),
         (Self::AVX_VNNI, "avxvnni"),
         (Self::NEON, "neon"),
         (Self::FP16, "fp16"),
         (Self::DOTPROD, "dotprod"),
         (Self::I8MM, "i8mm"),
+        (Self::IN_ORDER, "in-order"),
     ];
 
     /// Every feature of both.
@@ -40,6 +48,10 @@ impl Features {
     /// Whether every feature of `other` is in `self`.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// What this machine has.
@@ -69,6 +81,9 @@ impl Features {
             if has!("i8mm") {
                 found = found.union(Self::I8MM);
             }
+            if identity::any_in_order() {
+                found = found.union(Self::IN_ORDER);
+            }
         }
         found
     }
@@ -93,8 +108,8 @@ impl fmt::Debug for Features {
 pub struct Cpu(Features);
 
 /// The instruction set levels that can be forced, least first within an architecture: the name, and
-/// the most that a level uses.
-pub const LEVELS: [(&str, Features); 7] = {
+/// the most that a level uses. Those of cores that issue in order can be forced on all others too.
+pub const LEVELS: [(&str, Features); 9] = {
     let neon16 = Features::NEON.union(Features::FP16);
     let dot = neon16.union(Features::DOTPROD);
     [
@@ -102,8 +117,10 @@ pub const LEVELS: [(&str, Features); 7] = {
         ("avx2", Features::AVX2),
         ("avxvnni", Features::AVX2.union(Features::AVX_VNNI)),
         ("neon", Features::NEON),
+        ("neon-in-order", Features::NEON.union(Features::IN_ORDER)),
         ("fp16", neon16),
         ("dotprod", dot),
+        ("dotprod-in-order", dot.union(Features::IN_ORDER)),
         ("i8mm", dot.union(Features::I8MM)),
     ]
 };
@@ -112,7 +129,10 @@ pub const LEVELS: [(&str, Features); 7] = {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum CpuError {
-    #[error("instruction set '{0}' is unknown; use one of generic, avx2, avxvnni, neon, fp16, dotprod, i8mm")]
+    #[error(
+        "instruction set '{0}' is unknown; use one of generic, avx2, avxvnni, neon, neon-in-order, fp16, dotprod, \
+             dotprod-in-order, i8mm"
+    )]
     Unknown(String),
     #[error("instruction set '{level}' needs {needs}, and this machine has {has}; leave CYGNET_ISA unset")]
     Missing { level: String, needs: Features, has: Features },
@@ -132,7 +152,7 @@ impl Cpu {
             .find(|(name, _)| *name == level)
             .ok_or_else(|| CpuError::Unknown(level.to_owned()))?;
         let has = Self::detect().0;
-        if !has.contains(needs) {
+        if !has.contains(needs.without(Features::IN_ORDER)) {
             return Err(CpuError::Missing { level: level.to_owned(), needs, has });
         }
         Ok(Self(needs))
@@ -144,6 +164,12 @@ impl Cpu {
             Ok(level) if !level.is_empty() => Self::forced(&level),
             _ => Ok(Self::detect()),
         }
+    }
+
+    /// All that this machine has, as if its cores issued in order: tests of single kernels go through those too.
+    #[cfg(test)]
+    pub(crate) fn in_order() -> Self {
+        Self(Self::detect().0.union(Features::IN_ORDER))
     }
 
     /// Every level of [`LEVELS`] that this machine can run, for tests that go through all of them.

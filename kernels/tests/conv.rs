@@ -276,7 +276,7 @@ impl Spec {
 }
 
 fn isa_computes_in_half(isa: &str) -> bool {
-    ["fp16", "dotprod", "i8mm"].contains(&isa)
+    ["fp16", "dotprod", "dotprod-in-order", "i8mm"].contains(&isa)
 }
 
 fn square(kernel: u32, stride: u32, pad: u32) -> Window {

@@ -51,9 +51,20 @@ pub struct Args {
 ///
 /// # Safety
 /// The addresses are valid for what `Args` says: each `a` for `depth` elements (s8: up to the next multiple of 4,
-/// the excess meeting zero weights), each `y` for `cols` elements, `w`, `bias` and `multiplier` for whole panels;
-/// and the processor has the features of the kernel's row.
+/// the excess meeting zero weights, and for reading up to the next multiple of 16), each `y` for `cols` elements, `w`,
+/// `bias` and `multiplier` for whole panels; and the processor has the features of the kernel's row.
 pub type Micro = unsafe fn(&Args);
+
+/// Each of a tap's addresses, `by` elements further.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)] // `array::map` would be a call.
+pub(super) fn advance<T, const M: usize>(a: &[*const T; M], by: usize) -> [*const T; M] {
+    let mut to = *a;
+    for at in &mut to {
+        *at = at.wrapping_add(by);
+    }
+    to
+}
 
 /// A row of a table of microkernels.
 #[derive(Clone, Copy, Debug)]

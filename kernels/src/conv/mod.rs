@@ -16,6 +16,8 @@ pub mod transpose;
 
 mod driver;
 pub(crate) mod geometry;
+#[cfg(target_arch = "aarch64")]
+mod in_order;
 mod winograd;
 
 use cygnet_format::op;

@@ -10,7 +10,8 @@ use std::arch::aarch64::*;
 
 use super::BLOCK;
 use crate::conv::f32::neon::{clamp, load8, store};
-use crate::conv::micro::{Args, NR};
+use crate::conv::in_order;
+use crate::conv::micro::{Args, NR, advance};
 
 /// Rows computed at once.
 const MR: usize = 8;
@@ -84,37 +85,70 @@ unsafe fn accumulate<const M: usize, const P: usize>(
     *sums = c;
 }
 
+/// As [`accumulate`] of eight rows and a panel, for cores that issue in order.
+///
+/// # Safety
+/// As [`accumulate`].
+#[inline]
+#[target_feature(enable = "neon,fp16")]
+unsafe fn accumulate_in_order(
+    sums: &mut Sums<MR, 1>,
+    a: &[*const u16; MR],
+    depth: usize,
+    w: *const u16,
+    panel: usize,
+) {
+    let (passes, done) = (depth / 4, depth / 4 * 4);
+    // SAFETY: the caller's promise.
+    unsafe {
+        if passes > 0 {
+            in_order::f16(sums, a, w, passes);
+        }
+        if done < depth {
+            accumulate(sums, &advance(a, done), depth - done, w.add(done * NR), panel);
+        }
+    }
+}
+
+/// The f32 sums with a block's added.
+#[inline]
+#[target_feature(enable = "neon,fp16")]
+fn total(block: float16x8_t, [lo, hi]: [float32x4_t; 2]) -> [float32x4_t; 2] {
+    [vaddq_f32(lo, vcvt_f32_f16(vget_low_f16(block))), vaddq_f32(hi, vcvt_high_f32_f16(block))]
+}
+
 /// Adds a block's sums to the f32 sums and clears them.
 #[inline]
 #[target_feature(enable = "neon,fp16")]
 fn flush<const M: usize, const P: usize>(sums: &mut Sums<M, P>, totals: &mut [[[float32x4_t; 2]; P]; M]) {
     for i in 0..M {
         for p in 0..P {
-            let [lo, hi] = totals[i][p];
-            let s = sums[i][p];
-            totals[i][p] =
-                [vaddq_f32(lo, vcvt_f32_f16(vget_low_f16(s))), vaddq_f32(hi, vcvt_high_f32_f16(s))];
+            totals[i][p] = total(sums[i][p], totals[i][p]);
             sums[i][p] = vreinterpretq_f16_u16(vdupq_n_u16(0));
         }
     }
 }
 
-/// M rows times P panels from column `first` on.
+/// M rows times P panels from column `first` on; `accumulate` is [`accumulate`] or does the same.
 ///
 /// # Safety
 /// As [`crate::conv::micro::Micro`]; the panels hold columns that count.
+#[inline]
 #[target_feature(enable = "neon,fp16")]
-unsafe fn tile<const M: usize, const P: usize>(args: &Args, first: usize) {
+unsafe fn tile<const M: usize, const P: usize>(
+    args: &Args,
+    first: usize,
+    accumulate: impl Fn(&mut Sums<M, P>, &[*const u16; M], usize, *const u16, usize),
+) {
     let tap = args.depth * NR;
     let panel = args.taps * tap;
-    let mut totals = [[[vdupq_n_f32(0.0); 2]; P]; M];
+    let mut bias = [[vdupq_n_f32(0.0); 2]; P];
     for p in 0..P {
         // SAFETY: biases are there for whole panels.
-        let bias = unsafe { load8::<false>(args.bias.cast::<f32>().add(first + p * NR).cast()) };
-        for i in 0..M {
-            totals[i][p] = bias;
-        }
+        bias[p] = unsafe { load8::<false>(args.bias.cast::<f32>().add(first + p * NR).cast()) };
     }
+    // Only a product of more than one block needs them: else sums could stay in registers.
+    let mut totals = None;
     let mut sums = [[vreinterpretq_f16_u16(vdupq_n_u16(0)); P]; M];
     let mut left = BLOCK;
     for t in 0..args.taps {
@@ -129,25 +163,32 @@ unsafe fn tile<const M: usize, const P: usize>(args: &Args, first: usize) {
         while k < args.depth {
             let n = left.min(args.depth - k);
             // SAFETY: `depth` elements lie at each address, and in each panel's tap.
-            unsafe { accumulate::<M, P>(&mut sums, &a.map(|a| a.add(k)), n, w.add(k * NR), panel) };
+            unsafe { accumulate(&mut sums, &advance(&a, k), n, w.add(k * NR), panel) };
             k += n;
             left -= n;
             if left == 0 {
-                flush(&mut sums, &mut totals);
+                flush(&mut sums, totals.get_or_insert([bias; M]));
                 left = BLOCK;
             }
         }
     }
-    if left < BLOCK {
-        flush(&mut sums, &mut totals);
-    }
     let (lo, hi) = (vdupq_n_f32(args.lo), vdupq_n_f32(args.hi));
+    let whole = args.cols - first >= P * NR;
     for i in 0..M {
         for p in 0..P {
+            // Adds the last block, zeros if there is none.
+            let [v0, v1] = total(sums[i][p], totals.as_ref().map_or(bias[p], |totals| totals[i][p]));
+            let v = [clamp(v0, lo, hi), clamp(v1, lo, hi)];
             let at = first + p * NR;
-            let v = [clamp(totals[i][p][0], lo, hi), clamp(totals[i][p][1], lo, hi)];
             // SAFETY: the row's address takes `cols` elements.
-            unsafe { store::<true>(v, (*args.y.add(i)).cast::<u16>().add(at).cast(), args.cols - at) };
+            unsafe {
+                let y = (*args.y.add(i)).cast::<u16>().add(at);
+                if whole {
+                    vst1q_u16(y, vreinterpretq_u16_f16(vcvt_high_f16_f32(vcvt_f16_f32(v[0]), v[1])));
+                } else {
+                    store::<true>(v, y.cast(), args.cols - at);
+                }
+            }
         }
     }
 }
@@ -160,7 +201,13 @@ unsafe fn tile<const M: usize, const P: usize>(args: &Args, first: usize) {
 unsafe fn rows<const M: usize>(args: &Args) {
     for first in (0..args.cols).step_by(2 * NR) {
         // SAFETY: the second panel is there when columns of it count.
-        unsafe { if args.cols - first > NR { tile::<M, 2>(args, first) } else { tile::<M, 1>(args, first) } }
+        unsafe {
+            if args.cols - first > NR {
+                tile::<M, 2>(args, first, |s, a, n, w, panel| accumulate(s, a, n, w, panel));
+            } else {
+                tile::<M, 1>(args, first, |s, a, n, w, panel| accumulate(s, a, n, w, panel));
+            }
+        }
     }
 }
 
@@ -177,6 +224,25 @@ pub(crate) unsafe fn conv_8x16(args: &Args) {
             2 => rows::<2>(args),
             3 | 4 => rows::<4>(args),
             _ => rows::<8>(args),
+        }
+    }
+}
+
+/// Eight output pixels times one panel, panel after panel, for cores that issue in order.
+///
+/// # Safety
+/// As [`crate::conv::micro::Micro`].
+#[target_feature(enable = "neon,fp16")]
+pub(crate) unsafe fn conv_8x8_in_order(args: &Args) {
+    // SAFETY: the caller's promise; rows beyond those that count repeat the last one.
+    unsafe {
+        match args.rows {
+            1..=4 => conv_8x16(args),
+            _ => {
+                for first in (0..args.cols).step_by(NR) {
+                    tile::<MR, 1>(args, first, |s, a, n, w, panel| accumulate_in_order(s, a, n, w, panel));
+                }
+            }
         }
     }
 }

@@ -29,6 +29,14 @@ pub(crate) const ROWS: &[Row] = &[
     Row { name: "conv_f16_6x16_avx2", needs: Features::AVX2, mr: 6, nr: 16, run: avx2::conv_6x16::<true> },
     #[cfg(target_arch = "aarch64")]
     Row {
+        name: "conv_f16_8x8_fp16_in_order",
+        needs: Features::NEON.union(Features::FP16).union(Features::IN_ORDER),
+        mr: 8,
+        nr: 8,
+        run: fp16::conv_8x8_in_order,
+    },
+    #[cfg(target_arch = "aarch64")]
+    Row {
         name: "conv_f16_8x16_fp16",
         needs: Features::NEON.union(Features::FP16),
         mr: 8,

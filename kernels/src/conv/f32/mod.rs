@@ -40,6 +40,14 @@ pub(crate) const ROWS: &[Row] = &[
     #[cfg(target_arch = "x86_64")]
     Row { name: "conv_f32_6x16_avx2", needs: Features::AVX2, mr: 6, nr: 16, run: avx2::conv_6x16::<false> },
     #[cfg(target_arch = "aarch64")]
+    Row {
+        name: "conv_f32_8x8_neon_in_order",
+        needs: Features::NEON.union(Features::IN_ORDER),
+        mr: 8,
+        nr: 8,
+        run: neon::conv_8x8_in_order,
+    },
+    #[cfg(target_arch = "aarch64")]
     Row { name: "conv_f32_8x8_neon", needs: Features::NEON, mr: 8, nr: 8, run: neon::conv_8x8::<false> },
     Row {
         name: "conv_f32_4x8_generic",

@@ -4,7 +4,8 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use crate::conv::micro::{Args, NR};
+use crate::conv::in_order;
+use crate::conv::micro::{Args, NR, advance};
 use crate::float::{Float, Half, Single};
 
 /// Rows computed at once.
@@ -163,12 +164,37 @@ pub(crate) unsafe fn store<const HALF: bool>(v: [float32x4_t; 2], y: *mut u8, co
     }
 }
 
-/// M rows, panel after panel.
+/// [`accumulate`] of f32 and eight rows, for cores that issue in order.
+///
+/// # Safety
+/// As [`accumulate`].
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn accumulate_in_order(sums: &mut Sums<MR>, a: &[*const u8; MR], depth: usize, w: *const u8) {
+    let passes = depth / 2;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if passes > 0 {
+            in_order::f32(sums, a, w, passes);
+        }
+        if depth % 2 == 1 {
+            let last = depth - 1;
+            let a = advance(a, last * Single::SIZE);
+            accumulate::<false, MR>(sums, &a, 1, w.add(last * NR * Single::SIZE));
+        }
+    }
+}
+
+/// M rows, panel after panel; `accumulate` is [`accumulate`] or does the same.
 ///
 /// # Safety
 /// As [`crate::conv::micro::Micro`].
+#[inline]
 #[target_feature(enable = "neon")]
-unsafe fn rows<const HALF: bool, const M: usize>(args: &Args) {
+unsafe fn rows<const HALF: bool, const M: usize>(
+    args: &Args,
+    accumulate: impl Fn(&mut Sums<M>, &[*const u8; M], usize, *const u8),
+) {
     let size = if HALF { Half::SIZE } else { Single::SIZE };
     let tap_bytes = args.depth * NR * size;
     let (lo, hi) = (vdupq_n_f32(args.lo), vdupq_n_f32(args.hi));
@@ -186,7 +212,7 @@ unsafe fn rows<const HALF: bool, const M: usize>(args: &Args) {
             // lie at each address.
             unsafe {
                 let w = args.w.add((first / NR * args.taps + tap) * tap_bytes);
-                accumulate::<HALF, M>(&mut sums, &a, args.depth, w);
+                accumulate(&mut sums, &a, args.depth, w);
             }
         }
         for i in 0..M {
@@ -206,10 +232,25 @@ pub(crate) unsafe fn conv_8x8<const HALF: bool>(args: &Args) {
     // SAFETY: the caller's promise; rows beyond those that count repeat the last one.
     unsafe {
         match args.rows {
-            1 => rows::<HALF, 1>(args),
-            2 => rows::<HALF, 2>(args),
-            3 | 4 => rows::<HALF, 4>(args),
-            _ => rows::<HALF, 8>(args),
+            1 => rows::<HALF, 1>(args, |s, a, n, w| accumulate::<HALF, 1>(s, a, n, w)),
+            2 => rows::<HALF, 2>(args, |s, a, n, w| accumulate::<HALF, 2>(s, a, n, w)),
+            3 | 4 => rows::<HALF, 4>(args, |s, a, n, w| accumulate::<HALF, 4>(s, a, n, w)),
+            _ => rows::<HALF, MR>(args, |s, a, n, w| accumulate::<HALF, MR>(s, a, n, w)),
+        }
+    }
+}
+
+/// As [`conv_8x8`] of f32, for cores that issue in order.
+///
+/// # Safety
+/// As [`crate::conv::micro::Micro`].
+#[target_feature(enable = "neon")]
+pub(crate) unsafe fn conv_8x8_in_order(args: &Args) {
+    // SAFETY: the caller's promise; rows beyond those that count repeat the last one.
+    unsafe {
+        match args.rows {
+            1..=4 => conv_8x8::<false>(args),
+            _ => rows::<false, MR>(args, |s, a, n, w| accumulate_in_order(s, a, n, w)),
         }
     }
 }

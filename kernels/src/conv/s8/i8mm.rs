@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::neon::finish;
+use super::finish::Finish;
 use crate::conv::micro::{Args, KB_S8, NR};
 
 /// Rows computed at once.
@@ -30,90 +30,121 @@ fn smmla(mut sum: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
     sum
 }
 
-/// Adds two blocks' products: `w` of the first and `next` of the second, four channels in each register.
+/// Adds two blocks' products: `w` holds the first's eight channels, `next` the second's.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 fn accumulate<const P: usize>(
     sums: &mut [[int32x4_t; 4]; P],
-    x: [int8x16_t; P],
+    x: &[int8x16_t; P],
     w: [int8x16_t; 2],
     next: [int8x16_t; 2],
 ) {
     for half in 0..2 {
         let (a, b) = (vreinterpretq_s32_s8(w[half]), vreinterpretq_s32_s8(next[half]));
-        let pairs = [vzip1q_s32(a, b), vzip2q_s32(a, b)].map(|v| vreinterpretq_s8_s32(v));
+        let (low, high) = (vreinterpretq_s8_s32(vzip1q_s32(a, b)), vreinterpretq_s8_s32(vzip2q_s32(a, b)));
         for i in 0..P {
-            sums[i][2 * half] = smmla(sums[i][2 * half], x[i], pairs[0]);
-            sums[i][2 * half + 1] = smmla(sums[i][2 * half + 1], x[i], pairs[1]);
+            sums[i][2 * half] = smmla(sums[i][2 * half], x[i], low);
+            sums[i][2 * half + 1] = smmla(sums[i][2 * half + 1], x[i], high);
         }
     }
 }
 
-/// P pairs of rows times the panel of column `first`.
+/// Adds the products of a tap.
 ///
 /// # Safety
-/// As [`crate::conv::micro::Micro`]; `first` is a column that counts, and a multiple of 8.
+/// Each `a` is valid for `blocks` blocks' channels, and up to the next multiple of 16 for reading; `w` for the blocks.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn panel<const P: usize>(args: &Args, first: usize) {
-    let blocks = args.depth.div_ceil(KB_S8);
-    // SAFETY: the panel is one of those that hold the columns.
-    let mut w = unsafe { args.w.add(first / NR * args.taps * blocks * BLOCK).cast::<i8>() };
-    // For each pair of rows, channels 0 1, 2 3, 4 5, 6 7.
-    let mut sums = [[vdupq_n_s32(0); 4]; P];
-    for tap in 0..args.taps {
-        let mut a = [[std::ptr::null::<i8>(); 2]; P];
-        for i in 0..P {
-            // SAFETY: there are `taps * MR` addresses.
-            a[i] = [0, 1].map(|row| unsafe { (*args.a.add(tap * MR + 2 * i + row)).cast() });
-        }
-        let mut block = 0;
-        let mut x = [vdupq_n_s8(0); P];
-        // SAFETY: the panel has a block for each tap and four channels; each address is valid for them.
-        unsafe {
-            while block + 2 <= blocks {
-                for i in 0..P {
-                    let [upper, lower] = a[i].map(|a| vld1_s8(a.add(block * KB_S8)));
-                    x[i] = vcombine_s8(upper, lower);
-                }
-                let [w0, w1, w2, w3] = [0, 16, 32, 48].map(|at| vld1q_s8(w.add(at)));
-                accumulate(&mut sums, x, [w0, w1], [w2, w3]);
-                w = w.add(2 * BLOCK);
-                block += 2;
+unsafe fn tap<const P: usize>(
+    sums: &mut [[int32x4_t; 4]; P],
+    a: &[[*const i8; 2]; P],
+    mut w: *const i8,
+    blocks: usize,
+) {
+    let mut block = 0;
+    // Sixteen inputs of two rows, as two registers of eight of both.
+    macro_rules! inputs {
+        ($x:ident $y:ident) => {
+            let (mut $x, mut $y) = ([vdupq_n_s8(0); P], [vdupq_n_s8(0); P]);
+            for i in 0..P {
+                // SAFETY: the tap has the block, and its channels can be read in sixteens.
+                let (upper, lower) = unsafe {
+                    let at = block * KB_S8;
+                    (vld1q_s64(a[i][0].add(at).cast()), vld1q_s64(a[i][1].add(at).cast()))
+                };
+                $x[i] = vreinterpretq_s8_s64(vzip1q_s64(upper, lower));
+                $y[i] = vreinterpretq_s8_s64(vzip2q_s64(upper, lower));
             }
-            if block < blocks {
-                for i in 0..P {
-                    let four = |a: *const i8| u64::from(a.add(block * KB_S8).cast::<u32>().read_unaligned());
-                    let [upper, lower] = a[i].map(|a| vcreate_s8(four(a)));
-                    x[i] = vcombine_s8(upper, lower);
-                }
-                let [w0, w1] = [0, 16].map(|at| vld1q_s8(w.add(at)));
-                accumulate(&mut sums, x, [w0, w1], [vdupq_n_s8(0); 2]);
-                w = w.add(BLOCK);
-            }
-        }
+        };
     }
-    for i in 0..P {
-        let s = sums[i].map(|v| vreinterpretq_s64_s32(v));
-        let upper = [vzip1q_s64(s[0], s[1]), vzip1q_s64(s[2], s[3])].map(|v| vreinterpretq_s32_s64(v));
-        let lower = [vzip2q_s64(s[0], s[1]), vzip2q_s64(s[2], s[3])].map(|v| vreinterpretq_s32_s64(v));
-        // SAFETY: the caller's promise.
-        unsafe {
-            finish(upper, args, 2 * i, first);
-            finish(lower, args, 2 * i + 1, first);
+    // The eight channels' weights of a block from the current one on.
+    let weights = |w: *const i8, block: usize| {
+        // SAFETY: the tap has the block.
+        unsafe { [vld1q_s8(w.add(block * BLOCK)), vld1q_s8(w.add(block * BLOCK + 16))] }
+    };
+    let none = [vdupq_n_s8(0); 2];
+    while block + 4 <= blocks {
+        inputs!(x y);
+        accumulate(sums, &x, weights(w, 0), weights(w, 1));
+        accumulate(sums, &y, weights(w, 2), weights(w, 3));
+        // SAFETY: at most the end of the tap.
+        w = unsafe { w.add(4 * BLOCK) };
+        block += 4;
+    }
+    if block < blocks {
+        inputs!(x y);
+        accumulate(sums, &x, weights(w, 0), if block + 1 < blocks { weights(w, 1) } else { none });
+        if block + 2 < blocks {
+            accumulate(sums, &y, weights(w, 2), none);
         }
     }
 }
 
-/// P pairs of rows, panel after panel.
+/// P pairs of rows, panel after panel; M is 2 P.
 ///
 /// # Safety
 /// As [`crate::conv::micro::Micro`].
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn rows<const P: usize>(args: &Args) {
+unsafe fn rows<const P: usize, const M: usize>(args: &Args) {
+    let blocks = args.depth.div_ceil(KB_S8);
+    let mut w = args.w.cast::<i8>();
     for first in (0..args.cols).step_by(NR) {
         // SAFETY: a column that counts.
-        unsafe { panel::<P>(args, first) };
+        let (finish, [b0, b1]) = unsafe { Finish::new(args, first) };
+        let as_s32 = |v: int64x2_t| vreinterpretq_s32_s64(v);
+        let as_s64 = |v: int32x4_t| vreinterpretq_s64_s32(v);
+        let (b0, b1) = (as_s64(b0), as_s64(b1));
+        // For each pair of rows, channels 0 1, 2 3, 4 5, 6 7.
+        let mut sums = [[
+            as_s32(vdupq_laneq_s64::<0>(b0)),
+            as_s32(vdupq_laneq_s64::<1>(b0)),
+            as_s32(vdupq_laneq_s64::<0>(b1)),
+            as_s32(vdupq_laneq_s64::<1>(b1)),
+        ]; P];
+        for t in 0..args.taps {
+            let mut a = [[std::ptr::null::<i8>(); 2]; P];
+            for i in 0..P {
+                // SAFETY: there are `taps * MR` addresses.
+                unsafe {
+                    let pair = args.a.add(t * MR + 2 * i);
+                    a[i] = [(*pair).cast(), (*pair.add(1)).cast()];
+                }
+            }
+            // SAFETY: the panel has a block for each tap and four channels; each address is valid for them.
+            unsafe {
+                tap(&mut sums, &a, w, blocks);
+                w = w.add(blocks * BLOCK);
+            }
+        }
+        let mut whole = [[vdupq_n_s32(0); 2]; M];
+        for i in 0..P {
+            let [s0, s1, s2, s3] = sums[i];
+            let s = [as_s64(s0), as_s64(s1), as_s64(s2), as_s64(s3)];
+            whole[2 * i] = [as_s32(vzip1q_s64(s[0], s[1])), as_s32(vzip1q_s64(s[2], s[3]))];
+            whole[2 * i + 1] = [as_s32(vzip2q_s64(s[0], s[1])), as_s32(vzip2q_s64(s[2], s[3]))];
+        }
+        // SAFETY: the caller's promise.
+        unsafe { finish.store(whole, args, first) };
     }
 }
 
@@ -126,9 +157,9 @@ pub(super) unsafe fn conv_8x8(args: &Args) {
     // SAFETY: the caller's promise; rows beyond those that count repeat the last one.
     unsafe {
         match args.rows {
-            1 | 2 => rows::<1>(args),
-            3 | 4 => rows::<2>(args),
-            _ => rows::<4>(args),
+            1 | 2 => rows::<1, 2>(args),
+            3 | 4 => rows::<2, 4>(args),
+            _ => rows::<4, 8>(args),
         }
     }
 }

@@ -10,6 +10,8 @@ mod avx2;
 mod avx2_block;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod finish;
 mod generic;
 #[cfg(target_arch = "aarch64")]
 mod i8mm;
@@ -22,8 +24,9 @@ use super::block::BlockRow;
 use super::micro::Row;
 use crate::cpu::Features;
 
-/// Bytes of weights that one call may go through. [`avx2`] converts inputs once in each call: many panels pay.
-pub(crate) const SPAN: usize = if cfg!(target_arch = "x86_64") { 64 << 10 } else { 0 };
+/// Bytes of weights that one call may go through. On x86-64 inputs are converted once in each call: many panels pay.
+/// Elsewhere so many as stay in half of a small first-level cache, so that calls are few where the depth is small.
+pub(crate) const SPAN: usize = if cfg!(target_arch = "x86_64") { 64 << 10 } else { 16 << 10 };
 
 /// The implementations for blocks, best first.
 pub(crate) const BLOCKS: &[BlockRow] = &[
@@ -55,11 +58,19 @@ pub(crate) const ROWS: &[Row] = &[
     },
     #[cfg(target_arch = "aarch64")]
     Row {
+        name: "conv_s8_8x8c4_dotprod_in_order",
+        needs: Features::NEON.union(Features::DOTPROD).union(Features::IN_ORDER),
+        mr: 8,
+        nr: 8,
+        run: dotprod::conv_8x8::<true>,
+    },
+    #[cfg(target_arch = "aarch64")]
+    Row {
         name: "conv_s8_8x8c4_dotprod",
         needs: Features::NEON.union(Features::DOTPROD),
         mr: 8,
         nr: 8,
-        run: dotprod::conv_8x8,
+        run: dotprod::conv_8x8::<false>,
     },
     #[cfg(target_arch = "aarch64")]
     Row { name: "conv_s8_4x8c4_neon", needs: Features::NEON, mr: 4, nr: 8, run: neon::conv_4x8 },
