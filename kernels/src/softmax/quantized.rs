@@ -40,12 +40,15 @@ impl Softmax {
         let (lo, hi) = (-128 - self.quant.zero_point, 127 - self.quant.zero_point);
         let r = if r < lo as f32 { lo as f32 } else { r };
         let r = if r > hi as f32 { hi as f32 } else { r };
-        (r.round_ties_even() as i32 + self.quant.zero_point) as i8
+        // Rounds to nearest even: a sum with 1.5 * 2^23 has the integer in its last bits, for |r| up to 2^22. The
+        // function of the library would be called, where the instruction is not there on every processor.
+        let whole = (r + 12_582_912.0).to_bits() as i32 - 12_582_912.0_f32.to_bits() as i32;
+        (whole + self.quant.zero_point) as i8
     }
 
     /// One line along the last axis.
     fn line(&self, x: &[i8], y: &mut [i8]) {
-        let m = x.iter().copied().max().unwrap_or(0);
+        let m = x.iter().fold(i8::MIN, |m, &v| if v > m { v } else { m });
         let mut lanes = [0.0; LANES];
         for part in x.chunks(LANES) {
             lanes.iter_mut().zip(part).for_each(|(sum, &v)| *sum += self.exp[below(m, v)]);

@@ -38,8 +38,8 @@ unsafe fn inputs(a: &Inputs<'_>) {
             // SAFETY: 16 channels of each pixel can be read, and the tile's row has room for as many.
             unsafe {
                 let mut d = [[_mm256_setzero_si256(); 4]; 4];
-                for (to, pixel) in d.as_flattened_mut().iter_mut().zip(pixels) {
-                    *to = _mm256_cvtepi8_epi16(_mm_loadu_si128(pixel.add(k).cast()));
+                for i in 0..POSITIONS {
+                    d[i / 4][i % 4] = _mm256_cvtepi8_epi16(_mm_loadu_si128(pixels[i].add(k).cast()));
                 }
                 let v = transform::input!(d, _mm256_add_epi16, _mm256_sub_epi16);
                 let to = a.to.add(tile * a.row + k);

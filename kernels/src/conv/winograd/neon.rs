@@ -39,8 +39,8 @@ unsafe fn inputs(a: &Inputs<'_>) {
             // SAFETY: 8 channels of each pixel can be read, and the tile's row has room for as many.
             unsafe {
                 let mut d = [[vdupq_n_s16(0); 4]; 4];
-                for (to, pixel) in d.as_flattened_mut().iter_mut().zip(pixels) {
-                    *to = vmovl_s8(vld1_s8(pixel.add(k).cast()));
+                for i in 0..POSITIONS {
+                    d[i / 4][i % 4] = vmovl_s8(vld1_s8(pixels[i].add(k).cast()));
                 }
                 let v = transform::input!(d, vaddq_s16, vsubq_s16);
                 let to = a.to.add(tile * a.row + k);
