@@ -5,12 +5,12 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use cygnet::DType;
 use cygnet::format::Meta;
 use cygnet::format::meta::key;
 use cygnet::vision::preprocess::{KEY_CROP, KEY_PAD};
 use cygnet::vision::task::KEY_HEAD;
 use cygnet::vision::{Preprocess, Task, complete_meta};
+use cygnet::{DType, MAX_SCRATCH};
 use cygnet_convert::graph::{Graph, ValueId};
 use cygnet_convert::{Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Samples};
 
@@ -252,9 +252,10 @@ fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(),
     writeln!(out, "{}: {} ({} weights)", args.output.display(), size(file), size(weights))?;
     writeln!(
         out,
-        "memory: {} at run time (no plan needs less than {})",
+        "memory: {} at run time (no plan needs less than {}), and at most {} for each thread",
         size(p.arena_bytes),
-        size(p.arena_lower_bound)
+        size(p.arena_lower_bound),
+        size(MAX_SCRATCH as u64)
     )?;
     let macs: u64 = converted.steps.iter().map(|s| s.macs).sum();
     let shares: Vec<String> = [DType::S8, DType::F16, DType::F32]

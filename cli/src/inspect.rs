@@ -124,9 +124,10 @@ fn program(session: &Session, all: bool, out: &mut dyn Write) -> Result<(), CliE
     let macs: u64 = session.implementations().map(|k| k.macs()).sum();
     writeln!(
         out,
-        "  memory  {} arena (no plan needs less than {})",
+        "  memory  {} arena (no plan needs less than {}), {} scratch for each thread here",
         size(p.arena_bytes),
-        size(p.arena_lower_bound)
+        size(p.arena_lower_bound),
+        size((session.scratch_bytes() / session.threads()) as u64)
     )?;
     writeln!(out, "  work    {:.2} million multiply-accumulates", macs as f64 / 1e6)?;
 
@@ -237,6 +238,7 @@ fn program_json(session: &Session) -> Value {
         "outputs": session.outputs().map(port).collect::<Vec<_>>(),
         "arena_bytes": p.arena_bytes,
         "arena_lower_bound": p.arena_lower_bound,
+        "scratch_bytes_per_thread": session.scratch_bytes() / session.threads(),
         "steps": steps,
     })
 }
