@@ -136,6 +136,8 @@ const ROWS: &[Isa] = &[
     #[cfg(target_arch = "x86_64")]
     avx2::ISA,
     #[cfg(target_arch = "aarch64")]
+    neon::IN_ORDER,
+    #[cfg(target_arch = "aarch64")]
     neon::ISA,
     generic::ISA,
 ];

@@ -1,0 +1,60 @@
+#!/bin/bash
+# Times Cygnet beside other runtimes on this machine: all of them in turn, on the same inputs, 1 and 2 threads.
+#
+#   targets/bench/peers.sh [MODEL ...]     default: every model of the kit that has a NAME.onnx
+#
+# The kit that runs the others is not part of this repository. It is found by three variables:
+#
+#   PEERS_KIT   the folder of its scripts: bench_peers.py
+#   PEERS       what its setup.sh made: models/NAME.onnx, NAME.eval.npy and the others' files, venv/
+#   PHOTOS      a folder of photos to calibrate with
+#
+# Models are converted to f32 and int8 first; classifiers are taken to want ImageNet's mean and deviation. Tables go to
+# $PEERS/results.md. Best times are the least processor time of an inference with one thread, the least wall time with
+# more. Numbers of a busy machine are worth nothing: see that nothing else runs.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. targets/common.sh
+
+case ${1:-} in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;; esac
+for name in PEERS_KIT PEERS PHOTOS; do
+    [ -n "${!name:-}" ] || die "$name is not set; see --help"
+done
+[ -f "$PEERS_KIT/bench_peers.py" ] || die "$PEERS_KIT has no bench_peers.py: PEERS_KIT must name the kit's folder"
+[ -d "$PEERS/models" ] || die "$PEERS has no folder 'models': run the kit's setup.sh, and set PEERS to its folder"
+
+say "building"
+cargo build --quiet --release -p cygnet-cli
+cygnet=$(realpath "${CARGO_TARGET_DIR:-target}/release/cygnet")
+
+models=("$@")
+if [ ${#models[@]} = 0 ]; then
+    for path in "$PEERS"/models/*.onnx; do
+        name=$(basename "$path" .onnx)
+        [ ! -f "$PEERS/models/$name.eval.npy" ] || models+=("$name")
+    done
+fi
+[ ${#models[@]} -gt 0 ] || die "$PEERS/models has no NAME.onnx with a NAME.eval.npy"
+
+for name in "${models[@]}"; do
+    # What the network was trained on, for calibration: it decides about accuracy, not about time.
+    preprocess=()
+    case $name in
+        cls_* | mobilenet* | efficientnet* | resnet*)
+            preprocess=(--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225) ;;
+    esac
+    say "converting $name"
+    for precision in f32 int8; do
+        "$cygnet" convert --quiet "$PEERS/models/$name.onnx" -o "$PEERS/models/$name.$precision.cygnet" \
+            --precision $precision --calibrate "$PHOTOS" "${preprocess[@]}" > /dev/null
+    done
+done
+
+say "timing"
+listed=$(IFS=,; printf '%s' "${models[*]}")
+python=$PEERS/venv/ort/bin/python
+[ -x "$python" ] || python=python3
+cd "$PEERS"
+"$python" "$PEERS_KIT/bench_peers.py" --models "$listed" --prec fp32,int8 --threads 1,2 \
+    --peer "cygnet fp32={m}.f32.cygnet int8={m}.int8.cygnet cmd=$cygnet bench-runner"
+say "tables: $PEERS/results.md"
