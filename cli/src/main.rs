@@ -40,7 +40,7 @@ Exit codes:
   2  wrong usage
 
 Environment:
-  CYGNET_ISA  use no more than this instruction set: generic, avx2, avxvnni, neon, neon-in-order, fp16,
+  CYGNET_ISA  use no more than this instruction set: generic, avx2, avxvnni, avx512vnni, neon, neon-in-order, fp16,
               dotprod, dotprod-in-order or i8mm";
 
 /// Runs neural networks at the edge: one file, known memory, the same bits on every CPU.

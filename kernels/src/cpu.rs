@@ -15,8 +15,10 @@ impl Features {
     pub const NONE: Self = Self(0);
     /// x86-64: AVX2, FMA and F16C.
     pub const AVX2: Self = Self(1);
-    /// x86-64: AVX-VNNI (256-bit VPDPBUSD).
+    /// x86-64: AVX-VNNI (VPDPBUSD of 256 bits).
     pub const AVX_VNNI: Self = Self(1 << 1);
+    /// x86-64: AVX-512 as Ice Lake, Zen 4 and newer have it: F, BW, DQ, VL, VBMI, and VNNI.
+    pub const AVX512_VNNI: Self = Self(1 << 2);
     /// aarch64: Advanced SIMD.
     pub const NEON: Self = Self(1 << 8);
     /// aarch64: half-precision arithmetic (FEAT_FP16).
@@ -30,9 +32,10 @@ impl Features {
     /// for them runs on every core.
     pub const IN_ORDER: Self = Self(1 << 16);
 
-    const NAMES: [(Self, &'static str); 7] = [
+    const NAMES: [(Self, &'static str); 8] = [
         (Self::AVX2, "avx2"),
         (Self::AVX_VNNI, "avxvnni"),
+        (Self::AVX512_VNNI, "avx512vnni"),
         (Self::NEON, "neon"),
         (Self::FP16, "fp16"),
         (Self::DOTPROD, "dotprod"),
@@ -65,6 +68,11 @@ impl Features {
                 found = found.union(Self::AVX2);
                 if has!("avxvnni") {
                     found = found.union(Self::AVX_VNNI);
+                }
+                // AVX512F by itself is not asked for: the others bring it.
+                let avx512 = has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+                if avx512 && has!("avx512vbmi") && has!("avx512vnni") {
+                    found = found.union(Self::AVX512_VNNI);
                 }
             }
         }
@@ -109,13 +117,14 @@ pub struct Cpu(Features);
 
 /// The instruction set levels that can be forced, least first within an architecture: the name, and
 /// the most that a level uses. Those of cores that issue in order can be forced on all others too.
-pub const LEVELS: [(&str, Features); 9] = {
+pub const LEVELS: [(&str, Features); 10] = {
     let neon16 = Features::NEON.union(Features::FP16);
     let dot = neon16.union(Features::DOTPROD);
     [
         ("generic", Features::NONE),
         ("avx2", Features::AVX2),
         ("avxvnni", Features::AVX2.union(Features::AVX_VNNI)),
+        ("avx512vnni", Features::AVX2.union(Features::AVX512_VNNI)),
         ("neon", Features::NEON),
         ("neon-in-order", Features::NEON.union(Features::IN_ORDER)),
         ("fp16", neon16),
@@ -130,8 +139,8 @@ pub const LEVELS: [(&str, Features); 9] = {
 #[allow(missing_docs)]
 pub enum CpuError {
     #[error(
-        "instruction set '{0}' is unknown; use one of generic, avx2, avxvnni, neon, neon-in-order, fp16, dotprod, \
-             dotprod-in-order, i8mm"
+        "instruction set '{0}' is unknown; use one of generic, avx2, avxvnni, avx512vnni, neon, neon-in-order, \
+             fp16, dotprod, dotprod-in-order, i8mm"
     )]
     Unknown(String),
     #[error("instruction set '{level}' needs {needs}, and this machine has {has}; leave CYGNET_ISA unset")]

@@ -82,6 +82,8 @@ pub struct BlockRow {
     pub suits: fn(&Problem) -> bool,
     /// Bytes of scratch.
     pub scratch: usize,
+    /// What the kernel adds to its inputs (s8), so that its biases are to be less this times the sums of the weights.
+    pub offset: i32,
     /// Whether runs of taps are merged when each tap has this many input channels.
     pub merges: fn(depth: usize) -> bool,
     /// The kernel.

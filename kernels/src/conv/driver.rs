@@ -136,6 +136,8 @@ pub(super) struct Setup {
     pub y: View,
     pub weights: View,
     pub bias: View,
+    /// In place of `bias`, where the implementation adds an offset to inputs; else empty.
+    pub offset_bias: Vec<i32>,
     pub multiplier: Option<View>,
     pub padding: Padding,
     pub after: After,
@@ -190,7 +192,7 @@ impl Setup {
     }
 
     /// Output channels of a group.
-    fn channels(&self) -> usize {
+    pub fn channels(&self) -> usize {
         self.y.cols() / self.groups
     }
 
@@ -465,7 +467,6 @@ impl Conv {
         let size = s.x.dtype.size();
         for channel in channels.clone().step_by(plan.call_channels) {
             let panel = group * s.channels().div_ceil(NR) + channel / NR;
-            let lane = p.bias + panel * NR;
             for start in (0..count).step_by(mr) {
                 let offset = (group * s.channels() + channel) * size;
                 let mut y = [std::ptr::null_mut::<u8>(); MAX_MR];
@@ -485,7 +486,7 @@ impl Conv {
                         w: s.weights.ptr::<u8>(mem).add(p.weights + panel * plan.panel),
                         cols: plan.call_channels.min(channels.end - channel),
                         y: y.as_ptr(),
-                        bias: s.bias.ptr::<u8>(mem).add(lane * 4),
+                        bias: self.bias(mem, p.bias + panel * NR),
                         multiplier: self.multiplier(mem, panel),
                         lo: s.lo,
                         hi: s.hi,
@@ -528,7 +529,7 @@ impl Conv {
                 cols: channels.len(),
                 y: list.out.as_ptr().cast(),
                 offset: (group * s.channels() + channels.start) * s.x.dtype.size(),
-                bias: s.bias.ptr::<u8>(mem).add((p.bias + panel * NR) * 4),
+                bias: self.bias(mem, p.bias + panel * NR),
                 multiplier: self.multiplier(mem, panel),
                 lo: s.lo,
                 hi: s.hi,
@@ -536,6 +537,22 @@ impl Conv {
                 scratch: mem.scratch,
             };
             (row.run)(&block);
+        }
+    }
+
+    /// The biases from channel `at` on.
+    ///
+    /// # Safety
+    /// `mem` is the memory the step was prepared against; the channel is one of the step's.
+    unsafe fn bias(&self, mem: &Mem, at: usize) -> *const u8 {
+        let s = &self.setup;
+        // SAFETY: `prepare` proved the number of biases, and offset ones are as many.
+        unsafe {
+            if s.offset_bias.is_empty() {
+                s.bias.ptr::<u8>(mem).add(at * 4)
+            } else {
+                s.offset_bias.as_ptr().add(at).cast()
+            }
         }
     }
 

@@ -5,6 +5,8 @@
 //! [`pack`] gives the layout of the weights; a [`transpose`]d convolution is one such product for each phase of its
 //! stride.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub mod block;
 pub mod f16;
 pub mod f32;
@@ -55,7 +57,7 @@ const FAMILIES: [Family; 3] = [
         blocks: s8::BLOCKS,
     },
     Family { dtype: DType::F32, bias: DType::F32, kb: 1, span: 0, rows: f32::ROWS, blocks: f32::BLOCKS },
-    Family { dtype: DType::F16, bias: DType::F32, kb: 1, span: 0, rows: f16::ROWS, blocks: &[] },
+    Family { dtype: DType::F16, bias: DType::F32, kb: 1, span: 0, rows: f16::ROWS, blocks: f16::BLOCKS },
 ];
 
 /// Kernel positions that the list of addresses of the smallest block of pixels has room for; larger kernels are
@@ -225,6 +227,7 @@ fn setup(
         y,
         weights,
         bias,
+        offset_bias: Vec::new(),
         multiplier,
         padding,
         after,
@@ -255,6 +258,9 @@ fn finish(
     });
     if let Some(block) = block {
         setup.by = Implementation::Block(*block);
+        if block.offset != 0 {
+            setup.offset_bias = offset_bias(cx, &setup, &products, block.offset);
+        }
         return Ok(Box::new(Conv::new(setup, products)));
     }
     let row = family.rows.iter().find(|row| cx.cpu().has(row.needs) && slots <= LIST / row.mr);
@@ -262,4 +268,31 @@ fn finish(
         cx.error(format!("a kernel of {slots} positions is above the limit of {MAX_TAPS}"))
     })?);
     Ok(Box::new(Conv::new(setup, products)))
+}
+
+/// The biases for a kernel that adds `offset` to its inputs: each less that times the sum of its channel's weights. One
+/// panel's worth of zeros more, since registers may hold more channels than a panel.
+fn offset_bias(cx: &Context<'_>, setup: &Setup, products: &[Product], offset: i32) -> Vec<i32> {
+    let weights = cx.constant_bytes(&setup.weights);
+    let bias = cx.constant_bytes(&setup.bias).as_chunks().0;
+    let mut biases: Vec<i32> = bias.iter().map(|&b| i32::from_le_bytes(b)).collect();
+    let panels = setup.groups * setup.channels().div_ceil(micro::NR);
+    for product in products {
+        let panel = driver::inputs(setup, product) * micro::NR;
+        let weights = &weights[product.weights..][..panels * panel];
+        let biases = biases[product.bias..].chunks_exact_mut(micro::NR);
+        for (weights, biases) in weights.chunks_exact(panel.max(1)).zip(biases) {
+            let mut sums = [0_i32; micro::NR];
+            for block in weights.as_chunks::<{ micro::KB_S8 * micro::NR }>().0 {
+                for (sum, w) in sums.iter_mut().zip(block.as_chunks::<{ micro::KB_S8 }>().0) {
+                    *sum += w.iter().map(|&w| i32::from(w.cast_signed())).sum::<i32>();
+                }
+            }
+            for (bias, sum) in biases.iter_mut().zip(sums) {
+                *bias = bias.wrapping_sub(offset.wrapping_mul(sum));
+            }
+        }
+    }
+    biases.extend([0; micro::NR]);
+    biases
 }

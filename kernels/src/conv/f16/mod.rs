@@ -10,11 +10,12 @@ pub(crate) mod fp16;
 #[cfg(test)]
 mod tests;
 
-#[cfg(target_arch = "x86_64")]
-use super::f32::avx2;
+use super::block::BlockRow;
 use super::f32::generic;
 #[cfg(target_arch = "aarch64")]
 use super::f32::neon;
+#[cfg(target_arch = "x86_64")]
+use super::f32::{avx2, avx512_block};
 use super::micro::Row;
 use crate::cpu::Features;
 use crate::float::Half;
@@ -22,6 +23,23 @@ use crate::float::Half;
 /// Most products that the `fp16` rows sum in half before the sum is added, in f32, to what came before.
 #[cfg(any(target_arch = "aarch64", test))]
 pub(crate) const BLOCK: usize = 128;
+
+/// The implementations for blocks, best first.
+pub(crate) const BLOCKS: &[BlockRow] = &[
+    #[cfg(target_arch = "x86_64")]
+    BlockRow {
+        name: "conv_f16_12x32_avx512_block",
+        needs: Features::AVX512_VNNI,
+        mr: avx512_block::MR,
+        nr: 32,
+        pixels: avx512_block::pixels_f16,
+        suits: avx512_block::suits,
+        scratch: avx512_block::SCRATCH,
+        offset: 0,
+        merges: |_| true,
+        run: avx512_block::block::<true>,
+    },
+];
 
 /// The implementations, best first.
 pub(crate) const ROWS: &[Row] = &[

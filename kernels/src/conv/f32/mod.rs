@@ -8,6 +8,8 @@
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx2_block;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512_block;
 pub(crate) mod generic;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
@@ -23,6 +25,19 @@ use crate::float::Single;
 pub(crate) const BLOCKS: &[BlockRow] = &[
     #[cfg(target_arch = "x86_64")]
     BlockRow {
+        name: "conv_f32_12x32_avx512_block",
+        needs: Features::AVX512_VNNI,
+        mr: avx512_block::MR,
+        nr: 32,
+        pixels: avx512_block::pixels_f32,
+        suits: avx512_block::suits,
+        scratch: avx512_block::SCRATCH,
+        offset: 0,
+        merges: |_| true,
+        run: avx512_block::block::<false>,
+    },
+    #[cfg(target_arch = "x86_64")]
+    BlockRow {
         name: "conv_f32_6x16_avx2_block",
         needs: Features::AVX2,
         mr: avx2_block::MR,
@@ -30,6 +45,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         pixels: avx2_block::pixels,
         suits: avx2_block::suits,
         scratch: avx2_block::SCRATCH,
+        offset: 0,
         merges: |_| true,
         run: avx2_block::block,
     },

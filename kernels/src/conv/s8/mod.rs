@@ -17,6 +17,8 @@ mod generic;
 mod i8mm;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 pub(crate) use generic::requantize;
 
@@ -32,6 +34,32 @@ pub(crate) const SPAN: usize = if cfg!(target_arch = "x86_64") { 64 << 10 } else
 pub(crate) const BLOCKS: &[BlockRow] = &[
     #[cfg(target_arch = "x86_64")]
     BlockRow {
+        name: "conv_s8_12x32c4_avx512vnni_block",
+        needs: Features::AVX512_VNNI,
+        mr: vnni::MR_512,
+        nr: 32,
+        pixels: vnni::pixels::<{ vnni::MR_512 }>,
+        suits: vnni::suits,
+        scratch: vnni::SCRATCH,
+        offset: vnni::OFFSET,
+        merges: vnni::merges,
+        run: vnni::block_12x32,
+    },
+    #[cfg(target_arch = "x86_64")]
+    BlockRow {
+        name: "conv_s8_6x16c4_avxvnni_block",
+        needs: Features::AVX_VNNI,
+        mr: vnni::MR_256,
+        nr: 16,
+        pixels: vnni::pixels::<{ vnni::MR_256 }>,
+        suits: vnni::suits,
+        scratch: vnni::SCRATCH,
+        offset: vnni::OFFSET,
+        merges: vnni::merges,
+        run: vnni::block_6x16,
+    },
+    #[cfg(target_arch = "x86_64")]
+    BlockRow {
         name: "conv_s8_6x16c2_avx2_block",
         needs: Features::AVX2,
         mr: avx2_block::MR,
@@ -39,6 +67,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         pixels: avx2_block::pixels,
         suits: avx2_block::suits,
         scratch: avx2_block::SCRATCH,
+        offset: 0,
         merges: avx2_block::merges,
         run: avx2_block::block,
     },

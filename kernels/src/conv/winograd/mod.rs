@@ -145,7 +145,8 @@ const ROWS: &[Isa] = &[
 /// The implementation for a processor, if it has one that can be better than the direct form: dot products of bytes
 /// do more than Winograd saves.
 fn isa(cpu: Cpu) -> Option<&'static Isa> {
-    let dot = cpu.has(Features::DOTPROD) || cpu.has(Features::I8MM);
+    let dot = [Features::DOTPROD, Features::I8MM, Features::AVX_VNNI, Features::AVX512_VNNI];
+    let dot = dot.into_iter().any(|f| cpu.has(f));
     ROWS.iter().find(|isa| !dot && cpu.has(isa.needs))
 }
 

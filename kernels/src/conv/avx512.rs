@@ -1,0 +1,237 @@
+//! The innermost loops of AVX-512, for every element type: twelve pixels' inputs, each a run of 32-bit units in scratch,
+//! meet panels of as many bits for each unit. A unit is one f32, or four bytes.
+//!
+//! They are assembly because compilers gather the loads of all pixels first, and run out of registers.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+
+use super::micro::NR;
+
+/// Pixels computed at once.
+pub(super) const MR: usize = 12;
+
+/// Lanes of a register: two panels.
+pub(super) const LANES: usize = 2 * NR;
+
+/// Sums of M pixels times P pairs of panels: 32-bit integers or f32.
+pub(super) type Sums<const M: usize, const P: usize> = [[__m512i; P]; M];
+
+/// Bytes of a unit, and of a panel for each.
+const UNIT: usize = 4;
+const PANEL: usize = UNIT * NR;
+
+/// Inputs and weights of a product.
+#[derive(Clone, Copy)]
+pub(super) struct Run<const P: usize> {
+    /// The first pixel's inputs, and bytes from a pixel to the next.
+    pub a: *const u8,
+    pub stride: usize,
+    /// Each pair's panels; where the second is not there it is the first one again.
+    pub w: [[*const u8; 2]; P],
+    /// Units, at least 1.
+    pub units: usize,
+}
+
+/// What becomes of a unit of inputs, one of weights, and a sum.
+pub(super) trait Multiply {
+    /// One step.
+    ///
+    /// # Safety
+    /// AVX-512 F and VNNI are there.
+    unsafe fn step(sum: __m512i, x: __m512i, w: __m512i) -> __m512i;
+    /// All steps of twelve pixels times one pair of panels.
+    ///
+    /// # Safety
+    /// The run's addresses are valid for its units; AVX-512 F, DQ and VNNI are there.
+    unsafe fn twelve_by_1(sums: &mut Sums<MR, 1>, run: &Run<1>);
+    /// All steps of twelve pixels times two pairs.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn twelve_by_2(sums: &mut Sums<MR, 2>, run: &Run<2>);
+}
+
+/// `sum + x * w`, f32, rounded once.
+pub(super) struct Fma;
+
+/// `sum + sum of four x * w`, x of unsigned bytes, w of signed ones.
+pub(super) struct Dot;
+
+/// The instructions of one pixel: its address, the register that its unit is repeated in, and one for each sum.
+macro_rules! pixel {
+    ($address:literal, $x:literal, $op:literal, $($sum:literal * $w:literal),+) => {
+        concat!(
+            "vbroadcastss ", $x, ", dword ptr [", $address, "]\n",
+            $($op, " ", $sum, ", ", $x, ", ", $w, "\n",)+
+        )
+    };
+}
+
+/// The end of a round: the pointers to every fourth pixel, and the distance to the end.
+macro_rules! next {
+    () => {
+        "add {a0}, 4\nadd {a4}, 4\nadd {a8}, 4\nadd {i}, 4\njnz 2b\n"
+    };
+}
+
+macro_rules! multiply {
+    ($type:ident, $op:literal, $step:expr) => {
+        impl Multiply for $type {
+            #[inline(always)]
+            unsafe fn step(sum: __m512i, x: __m512i, w: __m512i) -> __m512i {
+                // SAFETY: the caller's promise.
+                unsafe { $step(sum, x, w) }
+            }
+
+            #[inline]
+            #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
+            unsafe fn twelve_by_1(sums: &mut Sums<MR, 1>, run: &Run<1>) {
+                let [[s0], [s1], [s2], [s3], [s4], [s5], [s6], [s7], [s8], [s9], [s10], [s11]] = sums;
+                let (bytes, stride) = (run.units * UNIT, run.stride);
+                let [p0, p1] = run.w[0].map(|w| w.wrapping_add(run.units * PANEL));
+                // SAFETY: the loop goes through the run's units, and no further.
+                unsafe {
+                    asm!(
+                        "2:",
+                        "vmovups ymm24, ymmword ptr [{p0} + 8*{i}]",
+                        "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
+                        pixel!("{a0}", "zmm28", $op, "zmm0" * "zmm24"),
+                        pixel!("{a0} + {d}", "zmm29", $op, "zmm1" * "zmm24"),
+                        pixel!("{a0} + 2*{d}", "zmm28", $op, "zmm2" * "zmm24"),
+                        pixel!("{a0} + {d3}", "zmm29", $op, "zmm3" * "zmm24"),
+                        pixel!("{a4}", "zmm28", $op, "zmm4" * "zmm24"),
+                        pixel!("{a4} + {d}", "zmm29", $op, "zmm5" * "zmm24"),
+                        pixel!("{a4} + 2*{d}", "zmm28", $op, "zmm6" * "zmm24"),
+                        pixel!("{a4} + {d3}", "zmm29", $op, "zmm7" * "zmm24"),
+                        pixel!("{a8}", "zmm28", $op, "zmm8" * "zmm24"),
+                        pixel!("{a8} + {d}", "zmm29", $op, "zmm9" * "zmm24"),
+                        pixel!("{a8} + 2*{d}", "zmm28", $op, "zmm10" * "zmm24"),
+                        pixel!("{a8} + {d3}", "zmm29", $op, "zmm11" * "zmm24"),
+                        next!(),
+                        a0 = inout(reg) run.a => _,
+                        a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
+                        a8 = inout(reg) run.a.wrapping_add(8 * stride) => _,
+                        i = inout(reg) bytes.wrapping_neg() => _,
+                        d = in(reg) stride, d3 = in(reg) 3 * stride,
+                        p0 = in(reg) p0, p1 = in(reg) p1,
+                        inout("zmm0") *s0, inout("zmm1") *s1, inout("zmm2") *s2,
+                        inout("zmm3") *s3, inout("zmm4") *s4, inout("zmm5") *s5,
+                        inout("zmm6") *s6, inout("zmm7") *s7, inout("zmm8") *s8,
+                        inout("zmm9") *s9, inout("zmm10") *s10, inout("zmm11") *s11,
+                        out("zmm24") _, out("zmm28") _, out("zmm29") _,
+                        options(nostack, readonly),
+                    );
+                }
+            }
+
+            #[inline]
+            #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
+            unsafe fn twelve_by_2(sums: &mut Sums<MR, 2>, run: &Run<2>) {
+                let [
+                    [s0, t0], [s1, t1], [s2, t2], [s3, t3], [s4, t4], [s5, t5], [s6, t6], [s7, t7], [s8, t8],
+                    [s9, t9], [s10, t10], [s11, t11],
+                ] = sums;
+                let (bytes, stride) = (run.units * UNIT, run.stride);
+                let [[p0, p1], [p2, p3]] =
+                    run.w.map(|pair| pair.map(|w| w.wrapping_add(run.units * PANEL)));
+                // SAFETY: the loop goes through the run's units, and no further.
+                unsafe {
+                    asm!(
+                        "2:",
+                        "vmovups ymm24, ymmword ptr [{p0} + 8*{i}]",
+                        "vmovups ymm25, ymmword ptr [{p2} + 8*{i}]",
+                        "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
+                        "vinsertf32x8 zmm25, zmm25, ymmword ptr [{p3} + 8*{i}], 1",
+                        pixel!("{a0}", "zmm28", $op, "zmm0" * "zmm24", "zmm12" * "zmm25"),
+                        pixel!("{a0} + {d}", "zmm29", $op, "zmm1" * "zmm24", "zmm13" * "zmm25"),
+                        pixel!("{a0} + 2*{d}", "zmm28", $op, "zmm2" * "zmm24", "zmm14" * "zmm25"),
+                        pixel!("{a0} + {d3}", "zmm29", $op, "zmm3" * "zmm24", "zmm15" * "zmm25"),
+                        pixel!("{a4}", "zmm28", $op, "zmm4" * "zmm24", "zmm16" * "zmm25"),
+                        pixel!("{a4} + {d}", "zmm29", $op, "zmm5" * "zmm24", "zmm17" * "zmm25"),
+                        pixel!("{a4} + 2*{d}", "zmm28", $op, "zmm6" * "zmm24", "zmm18" * "zmm25"),
+                        pixel!("{a4} + {d3}", "zmm29", $op, "zmm7" * "zmm24", "zmm19" * "zmm25"),
+                        pixel!("{a8}", "zmm28", $op, "zmm8" * "zmm24", "zmm20" * "zmm25"),
+                        pixel!("{a8} + {d}", "zmm29", $op, "zmm9" * "zmm24", "zmm21" * "zmm25"),
+                        pixel!("{a8} + 2*{d}", "zmm28", $op, "zmm10" * "zmm24", "zmm22" * "zmm25"),
+                        pixel!("{a8} + {d3}", "zmm29", $op, "zmm11" * "zmm24", "zmm23" * "zmm25"),
+                        next!(),
+                        a0 = inout(reg) run.a => _,
+                        a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
+                        a8 = inout(reg) run.a.wrapping_add(8 * stride) => _,
+                        i = inout(reg) bytes.wrapping_neg() => _,
+                        d = in(reg) stride, d3 = in(reg) 3 * stride,
+                        p0 = in(reg) p0, p1 = in(reg) p1, p2 = in(reg) p2, p3 = in(reg) p3,
+                        inout("zmm0") *s0, inout("zmm1") *s1, inout("zmm2") *s2,
+                        inout("zmm3") *s3, inout("zmm4") *s4, inout("zmm5") *s5,
+                        inout("zmm6") *s6, inout("zmm7") *s7, inout("zmm8") *s8,
+                        inout("zmm9") *s9, inout("zmm10") *s10, inout("zmm11") *s11,
+                        inout("zmm12") *t0, inout("zmm13") *t1, inout("zmm14") *t2,
+                        inout("zmm15") *t3, inout("zmm16") *t4, inout("zmm17") *t5,
+                        inout("zmm18") *t6, inout("zmm19") *t7, inout("zmm20") *t8,
+                        inout("zmm21") *t9, inout("zmm22") *t10, inout("zmm23") *t11,
+                        out("zmm24") _, out("zmm25") _, out("zmm28") _, out("zmm29") _,
+                        options(nostack, readonly),
+                    );
+                }
+            }
+        }
+    };
+}
+
+multiply!(Fma, "vfmadd231ps", |sum, x, w| _mm512_castps_si512(_mm512_fmadd_ps(
+    _mm512_castsi512_ps(x),
+    _mm512_castsi512_ps(w),
+    _mm512_castsi512_ps(sum)
+)));
+multiply!(Dot, "vpdpbusd", |sum, x, w| _mm512_dpbusd_epi32(sum, x, w));
+
+/// Adds the products of M pixels and P pairs of panels.
+///
+/// # Safety
+/// The run's addresses are valid for its units; AVX-512 F, DQ and VNNI are there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
+pub(super) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
+    sums: &mut Sums<M, P>,
+    run: &Run<P>,
+) {
+    // SAFETY: the caller's promise; the types that are cast are the same where M and P are those of the callee.
+    unsafe {
+        if M == MR && P == 1 {
+            return O::twelve_by_1(&mut *(&raw mut *sums).cast(), &*(&raw const *run).cast());
+        }
+        if M == MR && P == 2 {
+            return O::twelve_by_2(&mut *(&raw mut *sums).cast(), &*(&raw const *run).cast());
+        }
+        let mut c = *sums;
+        for unit in 0..run.units {
+            let mut w = [_mm512_setzero_si512(); P];
+            for p in 0..P {
+                w[p] = pair(run.w[p].map(|w| w.add(unit * PANEL)));
+            }
+            for i in 0..M {
+                let x = run.a.add(i * run.stride + unit * UNIT);
+                let x = _mm512_set1_epi32(x.cast::<i32>().read_unaligned());
+                for p in 0..P {
+                    c[i][p] = O::step(c[i][p], x, w[p]);
+                }
+            }
+        }
+        *sums = c;
+    }
+}
+
+/// A unit's weights of two panels.
+///
+/// # Safety
+/// A panel's unit can be read at each.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn pair(w: [*const u8; 2]) -> __m512i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let low = _mm512_castsi256_si512(_mm256_loadu_si256(w[0].cast()));
+        _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(w[1].cast()))
+    }
+}

@@ -1,0 +1,289 @@
+//! AVX-512: blocks of pixels, twelve of them times four panels at a time; f16 operands are converted to f32 on the way.
+//!
+//! The inputs of a block's pixels are first copied to scratch, where each pixel's are one run. Long runs are copied in
+//! chunks, and sums wait in the output for the next one, as they are: an f32 takes the same additions either way.
+
+use std::arch::x86_64::*;
+
+use crate::conv::avx512::{self, Fma, LANES, Run};
+use crate::conv::block::{Block, Problem};
+use crate::conv::micro::NR;
+use crate::float::{Float, Half, Single};
+
+/// Pixels computed at once.
+pub(crate) const MR: usize = avx512::MR;
+
+/// Most pixels of a block, and of one with as many inputs as a chunk takes.
+const PIXELS: [usize; 2] = [96, 48];
+
+/// Most inputs of a chunk.
+const CHUNK: usize = 1024;
+
+/// Numbers from a pixel's inputs to the next pixel's beyond those: a multiple of 4 KiB would make all pixels share a
+/// few lines of the first-level cache.
+const APART: usize = 16;
+
+/// Bytes of scratch: a chunk's inputs, copied sixteen at a time.
+pub(crate) const SCRATCH: usize = (PIXELS[0] * (CHUNK / 2 + APART) + LANES) * 4;
+
+/// Most pixels of a block over `k` f32 inputs.
+pub(crate) fn pixels_f32(k: usize) -> usize {
+    if k <= CHUNK / 2 { PIXELS[0] } else { PIXELS[1] }
+}
+
+/// Most pixels of a block over `k` f16 inputs, which are not cut into chunks: an output of halves cannot hold sums.
+pub(crate) fn pixels_f16(k: usize) -> usize {
+    ((SCRATCH / 4 - LANES) / (k + APART)).min(PIXELS[0]) / MR * MR
+}
+
+/// Always: a single pixel has its inputs copied in no time.
+pub(crate) fn suits(_: &Problem) -> bool {
+    true
+}
+
+/// Sixteen numbers, f16 when HALF, of which the first `n` can be read; the others are zero.
+///
+/// # Safety
+/// `n` numbers can be read.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn load_part<const HALF: bool>(p: *const u8, n: usize) -> __m512 {
+    let mask = (1_u32 << n.min(LANES)) - 1;
+    // SAFETY: masked lanes are not read.
+    unsafe {
+        if HALF {
+            _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask as __mmask16, p.cast()))
+        } else {
+            _mm512_maskz_loadu_ps(mask as __mmask16, p.cast())
+        }
+    }
+}
+
+/// Copies inputs `start..start + n` of every pixel.
+///
+/// # Safety
+/// As [`crate::conv::block::Run`]; `to` has room for all pixels, `stride` numbers apart, and a register more.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn inputs<const HALF: bool>(b: &Block<'_>, start: usize, n: usize, stride: usize, to: *mut f32) {
+    if n == 0 {
+        return; // A phase of a transposed convolution without taps.
+    }
+    let size = if HALF { Half::SIZE } else { Single::SIZE };
+    for (group, &merged) in b.merged.iter().enumerate() {
+        let first = group * b.group;
+        let each = if merged { b.taps[1] * b.depth } else { b.depth };
+        let (slot, skip) = (start / each, start % each);
+        for row in 0..b.group.min(b.pixels - first) {
+            // SAFETY: each group has addresses of all inputs for each of its pixels. What is written past a run is
+            // written over by what follows it.
+            unsafe {
+                let mut a = b.a.add(first * b.slots + slot * b.group + row);
+                let mut to = to.add((first + row) * stride);
+                let (mut skip, mut left) = (skip, n);
+                while left > 0 {
+                    let run = (each - skip).min(left);
+                    let from = (*a).add(skip * size);
+                    for i in (0..run).step_by(LANES) {
+                        _mm512_storeu_ps(to.add(i), load_part::<HALF>(from.add(i * size), run - i));
+                    }
+                    to = to.add(run);
+                    a = a.add(b.group);
+                    left -= run;
+                    skip = 0;
+                }
+            }
+        }
+    }
+}
+
+/// A chunk of a block's inputs.
+struct Chunk {
+    /// `[pixel][stride]`
+    inputs: *const f32,
+    stride: usize,
+    /// The first input, how many, and of how many.
+    start: usize,
+    n: usize,
+    k: usize,
+}
+
+/// M pixels from `pixel` on times P pairs of panels from column `first` on: a chunk's products, after those of the
+/// chunks before.
+///
+/// # Safety
+/// As [`crate::conv::block::Run`], the chunk's inputs having been copied; each pair's first panel holds columns that
+/// count.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c")]
+unsafe fn tile<const HALF: bool, const M: usize, const P: usize>(
+    b: &Block<'_>,
+    c: &Chunk,
+    first: usize,
+    pixel: usize,
+) {
+    let size = if HALF { Half::SIZE } else { Single::SIZE };
+    let mut sums = [[_mm512_setzero_ps(); P]; M];
+    let mut w = [[b.w; 2]; P];
+    let mut counts = [0_u16; P];
+    // SAFETY: the block's pixels, biases and weights of whole panels, and 32 bytes behind biases.
+    unsafe {
+        for p in 0..P {
+            let at = first + p * LANES;
+            let panel = b.w.add((at * c.k + c.start * NR) * size);
+            // Columns of a panel that is not there do not count: the first one takes its place.
+            w[p] = [panel, if b.cols - at > NR { panel.add(NR * c.k * size) } else { panel }];
+            counts[p] = ((1_u32 << (b.cols - at).min(LANES)) - 1) as u16;
+            let bias = _mm512_loadu_ps(b.bias.cast::<f32>().add(at));
+            for i in 0..M {
+                sums[i][p] = if c.start == 0 {
+                    bias
+                } else {
+                    let y = (*b.y.add(pixel + i)).add(b.offset + at * size);
+                    _mm512_maskz_loadu_ps(counts[p], y.cast())
+                };
+            }
+        }
+        let a = c.inputs.add(pixel * c.stride);
+        if HALF {
+            multiply_half(&mut sums, a, c.stride, w, c.n);
+        } else if c.n > 0 {
+            let mut bits = sums.map(|sums| sums.map(|v| _mm512_castps_si512(v)));
+            let run = Run { a: a.cast(), stride: c.stride * size, w, units: c.n };
+            avx512::multiply::<Fma, M, P>(&mut bits, &run);
+            sums = bits.map(|bits| bits.map(|v| _mm512_castsi512_ps(v)));
+        }
+        let last = c.start + c.n == c.k;
+        let (lo, hi) = (_mm512_set1_ps(b.lo), _mm512_set1_ps(b.hi));
+        for i in 0..M {
+            let y = (*b.y.add(pixel + i)).add(b.offset + first * size);
+            for p in 0..P {
+                let sum = sums[i][p];
+                // The second operand where the comparison fails, as the definition of clamp has it.
+                let v = if last { _mm512_min_ps(hi, _mm512_max_ps(lo, sum)) } else { sum };
+                let y = y.add(p * LANES * size);
+                if HALF {
+                    let v = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v);
+                    _mm256_mask_storeu_epi16(y.cast(), counts[p], v);
+                } else {
+                    _mm512_mask_storeu_ps(y.cast(), counts[p], v);
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of `n` f32 inputs of M pixels with f16 weights of P pairs of panels.
+///
+/// # Safety
+/// `a` is valid for `n` numbers at each of M multiples of `stride`, each of `w` for as many units of a panel.
+#[inline]
+#[target_feature(enable = "avx512f,f16c")]
+unsafe fn multiply_half<const M: usize, const P: usize>(
+    sums: &mut [[__m512; P]; M],
+    a: *const f32,
+    stride: usize,
+    w: [[*const u8; 2]; P],
+    n: usize,
+) {
+    let mut c = *sums;
+    for k in 0..n {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut wk = [_mm512_setzero_ps(); P];
+            for p in 0..P {
+                let [low, high] = w[p].map(|w| _mm_loadu_si128(w.add(k * NR * Half::SIZE).cast()));
+                wk[p] = _mm512_cvtph_ps(_mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high));
+            }
+            for i in 0..M {
+                let x = _mm512_set1_ps(*a.add(i * stride + k));
+                for p in 0..P {
+                    c[i][p] = _mm512_fmadd_ps(x, wk[p], c[i][p]);
+                }
+            }
+        }
+    }
+    *sums = c;
+}
+
+/// All pixels times P pairs of panels from column `first` on.
+///
+/// # Safety
+/// As [`tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c")]
+unsafe fn columns<const HALF: bool, const P: usize>(b: &Block<'_>, c: &Chunk, first: usize) {
+    let mut pixel = 0;
+    // SAFETY: the caller's promise.
+    unsafe {
+        while pixel + MR <= b.pixels {
+            tile::<HALF, MR, P>(b, c, first, pixel);
+            pixel += MR;
+        }
+        while pixel + 4 <= b.pixels {
+            tile::<HALF, 4, P>(b, c, first, pixel);
+            pixel += 4;
+        }
+        match b.pixels - pixel {
+            1 => tile::<HALF, 1, P>(b, c, first, pixel),
+            2 => tile::<HALF, 2, P>(b, c, first, pixel),
+            3 => tile::<HALF, 3, P>(b, c, first, pixel),
+            _ => {}
+        }
+    }
+}
+
+/// Columns from `first` on times up to three pixels: more columns at once, since so few pixels have too few sums to keep
+/// multipliers busy.
+///
+/// # Safety
+/// As [`tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c")]
+unsafe fn wide<const HALF: bool, const M: usize, const P: usize>(b: &Block<'_>, c: &Chunk) -> usize {
+    let mut first = 0;
+    // SAFETY: the caller's promise.
+    unsafe {
+        while b.cols - first >= P * LANES {
+            tile::<HALF, M, P>(b, c, first, 0);
+            first += P * LANES;
+        }
+    }
+    first
+}
+
+/// A block of pixels.
+///
+/// # Safety
+/// As [`crate::conv::block::Run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c")]
+pub(crate) unsafe fn block<const HALF: bool>(b: &Block<'_>) {
+    let k = b.taps[0] * b.taps[1] * b.depth;
+    let most = if HALF { k } else { CHUNK.min((SCRATCH / 4 - LANES) / b.pixels - APART) };
+    let inputs_at = b.scratch.cast::<f32>();
+    let mut start = 0;
+    // SAFETY: the caller's promise; the scratch has [`SCRATCH`] bytes.
+    unsafe {
+        loop {
+            let n = most.min(k - start);
+            let stride = n + APART;
+            inputs::<HALF>(b, start, n, stride, inputs_at);
+            let c = Chunk { inputs: inputs_at, stride, start, n, k };
+            let mut first = match b.pixels {
+                1 => wide::<HALF, 1, 8>(b, &c),
+                2 => wide::<HALF, 2, 4>(b, &c),
+                3 => wide::<HALF, 3, 4>(b, &c),
+                _ => 0,
+            };
+            while first < b.cols {
+                if b.cols - first > LANES {
+                    columns::<HALF, 2>(b, &c, first);
+                } else {
+                    columns::<HALF, 1>(b, &c, first);
+                }
+                first += 2 * LANES;
+            }
+            start += n;
+            if start == k {
+                return;
+            }
+        }
+    }
+}

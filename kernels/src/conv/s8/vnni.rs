@@ -1,0 +1,463 @@
+//! VPDPBUSD, exact: blocks of pixels, a few of them times a few panels at a time.
+//!
+//! The instruction multiplies unsigned bytes by signed ones, and adds four products in 32 bits. So a block's inputs are
+//! copied to scratch with [`OFFSET`] added, and sums start at biases that make up for it. A pixel's four inputs,
+//! repeated, meet a block of a panel's weights.
+
+use std::arch::x86_64::*;
+
+use crate::conv::avx512::{self, Dot, Run};
+use crate::conv::block::{Block, Problem};
+use crate::conv::micro::{KB_S8, NR};
+
+/// What is added to inputs: the difference of an unsigned byte and a signed one.
+pub(super) const OFFSET: i32 = 128;
+
+/// Pixels computed at once with registers of 512 bits.
+pub(super) const MR_512: usize = avx512::MR;
+
+/// Pixels computed at once with registers of 256 bits.
+pub(super) const MR_256: usize = 6;
+
+/// Most pixels of a block.
+const PIXELS: usize = 96;
+
+/// Bytes of copied inputs.
+const INPUT_BYTES: usize = 192 << 10;
+
+/// Bytes past a pixel's inputs that may be written: they are copied 64 at a time.
+const OVER: usize = 64;
+
+/// Bytes of scratch.
+pub(super) const SCRATCH: usize = INPUT_BYTES + OVER;
+
+/// Bytes from a pixel's `k` inputs to the next's. A multiple of 4 KiB would make all pixels share a few lines of the
+/// first-level cache.
+fn stride(k: usize) -> usize {
+    if k.is_multiple_of(1 << 10) { k + 64 } else { k }
+}
+
+/// Most pixels of a block over `k` inputs.
+pub(super) fn pixels<const MR: usize>(k: usize) -> usize {
+    (INPUT_BYTES / stride(k).max(1)).min(PIXELS) / MR * MR
+}
+
+/// Always: few pixels' inputs are copied in no time.
+pub(super) fn suits(_: &Problem) -> bool {
+    true
+}
+
+/// Whether merged runs of taps of this depth can be copied.
+pub(super) fn merges(depth: usize) -> bool {
+    depth == 3 || depth.is_multiple_of(KB_S8)
+}
+
+/// A register of 32-bit lanes: the output channels of one panel, or of two.
+///
+/// # Safety
+/// Of all functions: the processor has the instructions, and pointers are valid for what is read and written.
+trait Vector: Copy {
+    /// Panels of a register.
+    const PANELS: usize;
+    /// As many f32.
+    type Floats: Copy;
+
+    /// Lanes from memory.
+    unsafe fn load(p: *const i32) -> Self;
+    /// f32 lanes from memory.
+    unsafe fn load_f32(p: *const f32) -> Self::Floats;
+    /// The same f32 in every lane.
+    unsafe fn splat_f32(v: f32) -> Self::Floats;
+    /// The same integer in every lane.
+    unsafe fn splat(v: i32) -> Self;
+    /// Adds the products of M pixels and P registers of channels.
+    unsafe fn multiply<const M: usize, const P: usize>(sums: &mut [[Self; P]; M], run: &Run<P>);
+    /// `rne(clamp(f32(self) * m, lo, hi)) + zero_point`, in the low bytes.
+    unsafe fn requantize(self, m: Self::Floats, bounds: &Bounds<Self>) -> __m128i;
+    /// Stores the first `n` of a register's channels, `n` at least 1.
+    unsafe fn store(v: __m128i, y: *mut u8, n: usize);
+    /// Copies `n` bytes with [`OFFSET`] added to each; up to 63 bytes may be written past them.
+    unsafe fn shift(from: *const u8, to: *mut u8, n: usize);
+}
+
+/// Requantization's bounds, less the zero point, and the zero point.
+struct Bounds<V: Vector> {
+    lo: V::Floats,
+    hi: V::Floats,
+    zero_point: V,
+}
+
+/// Two panels.
+impl Vector for __m512i {
+    const PANELS: usize = 2;
+    type Floats = __m512;
+
+    #[inline(always)]
+    unsafe fn load(p: *const i32) -> Self {
+        // SAFETY: the caller's promise; so below.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f32(p: *const f32) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_f32(v: f32) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_ps(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(v: i32) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_epi32(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply<const M: usize, const P: usize>(sums: &mut [[Self; P]; M], run: &Run<P>) {
+        // SAFETY: as above.
+        unsafe { avx512::multiply::<Dot, M, P>(sums, run) }
+    }
+
+    #[inline(always)]
+    unsafe fn requantize(self, m: __m512, bounds: &Bounds<Self>) -> __m128i {
+        // SAFETY: as above.
+        unsafe {
+            let v = _mm512_mul_ps(_mm512_cvtepi32_ps(self), m);
+            let v = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(v, bounds.lo), bounds.hi));
+            _mm512_cvtepi32_epi8(_mm512_add_epi32(v, bounds.zero_point))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(v: __m128i, y: *mut u8, n: usize) {
+        // SAFETY: as above.
+        unsafe {
+            if n >= 2 * NR {
+                _mm_storeu_si128(y.cast(), v);
+            } else {
+                _mm_mask_storeu_epi8(y.cast(), (1 << n) - 1, v);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn shift(from: *const u8, to: *mut u8, n: usize) {
+        // SAFETY: as above; a mask keeps the last load inside.
+        unsafe {
+            let offset = _mm512_set1_epi8(OFFSET as i8);
+            let mut i = 0;
+            while i + 64 <= n {
+                let v = _mm512_loadu_si512(from.add(i).cast());
+                _mm512_storeu_si512(to.add(i).cast(), _mm512_xor_si512(v, offset));
+                i += 64;
+            }
+            if i < n {
+                let v = _mm512_maskz_loadu_epi8((1 << (n - i)) - 1, from.add(i).cast());
+                _mm512_storeu_si512(to.add(i).cast(), _mm512_xor_si512(v, offset));
+            }
+        }
+    }
+}
+
+/// One panel.
+impl Vector for __m256i {
+    const PANELS: usize = 1;
+    type Floats = __m256;
+
+    #[inline(always)]
+    unsafe fn load(p: *const i32) -> Self {
+        // SAFETY: the caller's promise; so below.
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f32(p: *const f32) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_f32(v: f32) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_ps(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(v: i32) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_epi32(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply<const M: usize, const P: usize>(sums: &mut [[Self; P]; M], run: &Run<P>) {
+        let mut c = *sums;
+        for unit in 0..run.units {
+            // SAFETY: as above.
+            unsafe {
+                let w = run.w.map(|[w, _]| _mm256_loadu_si256(w.add(unit * KB_S8 * NR).cast()));
+                for i in 0..M {
+                    let x = run.a.add(i * run.stride + unit * KB_S8);
+                    let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
+                    for p in 0..P {
+                        c[i][p] = _mm256_dpbusd_avx_epi32(c[i][p], x, w[p]);
+                    }
+                }
+            }
+        }
+        *sums = c;
+    }
+
+    #[inline(always)]
+    unsafe fn requantize(self, m: __m256, bounds: &Bounds<Self>) -> __m128i {
+        // SAFETY: as above.
+        unsafe {
+            let v = _mm256_mul_ps(_mm256_cvtepi32_ps(self), m);
+            let v = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(v, bounds.lo), bounds.hi));
+            let v = _mm256_add_epi32(v, bounds.zero_point);
+            let v = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+            _mm_packs_epi16(v, v)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(v: __m128i, y: *mut u8, n: usize) {
+        // SAFETY: as above.
+        unsafe { super::avx2::store(v, y, n) }
+    }
+
+    #[inline(always)]
+    unsafe fn shift(from: *const u8, to: *mut u8, n: usize) {
+        let offset = unsafe { _mm_set1_epi8(OFFSET as i8) };
+        for i in (0..n).step_by(crate::ROW_SLACK) {
+            // SAFETY: as above; inputs can be read up to a multiple of 16 bytes.
+            unsafe {
+                let v = _mm_loadu_si128(from.add(i).cast());
+                _mm_storeu_si128(to.add(i).cast(), _mm_xor_si128(v, offset));
+            }
+        }
+    }
+}
+
+/// Copies `taps` taps of three dense channels with [`OFFSET`] added, each followed by a fourth byte that does not
+/// matter; four taps at a time.
+///
+/// # Safety
+/// SSSE3 is there; `from` is valid for `3 * taps + 13` bytes, `to` for `4 * taps + 12`.
+#[inline(always)]
+unsafe fn spread(from: *const u8, to: *mut u8, taps: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let order = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+        for tap in (0..taps).step_by(4) {
+            let v = _mm_loadu_si128(from.add(3 * tap).cast());
+            let v = _mm_xor_si128(_mm_shuffle_epi8(v, order), _mm_set1_epi8(OFFSET as i8));
+            _mm_storeu_si128(to.add(4 * tap).cast(), v);
+        }
+    }
+}
+
+/// Copies every pixel's inputs, `stride` bytes apart.
+///
+/// # Safety
+/// As [`crate::conv::block::Run`]; `to` has room for all pixels and [`OVER`] more bytes.
+#[inline(always)]
+unsafe fn inputs<V: Vector>(b: &Block<'_>, stride: usize, to: *mut u8) {
+    let depth = b.depth.next_multiple_of(KB_S8);
+    for (group, &merged) in b.merged.iter().enumerate() {
+        let first = group * b.group;
+        let (slots, per_slot) = if merged { (b.taps[0], b.taps[1]) } else { (b.taps[0] * b.taps[1], 1) };
+        let spreads = per_slot > 1 && b.depth == 3;
+        let each = depth * per_slot;
+        for row in 0..b.group.min(b.pixels - first) {
+            // SAFETY: each group has `slots` addresses for each of its pixels. What is written past a slot's bytes is
+            // written over by what follows it.
+            unsafe {
+                let mut a = b.a.add(first * b.slots + row);
+                let mut to = to.add((first + row) * stride);
+                for _ in 0..slots {
+                    if spreads {
+                        spread(*a, to, per_slot);
+                    } else {
+                        V::shift(*a, to, each);
+                    }
+                    to = to.add(each);
+                    a = a.add(b.group);
+                }
+            }
+        }
+    }
+}
+
+/// A block being computed, its inputs copied.
+struct Work<'a, V: Vector> {
+    b: &'a Block<'a>,
+    bounds: Bounds<V>,
+    /// Inputs of a pixel, and bytes from one's to the next's.
+    k: usize,
+    stride: usize,
+}
+
+/// P registers' worth of output channels.
+struct Columns<V: Vector, const P: usize> {
+    /// Each register's panels.
+    w: [[*const u8; 2]; P],
+    bias: [V; P],
+    multiplier: [V::Floats; P],
+    /// The first channel.
+    first: usize,
+}
+
+impl<V: Vector> Work<'_, V> {
+    /// Output channels of a register.
+    const LANES: usize = V::PANELS * NR;
+
+    /// # Safety
+    /// As [`crate::conv::block::Run`]; each register's first panel is there.
+    #[inline(always)]
+    unsafe fn columns<const P: usize>(&self, first: usize) -> Columns<V, P> {
+        let b = self.b;
+        // SAFETY: biases and multipliers are there for whole panels, and 32 bytes behind them can be read.
+        unsafe {
+            let at = |p: usize| first + p * Self::LANES;
+            Columns {
+                w: std::array::from_fn(|p| {
+                    let w = b.w.add(at(p) * self.k);
+                    // Channels of a panel that is not there do not count: the first one takes its place.
+                    [w, if b.cols - at(p) > NR { w.add(NR * self.k) } else { w }]
+                }),
+                bias: std::array::from_fn(|p| V::load(b.bias.cast::<i32>().add(at(p)))),
+                multiplier: std::array::from_fn(|p| V::load_f32(b.multiplier.add(at(p)))),
+                first,
+            }
+        }
+    }
+
+    /// M pixels from `pixel` on.
+    ///
+    /// # Safety
+    /// As [`crate::conv::block::Run`]; the pixels are the block's.
+    #[inline(always)]
+    unsafe fn tile<const M: usize, const P: usize>(&self, c: &Columns<V, P>, pixel: usize) {
+        let b = self.b;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sums = [c.bias; M];
+            let a = b.scratch.add(pixel * self.stride);
+            if self.k > 0 {
+                let units = self.k / KB_S8;
+                V::multiply(&mut sums, &Run { a, stride: self.stride, w: c.w, units });
+            }
+            for i in 0..M {
+                let y = (*b.y.add(pixel + i)).add(b.offset + c.first);
+                for p in 0..P {
+                    let v = sums[i][p].requantize(c.multiplier[p], &self.bounds);
+                    V::store(v, y.add(p * Self::LANES), b.cols - c.first - p * Self::LANES);
+                }
+            }
+        }
+    }
+
+    /// All pixels times P registers of channels from `first` on.
+    ///
+    /// # Safety
+    /// As [`crate::conv::block::Run`]; each register has channels that count.
+    #[inline(always)]
+    unsafe fn all<const MR: usize, const P: usize>(&self, first: usize) {
+        let pixels = self.b.pixels;
+        let mut pixel = 0;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let c = self.columns::<P>(first);
+            while pixel + MR <= pixels {
+                self.tile::<MR, P>(&c, pixel);
+                pixel += MR;
+            }
+            while pixel + 4 <= pixels {
+                self.tile::<4, P>(&c, pixel);
+                pixel += 4;
+            }
+            match pixels - pixel {
+                1 => self.tile::<1, P>(&c, pixel),
+                2 => self.tile::<2, P>(&c, pixel),
+                3 => self.tile::<3, P>(&c, pixel),
+                _ => {}
+            }
+        }
+    }
+
+    /// The block's M pixels times P registers of channels at a time, as long as there are so many: few pixels alone have
+    /// too few sums to keep multipliers busy. How many channels have been done.
+    ///
+    /// # Safety
+    /// As [`crate::conv::block::Run`]; there are M pixels.
+    #[inline(always)]
+    unsafe fn wide<const M: usize, const P: usize>(&self) -> usize {
+        let mut first = 0;
+        while self.b.cols - first >= P * Self::LANES {
+            // SAFETY: the caller's promise.
+            unsafe { self.tile::<M, P>(&self.columns::<P>(first), 0) };
+            first += P * Self::LANES;
+        }
+        first
+    }
+}
+
+/// A block of pixels, two registers of channels at a time.
+///
+/// # Safety
+/// As [`crate::conv::block::Run`], with biases that make up for the offset.
+#[inline(always)]
+unsafe fn block<V: Vector, const MR: usize>(b: &Block<'_>) {
+    let k = b.taps[0] * b.taps[1] * b.depth.next_multiple_of(KB_S8);
+    let lanes = V::PANELS * NR;
+    let zero = b.zero_point as f32;
+    // SAFETY: the caller's promise; the scratch has [`SCRATCH`] bytes.
+    unsafe {
+        let bounds = Bounds {
+            lo: V::splat_f32(b.lo - zero),
+            hi: V::splat_f32(b.hi - zero),
+            zero_point: V::splat(b.zero_point),
+        };
+        let work = Work { b, bounds, k, stride: stride(k) };
+        inputs::<V>(b, work.stride, b.scratch);
+        let mut first = match b.pixels {
+            1 => work.wide::<1, 8>(),
+            2 | 3 if V::PANELS == 1 => 0,
+            2 => work.wide::<2, 4>(),
+            3 => work.wide::<3, 4>(),
+            _ => 0,
+        };
+        while first < b.cols {
+            if b.cols - first > lanes {
+                work.all::<MR, 2>(first);
+            } else {
+                work.all::<MR, 1>(first);
+            }
+            first += 2 * lanes;
+        }
+    }
+}
+
+/// Twelve pixels times four panels.
+///
+/// # Safety
+/// As [`block`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) unsafe fn block_12x32(b: &Block<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { block::<__m512i, MR_512>(b) }
+}
+
+/// Six pixels times two panels.
+///
+/// # Safety
+/// As [`block`].
+#[target_feature(enable = "avx2,avxvnni")]
+pub(super) unsafe fn block_6x16(b: &Block<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { block::<__m256i, MR_256>(b) }
+}
