@@ -21,7 +21,8 @@ install_packages podman crun netavark uidmap mmdebstrap util-linux
 podman_works || die "podman cannot start containers on this machine (its message is above);" \
     "targets/cross/test.sh --direct does without containers"
 
-if [ "$(cross --version 2> /dev/null | awk '$1 == "cross" { print $2; exit }')" != "$CROSS_VERSION" ]; then
+# Not `cross --version`: run by a toolchain of rustup's, cross has rustup replace that toolchain by a newer one.
+if ! cargo install --list | grep -q "^cross v$CROSS_VERSION:"; then
     say "installing cross $CROSS_VERSION"
     cargo install cross --version "$CROSS_VERSION" --locked --quiet
 fi

@@ -72,14 +72,12 @@ pub fn normalize(b: &mut Builder, mut node: Node, version: i64) -> Result<(), Im
         "Upsample" => resize_from_scales(b, &mut node),
         "Resize" if version < 11 => resize_from_scales(b, &mut node),
         "Softmax" | "LogSoftmax" | "Hardmax" if version < 13 => return flat_softmax(b, &node),
-        "Dropout" => {
-            // Outside training the mask is all true and nearly never asked for; inference reports it if it is.
-            if node.outputs.get(1).copied().flatten().is_none() {
-                node.op = "Identity".to_owned();
-                node.inputs.truncate(1);
-                node.outputs.truncate(1);
-                node.attrs.clear();
-            }
+        // Outside training the mask is all true and nearly never asked for; inference reports it if it is.
+        "Dropout" if node.outputs.get(1).copied().flatten().is_none() => {
+            node.op = "Identity".to_owned();
+            node.inputs.truncate(1);
+            node.outputs.truncate(1);
+            node.attrs.clear();
         }
         "BatchNormalization" => {
             if node.int("training_mode", 0) != 0 {

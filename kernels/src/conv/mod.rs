@@ -280,7 +280,7 @@ fn offset_bias(cx: &Context<'_>, setup: &Setup, products: &[Product], offset: i3
     for product in products {
         let panel = driver::inputs(setup, product) * micro::NR;
         let weights = &weights[product.weights..][..panels * panel];
-        let biases = biases[product.bias..].chunks_exact_mut(micro::NR);
+        let biases = biases[product.bias..].as_chunks_mut::<{ micro::NR }>().0;
         for (weights, biases) in weights.chunks_exact(panel.max(1)).zip(biases) {
             let mut sums = [0_i32; micro::NR];
             for block in weights.as_chunks::<{ micro::KB_S8 * micro::NR }>().0 {

@@ -231,12 +231,11 @@ impl Vector for __m256i {
 
     #[inline(always)]
     unsafe fn shift(from: *const u8, to: *mut u8, n: usize) {
-        let offset = unsafe { _mm_set1_epi8(OFFSET as i8) };
         for i in (0..n).step_by(crate::ROW_SLACK) {
             // SAFETY: as above; inputs can be read up to a multiple of 16 bytes.
             unsafe {
                 let v = _mm_loadu_si128(from.add(i).cast());
-                _mm_storeu_si128(to.add(i).cast(), _mm_xor_si128(v, offset));
+                _mm_storeu_si128(to.add(i).cast(), _mm_xor_si128(v, _mm_set1_epi8(OFFSET as i8)));
             }
         }
     }
