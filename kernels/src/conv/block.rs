@@ -62,6 +62,8 @@ pub struct Problem {
     pub taps: usize,
     /// Input channels of each.
     pub depth: usize,
+    /// What a sum times its multiplier cannot exceed in magnitude, whatever the input (s8).
+    pub reach: f64,
 }
 
 /// A row of a table of kernels for blocks.

@@ -225,8 +225,8 @@ pub(super) fn inputs(setup: &Setup, product: &Product) -> usize {
 }
 
 /// What a kernel is chosen by.
-pub(super) fn problem(setup: &Setup, product: &Product) -> Problem {
-    Problem { pixels: pixels(setup, product), taps: product.taps(), depth: setup.depth() }
+pub(super) fn problem(setup: &Setup, product: &Product, reach: f64) -> Problem {
+    Problem { pixels: pixels(setup, product), taps: product.taps(), depth: setup.depth(), reach }
 }
 
 /// Output pixels of a product.

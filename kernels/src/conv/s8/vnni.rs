@@ -5,6 +5,7 @@
 //! repeated, meet a block of a panel's weights.
 
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 
 use crate::conv::avx512::{self, Dot, Run};
 use crate::conv::block::{Block, Problem};
@@ -42,9 +43,9 @@ pub(super) fn pixels<const MR: usize>(k: usize) -> usize {
     (INPUT_BYTES / stride(k).max(1)).min(PIXELS) / MR * MR
 }
 
-/// Always: few pixels' inputs are copied in no time.
-pub(super) fn suits(_: &Problem) -> bool {
-    true
+/// Where scaled sums are in the range of i32, roundings included. Few pixels' inputs are copied in no time.
+pub(super) fn suits(p: &Problem) -> bool {
+    p.reach < f64::from(1 << 30)
 }
 
 /// Whether merged runs of taps of this depth can be copied.
@@ -66,25 +67,21 @@ trait Vector: Copy {
     unsafe fn load(p: *const i32) -> Self;
     /// f32 lanes from memory.
     unsafe fn load_f32(p: *const f32) -> Self::Floats;
-    /// The same f32 in every lane.
-    unsafe fn splat_f32(v: f32) -> Self::Floats;
-    /// The same integer in every lane.
-    unsafe fn splat(v: i32) -> Self;
     /// Adds the products of M pixels and P registers of channels.
     unsafe fn multiply<const M: usize, const P: usize>(sums: &mut [[Self; P]; M], run: &Run<P>);
-    /// `rne(clamp(f32(self) * m, lo, hi)) + zero_point`, in the low bytes.
-    unsafe fn requantize(self, m: Self::Floats, bounds: &Bounds<Self>) -> __m128i;
-    /// Stores the first `n` of a register's channels, `n` at least 1.
-    unsafe fn store(v: __m128i, y: *mut u8, n: usize);
+    /// Requantizes M pixels' sums, and stores each pixel's first `n` channels at its address.
+    ///
+    /// The contract clamps before it rounds. Bounds are whole numbers, so that rounding first gives the same, as long as
+    /// no product is outside the range of i32 ([`suits`]); then narrowing saturates.
+    unsafe fn finish<const M: usize, const P: usize>(
+        sums: &[[Self; P]; M],
+        multiplier: &[Self::Floats; P],
+        b: &Block<'_>,
+        y: [*mut u8; M],
+        n: usize,
+    );
     /// Copies `n` bytes with [`OFFSET`] added to each; up to 63 bytes may be written past them.
     unsafe fn shift(from: *const u8, to: *mut u8, n: usize);
-}
-
-/// Requantization's bounds, less the zero point, and the zero point.
-struct Bounds<V: Vector> {
-    lo: V::Floats,
-    hi: V::Floats,
-    zero_point: V,
 }
 
 /// Two panels.
@@ -105,41 +102,69 @@ impl Vector for __m512i {
     }
 
     #[inline(always)]
-    unsafe fn splat_f32(v: f32) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_set1_ps(v) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat(v: i32) -> Self {
-        // SAFETY: as above.
-        unsafe { _mm512_set1_epi32(v) }
-    }
-
-    #[inline(always)]
     unsafe fn multiply<const M: usize, const P: usize>(sums: &mut [[Self; P]; M], run: &Run<P>) {
         // SAFETY: as above.
         unsafe { avx512::multiply::<Dot, M, P>(sums, run) }
     }
 
     #[inline(always)]
-    unsafe fn requantize(self, m: __m512, bounds: &Bounds<Self>) -> __m128i {
+    unsafe fn finish<const M: usize, const P: usize>(
+        sums: &[[Self; P]; M],
+        multiplier: &[__m512; P],
+        b: &Block<'_>,
+        y: [*mut u8; M],
+        n: usize,
+    ) {
         // SAFETY: as above.
         unsafe {
-            let v = _mm512_mul_ps(_mm512_cvtepi32_ps(self), m);
-            let v = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(v, bounds.lo), bounds.hi));
-            _mm512_cvtepi32_epi8(_mm512_add_epi32(v, bounds.zero_point))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store(v: __m128i, y: *mut u8, n: usize) {
-        // SAFETY: as above.
-        unsafe {
-            if n >= 2 * NR {
-                _mm_storeu_si128(y.cast(), v);
-            } else {
-                _mm_mask_storeu_epi8(y.cast(), (1 << n) - 1, v);
+            let scaled = |i: usize, p: usize| {
+                let i = i.min(M - 1);
+                _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[i][p]), multiplier[p]))
+            };
+            let bytes = |sums: [__m512i; 4]| bytes(sums, b);
+            let half = |v: __m512i, high: bool| {
+                if high { _mm512_extracti64x4_epi64::<1>(v) } else { _mm512_castsi512_si256(v) }
+            };
+            match P {
+                1 => {
+                    for i in (0..M).step_by(4) {
+                        let v = bytes([0, 1, 2, 3].map(|j| scaled(i + j, 0)));
+                        for j in 0..(M - i).min(4) {
+                            let v = half(v, j > 1);
+                            let v = if j % 2 > 0 {
+                                _mm256_extracti128_si256::<1>(v)
+                            } else {
+                                _mm256_castsi256_si128(v)
+                            };
+                            if n >= 16 {
+                                _mm_storeu_si128(y[i + j].cast(), v);
+                            } else {
+                                _mm_mask_storeu_epi8(y[i + j].cast(), (1 << n) - 1, v);
+                            }
+                        }
+                    }
+                }
+                2 => {
+                    for i in (0..M).step_by(2) {
+                        let v = bytes([scaled(i, 0), scaled(i, 1), scaled(i + 1, 0), scaled(i + 1, 1)]);
+                        for j in 0..(M - i).min(2) {
+                            let v = half(v, j > 0);
+                            if n >= 32 {
+                                _mm256_storeu_si256(y[i + j].cast(), v);
+                            } else {
+                                _mm256_mask_storeu_epi8(y[i + j].cast(), (1 << n) - 1, v);
+                            }
+                        }
+                    }
+                }
+                _ => {
+                    for i in 0..M {
+                        for p in (0..P).step_by(4) {
+                            let v = bytes([0, 1, 2, 3].map(|j| scaled(i, p + j)));
+                            _mm512_storeu_si512(y[i].add(p * 16).cast(), v);
+                        }
+                    }
+                }
             }
         }
     }
@@ -181,18 +206,6 @@ impl Vector for __m256i {
     }
 
     #[inline(always)]
-    unsafe fn splat_f32(v: f32) -> __m256 {
-        // SAFETY: as above.
-        unsafe { _mm256_set1_ps(v) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat(v: i32) -> Self {
-        // SAFETY: as above.
-        unsafe { _mm256_set1_epi32(v) }
-    }
-
-    #[inline(always)]
     unsafe fn multiply<const M: usize, const P: usize>(sums: &mut [[Self; P]; M], run: &Run<P>) {
         let mut c = *sums;
         for unit in 0..run.units {
@@ -212,21 +225,27 @@ impl Vector for __m256i {
     }
 
     #[inline(always)]
-    unsafe fn requantize(self, m: __m256, bounds: &Bounds<Self>) -> __m128i {
+    unsafe fn finish<const M: usize, const P: usize>(
+        sums: &[[Self; P]; M],
+        multiplier: &[__m256; P],
+        b: &Block<'_>,
+        y: [*mut u8; M],
+        n: usize,
+    ) {
         // SAFETY: as above.
         unsafe {
-            let v = _mm256_mul_ps(_mm256_cvtepi32_ps(self), m);
-            let v = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(v, bounds.lo), bounds.hi));
-            let v = _mm256_add_epi32(v, bounds.zero_point);
-            let v = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
-            _mm_packs_epi16(v, v)
+            for i in 0..M {
+                for p in 0..P {
+                    let v = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[i][p]), multiplier[p]);
+                    let v = _mm256_cvtps_epi32(v);
+                    let v = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+                    let v = _mm_adds_epi16(v, _mm_set1_epi16(b.zero_point as i16));
+                    let v = _mm_max_epi8(_mm_packs_epi16(v, v), _mm_set1_epi8(b.lo as i8));
+                    let v = _mm_min_epi8(v, _mm_set1_epi8(b.hi as i8));
+                    super::avx2::store(v, y[i].add(p * NR), n - p * NR);
+                }
+            }
         }
-    }
-
-    #[inline(always)]
-    unsafe fn store(v: __m128i, y: *mut u8, n: usize) {
-        // SAFETY: as above.
-        unsafe { super::avx2::store(v, y, n) }
     }
 
     #[inline(always)]
@@ -239,6 +258,20 @@ impl Vector for __m256i {
             }
         }
     }
+}
+
+/// Four registers' numbers, the zero point added, within the block's bounds, as bytes: one register's after the other's.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn bytes(v: [__m512i; 4], b: &Block<'_>) -> __m512i {
+    let zero_point = _mm512_set1_epi16(b.zero_point as i16);
+    let low = _mm512_adds_epi16(_mm512_packs_epi32(v[0], v[1]), zero_point);
+    let high = _mm512_adds_epi16(_mm512_packs_epi32(v[2], v[3]), zero_point);
+    // Each 128 bits hold four bytes of each register.
+    let v = _mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(b.lo as i8));
+    let v = _mm512_min_epi8(v, _mm512_set1_epi8(b.hi as i8));
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_permutexvar_epi32(order, v)
 }
 
 /// Copies `taps` taps of three dense channels with [`OFFSET`] added, each followed by a fourth byte that does not
@@ -294,7 +327,7 @@ unsafe fn inputs<V: Vector>(b: &Block<'_>, stride: usize, to: *mut u8) {
 /// A block being computed, its inputs copied.
 struct Work<'a, V: Vector> {
     b: &'a Block<'a>,
-    bounds: Bounds<V>,
+    vector: PhantomData<V>,
     /// Inputs of a pixel, and bytes from one's to the next's.
     k: usize,
     stride: usize,
@@ -350,13 +383,8 @@ impl<V: Vector> Work<'_, V> {
                 let units = self.k / KB_S8;
                 V::multiply(&mut sums, &Run { a, stride: self.stride, w: c.w, units });
             }
-            for i in 0..M {
-                let y = (*b.y.add(pixel + i)).add(b.offset + c.first);
-                for p in 0..P {
-                    let v = sums[i][p].requantize(c.multiplier[p], &self.bounds);
-                    V::store(v, y.add(p * Self::LANES), b.cols - c.first - p * Self::LANES);
-                }
-            }
+            let y = std::array::from_fn(|i| (*b.y.add(pixel + i)).add(b.offset + c.first));
+            V::finish(&sums, &c.multiplier, b, y, b.cols - c.first);
         }
     }
 
@@ -413,15 +441,9 @@ impl<V: Vector> Work<'_, V> {
 unsafe fn block<V: Vector, const MR: usize>(b: &Block<'_>) {
     let k = b.taps[0] * b.taps[1] * b.depth.next_multiple_of(KB_S8);
     let lanes = V::PANELS * NR;
-    let zero = b.zero_point as f32;
+    let work = Work { b, vector: PhantomData::<V>, k, stride: stride(k) };
     // SAFETY: the caller's promise; the scratch has [`SCRATCH`] bytes.
     unsafe {
-        let bounds = Bounds {
-            lo: V::splat_f32(b.lo - zero),
-            hi: V::splat_f32(b.hi - zero),
-            zero_point: V::splat(b.zero_point),
-        };
-        let work = Work { b, bounds, k, stride: stride(k) };
         inputs::<V>(b, work.stride, b.scratch);
         let mut first = match b.pixels {
             1 => work.wide::<1, 8>(),
