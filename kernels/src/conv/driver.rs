@@ -150,6 +150,8 @@ pub(super) struct Setup {
     pub lo: f32,
     pub hi: f32,
     pub zero_point: i32,
+    /// See [`Block::small`].
+    pub small: bool,
 }
 
 /// A product with its place in the tile grid.
@@ -242,9 +244,10 @@ impl Plan {
         let panel = k * NR * s.x.dtype.size();
         let (mr, nr, block) = (s.by.mr(), s.by.nr(), s.by.pixels(k));
         let macs = |pixels: usize, channels: usize| pixels.saturating_mul(channels).saturating_mul(k.max(1));
+        // Kernels that convert inputs do so for each tile.
         let least = match s.by {
-            Implementation::Rows(_) => MIN_PIXELS.next_multiple_of(mr),
-            Implementation::Block(_) => block,
+            Implementation::Block(row) if row.scratch > 0 => block,
+            _ => MIN_PIXELS.next_multiple_of(mr),
         };
         // First fewer pixels, down to `least`; then fewer channels; then fewer pixels again.
         let fit = |fixed: usize| (TILE_MACS / macs(fixed, 1)).max(1);
@@ -534,6 +537,7 @@ impl Conv {
                 lo: s.lo,
                 hi: s.hi,
                 zero_point: s.zero_point,
+                small: s.small,
                 scratch: mem.scratch,
             };
             (row.run)(&block);

@@ -238,6 +238,7 @@ fn setup(
         lo: epilogue.lo,
         hi: epilogue.hi,
         zero_point,
+        small: false,
     })
 }
 
@@ -259,6 +260,9 @@ fn finish(
     });
     if let Some(block) = block {
         setup.by = Implementation::Block(*block);
+        // No kernel of other instruction sets asks.
+        let asks = cfg!(target_arch = "aarch64");
+        setup.small = setup.multiplier.is_some_and(|m| asks && small_sums(cx, &setup, &m, &products));
         if block.offset != 0 {
             setup.offset_bias = offset_bias(cx, &setup, &products, block.offset);
         }
@@ -281,6 +285,16 @@ fn reach(cx: &Context<'_>, setup: &Setup, inputs: usize) -> f64 {
     let sums = biases.map(|&b| products + f64::from(i32::from_le_bytes(b).unsigned_abs()));
     let scales = multipliers.iter().cycle().map(|&m| f64::from(::core::primitive::f32::from_le_bytes(m)));
     sums.zip(scales).map(|(sum, m)| sum * m.abs()).fold(0.0, f64::max)
+}
+
+/// Whether [`s8::small`] holds of all products.
+fn small_sums(cx: &Context<'_>, setup: &Setup, multiplier: &View, products: &[Product]) -> bool {
+    let bytes = |view: &View| cx.constant_bytes(view);
+    let (bias, multiplier) = (bytes(&setup.bias).as_chunks().0, bytes(multiplier).as_chunks().0);
+    products.iter().all(|p| {
+        let (weights, bias) = (&bytes(&setup.weights)[p.weights..], &bias[p.bias..][..multiplier.len()]);
+        s8::small(weights, driver::inputs(setup, p) * micro::NR, bias, multiplier)
+    })
 }
 
 /// The biases for a kernel that adds `offset` to its inputs: each less that times the sum of its channel's weights. One

@@ -17,10 +17,14 @@ mod generic;
 mod i8mm;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+mod panels;
+mod range;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
 pub(crate) use generic::requantize;
+pub(crate) use range::small;
 
 use super::block::BlockRow;
 use super::micro::Row;
@@ -71,7 +75,30 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         merges: avx2_block::merges,
         run: avx2_block::block,
     },
+    #[cfg(target_arch = "aarch64")]
+    BlockRow {
+        name: "conv_s8_8x8c4_dotprod_in_order",
+        needs: Features::NEON.union(Features::DOTPROD).union(Features::IN_ORDER),
+        run: dotprod::block::<true>,
+        ..DOTPROD
+    },
+    #[cfg(target_arch = "aarch64")]
+    DOTPROD,
 ];
+
+#[cfg(target_arch = "aarch64")]
+const DOTPROD: BlockRow = BlockRow {
+    name: "conv_s8_8x8c4_dotprod",
+    needs: Features::NEON.union(Features::DOTPROD),
+    mr: dotprod::MR,
+    nr: 8,
+    pixels: |_| usize::MAX,
+    suits: |_| true,
+    scratch: 0,
+    offset: 0,
+    merges: |depth| depth.is_multiple_of(super::micro::KB_S8),
+    run: dotprod::block::<false>,
+};
 
 /// The implementations, best first.
 pub(crate) const ROWS: &[Row] = &[
@@ -84,22 +111,6 @@ pub(crate) const ROWS: &[Row] = &[
         mr: 8,
         nr: 8,
         run: i8mm::conv_8x8,
-    },
-    #[cfg(target_arch = "aarch64")]
-    Row {
-        name: "conv_s8_8x8c4_dotprod_in_order",
-        needs: Features::NEON.union(Features::DOTPROD).union(Features::IN_ORDER),
-        mr: 8,
-        nr: 8,
-        run: dotprod::conv_8x8::<true>,
-    },
-    #[cfg(target_arch = "aarch64")]
-    Row {
-        name: "conv_s8_8x8c4_dotprod",
-        needs: Features::NEON.union(Features::DOTPROD),
-        mr: 8,
-        nr: 8,
-        run: dotprod::conv_8x8::<false>,
     },
     #[cfg(target_arch = "aarch64")]
     Row { name: "conv_s8_4x8c4_neon", needs: Features::NEON, mr: 4, nr: 8, run: neon::conv_4x8 },

@@ -7,7 +7,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::finish::Finish;
+use super::finish::{ANY, Finish, Output};
 use crate::conv::micro::{Args, KB_S8, NR};
 
 /// Rows computed at once.
@@ -203,8 +203,12 @@ unsafe fn rows<const M: usize>(args: &Args, run: impl Fn(&mut [Sums; M], &[*cons
     let blocks = args.depth.div_ceil(KB_S8);
     let mut w = args.w.cast::<i8>();
     for first in (0..args.cols).step_by(NR) {
-        // SAFETY: a column that counts.
-        let (finish, [b0, b1]) = unsafe { Finish::new(args, first) };
+        // SAFETY: biases and multipliers are there for whole panels.
+        let (finish, [b0, b1]) = unsafe {
+            let bias = args.bias.cast::<i32>().add(first);
+            let finish = Finish::<ANY>::new(Output::of(args), args.multiplier.add(first));
+            (finish, [vld1q_s32(bias), vld1q_s32(bias.add(4))])
+        };
         let zero = vdupq_n_s32(0);
         let mut sums =
             [[vzip1q_s32(b0, zero), vzip2q_s32(b0, zero), vzip1q_s32(b1, zero), vzip2q_s32(b1, zero)]; M];
@@ -234,7 +238,7 @@ unsafe fn rows<const M: usize>(args: &Args, run: impl Fn(&mut [Sums; M], &[*cons
             whole[i] = [vpaddq_s32(s0, s1), vpaddq_s32(s2, s3)];
         }
         // SAFETY: the caller's promise.
-        unsafe { finish.store(whole, args, first) };
+        unsafe { finish.store(whole, args.y, first, args.cols - first) };
     }
 }
 
