@@ -7,6 +7,7 @@ use std::arch::x86_64::*;
 
 use crate::conv::avx512::{self, Fma, LANES, Run};
 use crate::conv::block::{Block, Problem};
+use crate::conv::gather::{self, Sink};
 use crate::conv::micro::NR;
 use crate::float::{Float, Half, Single};
 
@@ -44,9 +45,8 @@ pub(crate) fn suits(_: &Problem) -> bool {
 /// Sixteen numbers, f16 when HALF, of which the first `n` can be read; the others are zero.
 ///
 /// # Safety
-/// `n` numbers can be read.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+/// `n` numbers can be read; the processor has AVX-512 F, BW and VL.
+#[inline(always)]
 unsafe fn load_part<const HALF: bool>(p: *const u8, n: usize) -> __m512 {
     let mask = (1_u32 << n.min(LANES)) - 1;
     // SAFETY: masked lanes are not read.
@@ -59,41 +59,45 @@ unsafe fn load_part<const HALF: bool>(p: *const u8, n: usize) -> __m512 {
     }
 }
 
-/// Copies inputs `start..start + n` of every pixel.
+/// Copies runs of inputs to pixels `stride` numbers apart. What is written past a run is written over by the runs that
+/// follow it, or lies between two pixels' inputs.
+struct Copied<const HALF: bool> {
+    to: *mut f32,
+    stride: usize,
+    depth: usize,
+    /// The first tap, and what to leave out at its beginning.
+    tap: usize,
+    skip: usize,
+    /// Most inputs of a pixel.
+    n: usize,
+}
+
+impl<const HALF: bool> Sink for Copied<HALF> {
+    #[inline(always)]
+    unsafe fn take(&mut self, run: gather::Run) {
+        let size = if HALF { Half::SIZE } else { Single::SIZE };
+        // SAFETY: the pixels have room; the run can be read.
+        unsafe {
+            let to = self.to.add(run.pixel * self.stride + (run.tap - self.tap) * self.depth);
+            let from = run.from.add(self.skip * size);
+            let n = self.n.min(run.taps * self.depth);
+            for i in (0..n).step_by(LANES) {
+                _mm512_storeu_ps(to.add(i), load_part::<HALF>(from.add(i * size), n - i));
+            }
+        }
+    }
+}
+
+/// Copies inputs `start..start + n` of every pixel: whole taps, or a part of one.
 ///
 /// # Safety
 /// As [`crate::conv::block::Run`]; `to` has room for all pixels, `stride` numbers apart, and a register more.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn inputs<const HALF: bool>(b: &Block<'_>, start: usize, n: usize, stride: usize, to: *mut f32) {
-    if n == 0 {
-        return; // A phase of a transposed convolution without taps.
-    }
-    let size = if HALF { Half::SIZE } else { Single::SIZE };
-    for (group, &merged) in b.merged.iter().enumerate() {
-        let first = group * b.group;
-        let each = if merged { b.taps[1] * b.depth } else { b.depth };
-        let (slot, skip) = (start / each, start % each);
-        for row in 0..b.group.min(b.pixels - first) {
-            // SAFETY: each group has addresses of all inputs for each of its pixels. What is written past a run is
-            // written over by what follows it.
-            unsafe {
-                let mut a = b.a.add(first * b.slots + slot * b.group + row);
-                let mut to = to.add((first + row) * stride);
-                let (mut skip, mut left) = (skip, n);
-                while left > 0 {
-                    let run = (each - skip).min(left);
-                    let from = (*a).add(skip * size);
-                    for i in (0..run).step_by(LANES) {
-                        _mm512_storeu_ps(to.add(i), load_part::<HALF>(from.add(i * size), run - i));
-                    }
-                    to = to.add(run);
-                    a = a.add(b.group);
-                    left -= run;
-                    skip = 0;
-                }
-            }
-        }
-    }
+    let (tap, skip) = (start / b.depth, start % b.depth);
+    let mut to = Copied::<HALF> { to, stride, depth: b.depth, tap, skip, n };
+    // SAFETY: the caller's promise.
+    unsafe { b.inputs.runs(tap..(start + n).div_ceil(b.depth), &mut to) };
 }
 
 /// A chunk of a block's inputs.
@@ -255,17 +259,25 @@ unsafe fn wide<const HALF: bool, const M: usize, const P: usize>(b: &Block<'_>, 
 /// As [`crate::conv::block::Run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c")]
 pub(crate) unsafe fn block<const HALF: bool>(b: &Block<'_>) {
-    let k = b.taps[0] * b.taps[1] * b.depth;
-    let most = if HALF { k } else { CHUNK.min((SCRATCH / 4 - LANES) / b.pixels - APART) };
-    let inputs_at = b.scratch.cast::<f32>();
+    let k = b.taps * b.depth;
+    let most = if HALF { k } else { chunk(b, k) };
     let mut start = 0;
     // SAFETY: the caller's promise; the scratch has [`SCRATCH`] bytes.
     unsafe {
         loop {
-            let n = most.min(k - start);
-            let stride = n + APART;
-            inputs::<HALF>(b, start, n, stride, inputs_at);
-            let c = Chunk { inputs: inputs_at, stride, start, n, k };
+            let c = match b.inputs.matrix() {
+                // Rows of f32 are read where they are.
+                Some((from, row)) if !HALF && !row.is_multiple_of(4 << 10) => {
+                    Chunk { inputs: from.cast(), stride: row / 4, start: 0, n: k, k }
+                }
+                _ => {
+                    let part = if most < b.depth { b.depth - start % b.depth } else { k - start };
+                    let n = most.min(part);
+                    let (to, stride) = (b.scratch.cast::<f32>(), n + APART);
+                    inputs::<HALF>(b, start, n, stride, to);
+                    Chunk { inputs: to, stride, start, n, k }
+                }
+            };
             let mut first = match b.pixels {
                 1 => wide::<HALF, 1, 8>(b, &c),
                 2 => wide::<HALF, 2, 4>(b, &c),
@@ -280,10 +292,22 @@ pub(crate) unsafe fn block<const HALF: bool>(b: &Block<'_>) {
                 }
                 first += 2 * LANES;
             }
-            start += n;
+            start += c.n;
             if start == k {
                 return;
             }
         }
+    }
+}
+
+/// Inputs of a chunk: as many as the scratch takes; whole taps, or an even part of one.
+fn chunk(b: &Block<'_>, k: usize) -> usize {
+    let room = CHUNK.min((SCRATCH / 4 - LANES) / b.pixels - APART);
+    if k <= room {
+        k
+    } else if b.depth <= room {
+        room / b.depth * b.depth
+    } else {
+        b.depth.div_ceil(b.depth.div_ceil(room))
     }
 }

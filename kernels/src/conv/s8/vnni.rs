@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 
 use crate::conv::avx512::{self, Dot, Run};
 use crate::conv::block::{Block, Problem};
+use crate::conv::gather::{self, Sink};
 use crate::conv::micro::{KB_S8, NR};
 
 /// What is added to inputs: the difference of an unsigned byte and a signed one.
@@ -32,15 +33,16 @@ const OVER: usize = 64;
 /// Bytes of scratch.
 pub(super) const SCRATCH: usize = INPUT_BYTES + OVER;
 
-/// Bytes from a pixel's `k` inputs to the next's. A multiple of 4 KiB would make all pixels share a few lines of the
-/// first-level cache.
+/// Bytes from a pixel's `k` inputs to the next's: room for what is written past them, and no multiple of 4 KiB, which
+/// would make all pixels share a few lines of the first-level cache.
 fn stride(k: usize) -> usize {
-    if k.is_multiple_of(1 << 10) { k + 64 } else { k }
+    let stride = k + OVER;
+    if stride.is_multiple_of(4 << 10) { stride + 64 } else { stride }
 }
 
 /// Most pixels of a block over `k` inputs.
 pub(super) fn pixels<const MR: usize>(k: usize) -> usize {
-    (INPUT_BYTES / stride(k).max(1)).min(PIXELS) / MR * MR
+    (INPUT_BYTES / stride(k)).min(PIXELS) / MR * MR
 }
 
 /// Where scaled sums are in the range of i32, roundings included. Few pixels' inputs are copied in no time.
@@ -292,33 +294,26 @@ unsafe fn spread(from: *const u8, to: *mut u8, taps: usize) {
     }
 }
 
-/// Copies every pixel's inputs, `stride` bytes apart.
-///
-/// # Safety
-/// As [`crate::conv::block::Run`]; `to` has room for all pixels and [`OVER`] more bytes.
-#[inline(always)]
-unsafe fn inputs<V: Vector>(b: &Block<'_>, stride: usize, to: *mut u8) {
-    let depth = b.depth.next_multiple_of(KB_S8);
-    for (group, &merged) in b.merged.iter().enumerate() {
-        let first = group * b.group;
-        let (slots, per_slot) = if merged { (b.taps[0], b.taps[1]) } else { (b.taps[0] * b.taps[1], 1) };
-        let spreads = per_slot > 1 && b.depth == 3;
-        let each = depth * per_slot;
-        for row in 0..b.group.min(b.pixels - first) {
-            // SAFETY: each group has `slots` addresses for each of its pixels. What is written past a slot's bytes is
-            // written over by what follows it.
-            unsafe {
-                let mut a = b.a.add(first * b.slots + row);
-                let mut to = to.add((first + row) * stride);
-                for _ in 0..slots {
-                    if spreads {
-                        spread(*a, to, per_slot);
-                    } else {
-                        V::shift(*a, to, each);
-                    }
-                    to = to.add(each);
-                    a = a.add(b.group);
-                }
+/// Copies runs of inputs, [`OFFSET`] added, to pixels `stride` bytes apart. What is written past a run is written over by
+/// the runs that follow it, or lies between two pixels' inputs.
+struct Copied<V> {
+    vector: PhantomData<V>,
+    to: *mut u8,
+    stride: usize,
+    depth: usize,
+}
+
+impl<V: Vector> Sink for Copied<V> {
+    #[inline(always)]
+    unsafe fn take(&mut self, run: gather::Run) {
+        let depth = self.depth.next_multiple_of(KB_S8);
+        // SAFETY: the pixels have room; inputs can be read as [`crate::conv::block::Run`] says.
+        unsafe {
+            let to = self.to.add(run.pixel * self.stride + run.tap * depth);
+            if self.depth == 3 && run.taps > 1 {
+                spread(run.from, to, run.taps);
+            } else {
+                V::shift(run.from, to, run.taps * depth);
             }
         }
     }
@@ -439,12 +434,21 @@ impl<V: Vector> Work<'_, V> {
 /// As [`crate::conv::block::Run`], with biases that make up for the offset.
 #[inline(always)]
 unsafe fn block<V: Vector, const MR: usize>(b: &Block<'_>) {
-    let k = b.taps[0] * b.taps[1] * b.depth.next_multiple_of(KB_S8);
+    let k = b.taps * b.depth.next_multiple_of(KB_S8);
     let lanes = V::PANELS * NR;
-    let work = Work { b, vector: PhantomData::<V>, k, stride: stride(k) };
+    // Rows of a matrix without gaps are copied as one run.
+    let dense = b.inputs.matrix().is_some_and(|(_, row)| row == k && !row.is_multiple_of(4 << 10));
+    let stride = if dense { k } else { stride(k) };
+    let work = Work { b, vector: PhantomData::<V>, k, stride };
     // SAFETY: the caller's promise; the scratch has [`SCRATCH`] bytes.
     unsafe {
-        inputs::<V>(b, work.stride, b.scratch);
+        match b.inputs.matrix() {
+            Some((from, row)) if dense => V::shift(from, b.scratch, b.pixels * row),
+            _ => {
+                let mut to = Copied { vector: PhantomData::<V>, to: b.scratch, stride, depth: b.depth };
+                b.inputs.runs(0..b.taps, &mut to);
+            }
+        }
         let mut first = match b.pixels {
             1 => work.wide::<1, 8>(),
             2 | 3 if V::PANELS == 1 => 0,
