@@ -235,3 +235,18 @@ unsafe fn pair(w: [*const u8; 2]) -> __m512i {
         _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(w[1].cast()))
     }
 }
+
+/// Four registers' numbers, `zero_point` added, within bounds that are whole numbers of s8, as bytes: one register's
+/// after the other's. Narrowing saturates.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(crate) fn narrow(v: [__m512i; 4], zero_point: i32, lo: f32, hi: f32) -> __m512i {
+    let zero_point = _mm512_set1_epi16(zero_point as i16);
+    let low = _mm512_adds_epi16(_mm512_packs_epi32(v[0], v[1]), zero_point);
+    let high = _mm512_adds_epi16(_mm512_packs_epi32(v[2], v[3]), zero_point);
+    // Each 128 bits hold four bytes of each register.
+    let v = _mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(lo as i8));
+    let v = _mm512_min_epi8(v, _mm512_set1_epi8(hi as i8));
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_permutexvar_epi32(order, v)
+}

@@ -6,7 +6,7 @@
 //! stride.
 
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+pub(crate) mod avx512;
 pub mod block;
 pub mod f16;
 pub mod f32;

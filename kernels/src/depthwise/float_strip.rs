@@ -29,7 +29,7 @@ pub(super) fn choose<T: Elem>(cpu: Cpu, window: Window) -> Option<Choice> {
             let copy =
                 if size_of::<T>() == 4 { patch::plain::<32> } else { patch::plain::<16> as patch::Copy };
             let unit = LANES * size_of::<T>();
-            Some(Choice { name, run, lanes: LANES, copy, unit, direct: true, by_table: Some(by_table) })
+            Some(Choice { name, run, lanes: LANES, step: LANES, copy, unit, direct: true, by_table: Some(by_table) })
         }};
     }
     match (window.taps, window.stride) {

@@ -123,7 +123,7 @@ impl Vector for __m512i {
                 let i = i.min(M - 1);
                 _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[i][p]), multiplier[p]))
             };
-            let bytes = |sums: [__m512i; 4]| bytes(sums, b);
+            let bytes = |v: [__m512i; 4]| avx512::narrow(v, b.zero_point, b.lo, b.hi);
             let half = |v: __m512i, high: bool| {
                 if high { _mm512_extracti64x4_epi64::<1>(v) } else { _mm512_castsi512_si256(v) }
             };
@@ -260,20 +260,6 @@ impl Vector for __m256i {
             }
         }
     }
-}
-
-/// Four registers' numbers, the zero point added, within the block's bounds, as bytes: one register's after the other's.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn bytes(v: [__m512i; 4], b: &Block<'_>) -> __m512i {
-    let zero_point = _mm512_set1_epi16(b.zero_point as i16);
-    let low = _mm512_adds_epi16(_mm512_packs_epi32(v[0], v[1]), zero_point);
-    let high = _mm512_adds_epi16(_mm512_packs_epi32(v[2], v[3]), zero_point);
-    // Each 128 bits hold four bytes of each register.
-    let v = _mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(b.lo as i8));
-    let v = _mm512_min_epi8(v, _mm512_set1_epi8(b.hi as i8));
-    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    _mm512_permutexvar_epi32(order, v)
 }
 
 /// Copies `taps` taps of three dense channels with [`OFFSET`] added, each followed by a fourth byte that does not
