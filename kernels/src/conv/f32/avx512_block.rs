@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::conv::avx512::{self, Fma, LANES, Run};
+use crate::conv::avx512::{self, Fma, LANES, Multiply, Run, Sums};
 use crate::conv::block::{Block, Problem};
 use crate::conv::gather::{self, Sink};
 use crate::conv::micro::NR;
@@ -126,7 +126,7 @@ unsafe fn tile<const HALF: bool, const M: usize, const P: usize>(
     pixel: usize,
 ) {
     let size = if HALF { Half::SIZE } else { Single::SIZE };
-    let mut sums = [[_mm512_setzero_ps(); P]; M];
+    let mut sums: Sums<M, P> = [[_mm512_setzero_si512(); P]; M];
     let mut w = [[b.w; 2]; P];
     let mut counts = [0_u16; P];
     // SAFETY: the block's pixels, biases and weights of whole panels, and 32 bytes behind biases.
@@ -137,13 +137,13 @@ unsafe fn tile<const HALF: bool, const M: usize, const P: usize>(
             // Columns of a panel that is not there do not count: the first one takes its place.
             w[p] = [panel, if b.cols - at > NR { panel.add(NR * c.k * size) } else { panel }];
             counts[p] = ((1_u32 << (b.cols - at).min(LANES)) - 1) as u16;
-            let bias = _mm512_loadu_ps(b.bias.cast::<f32>().add(at));
+            let bias = _mm512_loadu_si512(b.bias.cast::<f32>().add(at).cast());
             for i in 0..M {
                 sums[i][p] = if c.start == 0 {
                     bias
                 } else {
                     let y = (*b.y.add(pixel + i)).add(b.offset + at * size);
-                    _mm512_maskz_loadu_ps(counts[p], y.cast())
+                    _mm512_maskz_loadu_epi32(counts[p], y.cast())
                 };
             }
         }
@@ -151,17 +151,15 @@ unsafe fn tile<const HALF: bool, const M: usize, const P: usize>(
         if HALF {
             multiply_half(&mut sums, a, c.stride, w, c.n);
         } else if c.n > 0 {
-            let mut bits = sums.map(|sums| sums.map(|v| _mm512_castps_si512(v)));
             let run = Run { a: a.cast(), stride: c.stride * size, w, units: c.n };
-            avx512::multiply::<Fma, M, P>(&mut bits, &run);
-            sums = bits.map(|bits| bits.map(|v| _mm512_castsi512_ps(v)));
+            avx512::multiply::<Fma, M, P>(&mut sums, &run);
         }
         let last = c.start + c.n == c.k;
         let (lo, hi) = (_mm512_set1_ps(b.lo), _mm512_set1_ps(b.hi));
         for i in 0..M {
             let y = (*b.y.add(pixel + i)).add(b.offset + first * size);
             for p in 0..P {
-                let sum = sums[i][p];
+                let sum = _mm512_castsi512_ps(sums[i][p]);
                 // The second operand where the comparison fails, as the definition of clamp has it.
                 let v = if last { _mm512_min_ps(hi, _mm512_max_ps(lo, sum)) } else { sum };
                 let y = y.add(p * LANES * size);
@@ -181,9 +179,9 @@ unsafe fn tile<const HALF: bool, const M: usize, const P: usize>(
 /// # Safety
 /// `a` is valid for `n` numbers at each of M multiples of `stride`, each of `w` for as many units of a panel.
 #[inline]
-#[target_feature(enable = "avx512f,f16c")]
+#[target_feature(enable = "avx512f,avx512vnni,f16c")]
 unsafe fn multiply_half<const M: usize, const P: usize>(
-    sums: &mut [[__m512; P]; M],
+    sums: &mut Sums<M, P>,
     a: *const f32,
     stride: usize,
     w: [[*const u8; 2]; P],
@@ -193,15 +191,17 @@ unsafe fn multiply_half<const M: usize, const P: usize>(
     for k in 0..n {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut wk = [_mm512_setzero_ps(); P];
+            let mut wk = [_mm512_setzero_si512(); P];
             for p in 0..P {
-                let [low, high] = w[p].map(|w| _mm_loadu_si128(w.add(k * NR * Half::SIZE).cast()));
-                wk[p] = _mm512_cvtph_ps(_mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high));
+                let low = _mm_loadu_si128(w[p][0].add(k * NR * Half::SIZE).cast());
+                let high = _mm_loadu_si128(w[p][1].add(k * NR * Half::SIZE).cast());
+                let both = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high);
+                wk[p] = _mm512_castps_si512(_mm512_cvtph_ps(both));
             }
             for i in 0..M {
-                let x = _mm512_set1_ps(*a.add(i * stride + k));
+                let x = _mm512_castps_si512(_mm512_set1_ps(*a.add(i * stride + k)));
                 for p in 0..P {
-                    c[i][p] = _mm512_fmadd_ps(x, wk[p], c[i][p]);
+                    c[i][p] = Fma::step(c[i][p], x, wk[p]);
                 }
             }
         }

@@ -117,26 +117,23 @@ impl Vector for __m512i {
         y: [*mut u8; M],
         n: usize,
     ) {
-        // SAFETY: as above.
+        // SAFETY: as above. Rows that are not there are the last one again.
         unsafe {
-            let scaled = |i: usize, p: usize| {
-                let i = i.min(M - 1);
-                _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[i][p]), multiplier[p]))
-            };
-            let bytes = |v: [__m512i; 4]| avx512::narrow(v, b.zero_point, b.lo, b.hi);
-            let half = |v: __m512i, high: bool| {
-                if high { _mm512_extracti64x4_epi64::<1>(v) } else { _mm512_castsi512_si256(v) }
-            };
             match P {
                 1 => {
                     for i in (0..M).step_by(4) {
-                        let v = bytes([0, 1, 2, 3].map(|j| scaled(i + j, 0)));
+                        let mut v = [sums[i][0]; 4];
+                        for j in 0..4 {
+                            v[j] = scaled(sums[(i + j).min(M - 1)][0], multiplier[0]);
+                        }
+                        let v = avx512::narrow(v, b.zero_point, b.lo, b.hi);
+                        let (low, high) = (_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
                         for j in 0..(M - i).min(4) {
-                            let v = half(v, j > 1);
-                            let v = if j % 2 > 0 {
-                                _mm256_extracti128_si256::<1>(v)
+                            let half = if j < 2 { low } else { high };
+                            let v = if j % 2 == 0 {
+                                _mm256_castsi256_si128(half)
                             } else {
-                                _mm256_castsi256_si128(v)
+                                _mm256_extracti128_si256::<1>(half)
                             };
                             if n >= 16 {
                                 _mm_storeu_si128(y[i + j].cast(), v);
@@ -148,9 +145,17 @@ impl Vector for __m512i {
                 }
                 2 => {
                     for i in (0..M).step_by(2) {
-                        let v = bytes([scaled(i, 0), scaled(i, 1), scaled(i + 1, 0), scaled(i + 1, 1)]);
+                        let next = (i + 1).min(M - 1);
+                        let v = [
+                            scaled(sums[i][0], multiplier[0]),
+                            scaled(sums[i][1], multiplier[1]),
+                            scaled(sums[next][0], multiplier[0]),
+                            scaled(sums[next][1], multiplier[1]),
+                        ];
+                        let v = avx512::narrow(v, b.zero_point, b.lo, b.hi);
+                        let (low, high) = (_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
                         for j in 0..(M - i).min(2) {
-                            let v = half(v, j > 0);
+                            let v = if j == 0 { low } else { high };
                             if n >= 32 {
                                 _mm256_storeu_si256(y[i + j].cast(), v);
                             } else {
@@ -162,7 +167,11 @@ impl Vector for __m512i {
                 _ => {
                     for i in 0..M {
                         for p in (0..P).step_by(4) {
-                            let v = bytes([0, 1, 2, 3].map(|j| scaled(i, p + j)));
+                            let mut v = [sums[i][p]; 4];
+                            for j in 0..4 {
+                                v[j] = scaled(sums[i][p + j], multiplier[p + j]);
+                            }
+                            let v = avx512::narrow(v, b.zero_point, b.lo, b.hi);
                             _mm512_storeu_si512(y[i].add(p * 16).cast(), v);
                         }
                     }
@@ -190,6 +199,16 @@ impl Vector for __m512i {
     }
 }
 
+/// Sums times their multipliers, to the nearest integer.
+///
+/// # Safety
+/// The processor has AVX-512 F.
+#[inline(always)]
+unsafe fn scaled(sums: __m512i, multiplier: __m512) -> __m512i {
+    // SAFETY: the caller's promise.
+    unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), multiplier)) }
+}
+
 /// One panel.
 impl Vector for __m256i {
     const PANELS: usize = 1;
@@ -213,7 +232,10 @@ impl Vector for __m256i {
         for unit in 0..run.units {
             // SAFETY: as above.
             unsafe {
-                let w = run.w.map(|[w, _]| _mm256_loadu_si256(w.add(unit * KB_S8 * NR).cast()));
+                let mut w = [_mm256_setzero_si256(); P];
+                for p in 0..P {
+                    w[p] = _mm256_loadu_si256(run.w[p][0].add(unit * KB_S8 * NR).cast());
+                }
                 for i in 0..M {
                     let x = run.a.add(i * run.stride + unit * KB_S8);
                     let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
@@ -335,17 +357,17 @@ impl<V: Vector> Work<'_, V> {
         let b = self.b;
         // SAFETY: biases and multipliers are there for whole panels, and 32 bytes behind them can be read.
         unsafe {
-            let at = |p: usize| first + p * Self::LANES;
-            Columns {
-                w: std::array::from_fn(|p| {
-                    let w = b.w.add(at(p) * self.k);
-                    // Channels of a panel that is not there do not count: the first one takes its place.
-                    [w, if b.cols - at(p) > NR { w.add(NR * self.k) } else { w }]
-                }),
-                bias: std::array::from_fn(|p| V::load(b.bias.cast::<i32>().add(at(p)))),
-                multiplier: std::array::from_fn(|p| V::load_f32(b.multiplier.add(at(p)))),
-                first,
+            let (bias, multiplier) = (V::load(b.bias.cast()), V::load_f32(b.multiplier));
+            let mut c = Columns { w: [[b.w; 2]; P], bias: [bias; P], multiplier: [multiplier; P], first };
+            for p in 0..P {
+                let at = first + p * Self::LANES;
+                let w = b.w.add(at * self.k);
+                // Channels of a panel that is not there do not count: the first one takes its place.
+                c.w[p] = [w, if b.cols - at > NR { w.add(NR * self.k) } else { w }];
+                c.bias[p] = V::load(b.bias.cast::<i32>().add(at));
+                c.multiplier[p] = V::load_f32(b.multiplier.add(at));
             }
+            c
         }
     }
 
@@ -364,7 +386,10 @@ impl<V: Vector> Work<'_, V> {
                 let units = self.k / KB_S8;
                 V::multiply(&mut sums, &Run { a, stride: self.stride, w: c.w, units });
             }
-            let y = std::array::from_fn(|i| (*b.y.add(pixel + i)).add(b.offset + c.first));
+            let mut y = [*b.y; M];
+            for i in 0..M {
+                y[i] = (*b.y.add(pixel + i)).add(b.offset + c.first);
+            }
             V::finish(&sums, &c.multiplier, b, y, b.cols - c.first);
         }
     }

@@ -60,7 +60,16 @@ pub(super) fn strips(cpu: Cpu, window: Window, reach: impl FnOnce() -> Reach) ->
             _ => ("depthwise_s8_5x5s2_16c_avx2", strip_avx2::run::<5, 2>),
         };
         let copy = patch::widened;
-        return Some(Choice { name, run, lanes: 16, step: 16, copy, unit: 32, direct: false, by_table: None });
+        return Some(Choice {
+            name,
+            run,
+            lanes: 16,
+            step: 16,
+            copy,
+            unit: 32,
+            direct: false,
+            by_table: None,
+        });
     }
     #[cfg(target_arch = "aarch64")]
     {

@@ -75,16 +75,9 @@ unsafe fn together<const N: usize>(p: *const u8, row: usize) -> __m512i {
     };
     // SAFETY: the caller's promise.
     unsafe {
-        let at = |r: usize| _mm_loadu_si128(p.add(r * row).cast());
-        let mut v = _mm512_zextsi128_si512(at(0));
-        if N > 1 {
-            v = _mm512_mask_broadcast_i32x4(v, 0x00f0, at(1));
-        }
-        if N > 2 {
-            v = _mm512_mask_broadcast_i32x4(v, 0x0f00, at(2));
-        }
-        if N > 3 {
-            v = _mm512_mask_broadcast_i32x4(v, 0xf000, at(3));
+        let mut v = _mm512_zextsi128_si512(_mm_loadu_si128(p.cast()));
+        for r in 1..N {
+            v = _mm512_mask_broadcast_i32x4(v, 0xf << (4 * r), _mm_loadu_si128(p.add(r * row).cast()));
         }
         _mm512_permutexvar_epi8(order, v)
     }
@@ -171,7 +164,7 @@ impl<'a, const K: usize, const R: usize> Group<'a, K, R> {
                         1 => together::<1>(x.add(DOWN * s.x.row), s.x.row),
                         _ => together::<2>(x.add(DOWN * s.x.row), s.x.row),
                     };
-                    [low, high].map(|v| _mm512_xor_si512(v, offset()))
+                    [_mm512_xor_si512(low, offset()), _mm512_xor_si512(high, offset())]
                 };
                 for p in 0..P {
                     if (p * S..p * S + K).contains(&c) {
@@ -187,22 +180,22 @@ impl<'a, const K: usize, const R: usize> Group<'a, K, R> {
             }
         });
         for r in 0..R {
-            let scaled = |p: usize| {
+            let mut scaled = [self.bias; 4];
+            for p in 0..4 {
                 let v = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r][p.min(P - 1)]), self.scale);
-                _mm512_cvtps_epi32(v)
-            };
-            let v = narrow([scaled(0), scaled(1), scaled(2), scaled(3)], s.zero_point, s.lo, s.hi);
+                scaled[p] = _mm512_cvtps_epi32(v);
+            }
+            let v = narrow(scaled, s.zero_point, s.lo, s.hi);
             // SAFETY: the outputs are the strip's.
             unsafe {
                 let y = y.add(r * s.y.row);
-                let at = |p: usize| y.add(p * s.y.pixel).cast();
-                _mm_storeu_si128(at(0), _mm512_castsi512_si128(v));
+                _mm_storeu_si128(y.cast(), _mm512_castsi512_si128(v));
                 if P > 1 {
-                    _mm_storeu_si128(at(1), _mm512_extracti32x4_epi32::<1>(v));
+                    _mm_storeu_si128(y.add(s.y.pixel).cast(), _mm512_extracti32x4_epi32::<1>(v));
                 }
                 if P > 2 {
-                    _mm_storeu_si128(at(2), _mm512_extracti32x4_epi32::<2>(v));
-                    _mm_storeu_si128(at(3), _mm512_extracti32x4_epi32::<3>(v));
+                    _mm_storeu_si128(y.add(2 * s.y.pixel).cast(), _mm512_extracti32x4_epi32::<2>(v));
+                    _mm_storeu_si128(y.add(3 * s.y.pixel).cast(), _mm512_extracti32x4_epi32::<3>(v));
                 }
             }
         }
