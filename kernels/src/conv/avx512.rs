@@ -76,12 +76,12 @@ macro_rules! next {
 }
 
 macro_rules! multiply {
-    ($type:ident, $op:literal, $step:expr) => {
+    ($type:ident, $op:literal, |$sum:ident, $x:ident, $w:ident| $step:expr) => {
         impl Multiply for $type {
             #[inline(always)]
-            unsafe fn step(sum: __m512i, x: __m512i, w: __m512i) -> __m512i {
+            unsafe fn step($sum: __m512i, $x: __m512i, $w: __m512i) -> __m512i {
                 // SAFETY: the caller's promise.
-                unsafe { $step(sum, x, w) }
+                unsafe { $step }
             }
 
             #[inline]
@@ -89,7 +89,8 @@ macro_rules! multiply {
             unsafe fn twelve_by_1(sums: &mut Sums<MR, 1>, run: &Run<1>) {
                 let [[s0], [s1], [s2], [s3], [s4], [s5], [s6], [s7], [s8], [s9], [s10], [s11]] = sums;
                 let (bytes, stride) = (run.units * UNIT, run.stride);
-                let [p0, p1] = run.w[0].map(|w| w.wrapping_add(run.units * PANEL));
+                let end = run.units * PANEL;
+                let (p0, p1) = (run.w[0][0].wrapping_add(end), run.w[0][1].wrapping_add(end));
                 // SAFETY: the loop goes through the run's units, and no further.
                 unsafe {
                     asm!(
@@ -133,8 +134,9 @@ macro_rules! multiply {
                     [s9, t9], [s10, t10], [s11, t11],
                 ] = sums;
                 let (bytes, stride) = (run.units * UNIT, run.stride);
-                let [[p0, p1], [p2, p3]] =
-                    run.w.map(|pair| pair.map(|w| w.wrapping_add(run.units * PANEL)));
+                let end = run.units * PANEL;
+                let (p0, p1) = (run.w[0][0].wrapping_add(end), run.w[0][1].wrapping_add(end));
+                let (p2, p3) = (run.w[1][0].wrapping_add(end), run.w[1][1].wrapping_add(end));
                 // SAFETY: the loop goes through the run's units, and no further.
                 unsafe {
                     asm!(
@@ -208,7 +210,7 @@ pub(super) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
         for unit in 0..run.units {
             let mut w = [_mm512_setzero_si512(); P];
             for p in 0..P {
-                w[p] = pair(run.w[p].map(|w| w.add(unit * PANEL)));
+                w[p] = pair(run.w[p], unit * PANEL);
             }
             for i in 0..M {
                 let x = run.a.add(i * run.stride + unit * UNIT);
@@ -222,16 +224,31 @@ pub(super) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
     }
 }
 
-/// A unit's weights of two panels.
+/// A unit's weights of two panels, `at` bytes from where they begin.
 ///
 /// # Safety
 /// A panel's unit can be read at each.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn pair(w: [*const u8; 2]) -> __m512i {
+unsafe fn pair(w: [*const u8; 2], at: usize) -> __m512i {
     // SAFETY: the caller's promise.
     unsafe {
-        let low = _mm512_castsi256_si512(_mm256_loadu_si256(w[0].cast()));
-        _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(w[1].cast()))
+        let low = _mm512_castsi256_si512(_mm256_loadu_si256(w[0].add(at).cast()));
+        _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(w[1].add(at).cast()))
     }
+}
+
+/// Four registers' numbers, `zero_point` added, within bounds that are whole numbers of s8, as bytes: one register's
+/// after the other's. Narrowing saturates.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(crate) fn narrow(v: [__m512i; 4], zero_point: i32, lo: f32, hi: f32) -> __m512i {
+    let zero_point = _mm512_set1_epi16(zero_point as i16);
+    let low = _mm512_adds_epi16(_mm512_packs_epi32(v[0], v[1]), zero_point);
+    let high = _mm512_adds_epi16(_mm512_packs_epi32(v[2], v[3]), zero_point);
+    // Each 128 bits hold four bytes of each register.
+    let v = _mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(lo as i8));
+    let v = _mm512_min_epi8(v, _mm512_set1_epi8(hi as i8));
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_permutexvar_epi32(order, v)
 }

@@ -6,7 +6,7 @@
 //! stride.
 
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+pub(crate) mod avx512;
 pub mod block;
 pub mod f16;
 pub mod f32;
@@ -17,17 +17,20 @@ pub mod s8;
 pub mod transpose;
 
 mod driver;
+mod gather;
 pub(crate) mod geometry;
 #[cfg(target_arch = "aarch64")]
 mod in_order;
+mod list;
 mod winograd;
 
 use cygnet_format::op;
 use cygnet_format::program::{DType, Storage};
 
 use self::block::BlockRow;
-use self::driver::{Conv, Implementation, LIST, Product, Setup};
-use self::geometry::{Axis, is_pointwise};
+use self::driver::{Conv, Implementation, Setup};
+use self::geometry::{Axis, Product, is_pointwise};
+use self::list::LIST;
 use self::micro::Row;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::view::View;
@@ -254,7 +257,7 @@ fn finish(
     let reach = reach(cx, &setup, inputs);
     let block = family.blocks.iter().find(|row| {
         cx.cpu().has(row.needs)
-            && slots <= LIST / row.mr
+            && slots <= MAX_TAPS
             && products.iter().all(|p| (row.suits)(&driver::problem(&setup, p, reach)))
             && (row.pixels)(inputs) >= row.mr
     });

@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 
 use crate::conv::avx512::{self, Dot, Run};
 use crate::conv::block::{Block, Problem};
+use crate::conv::gather::{self, Sink};
 use crate::conv::micro::{KB_S8, NR};
 
 /// What is added to inputs: the difference of an unsigned byte and a signed one.
@@ -32,15 +33,16 @@ const OVER: usize = 64;
 /// Bytes of scratch.
 pub(super) const SCRATCH: usize = INPUT_BYTES + OVER;
 
-/// Bytes from a pixel's `k` inputs to the next's. A multiple of 4 KiB would make all pixels share a few lines of the
-/// first-level cache.
+/// Bytes from a pixel's `k` inputs to the next's: room for what is written past them, and no multiple of 4 KiB, which
+/// would make all pixels share a few lines of the first-level cache.
 fn stride(k: usize) -> usize {
-    if k.is_multiple_of(1 << 10) { k + 64 } else { k }
+    let stride = k + OVER;
+    if stride.is_multiple_of(4 << 10) { stride + 64 } else { stride }
 }
 
 /// Most pixels of a block over `k` inputs.
 pub(super) fn pixels<const MR: usize>(k: usize) -> usize {
-    (INPUT_BYTES / stride(k).max(1)).min(PIXELS) / MR * MR
+    (INPUT_BYTES / stride(k)).min(PIXELS) / MR * MR
 }
 
 /// Where scaled sums are in the range of i32, roundings included. Few pixels' inputs are copied in no time.
@@ -115,26 +117,23 @@ impl Vector for __m512i {
         y: [*mut u8; M],
         n: usize,
     ) {
-        // SAFETY: as above.
+        // SAFETY: as above. Rows that are not there are the last one again.
         unsafe {
-            let scaled = |i: usize, p: usize| {
-                let i = i.min(M - 1);
-                _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[i][p]), multiplier[p]))
-            };
-            let bytes = |sums: [__m512i; 4]| bytes(sums, b);
-            let half = |v: __m512i, high: bool| {
-                if high { _mm512_extracti64x4_epi64::<1>(v) } else { _mm512_castsi512_si256(v) }
-            };
             match P {
                 1 => {
                     for i in (0..M).step_by(4) {
-                        let v = bytes([0, 1, 2, 3].map(|j| scaled(i + j, 0)));
+                        let mut v = [sums[i][0]; 4];
+                        for j in 0..4 {
+                            v[j] = scaled(sums[(i + j).min(M - 1)][0], multiplier[0]);
+                        }
+                        let v = avx512::narrow(v, b.zero_point, b.lo, b.hi);
+                        let (low, high) = (_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
                         for j in 0..(M - i).min(4) {
-                            let v = half(v, j > 1);
-                            let v = if j % 2 > 0 {
-                                _mm256_extracti128_si256::<1>(v)
+                            let half = if j < 2 { low } else { high };
+                            let v = if j % 2 == 0 {
+                                _mm256_castsi256_si128(half)
                             } else {
-                                _mm256_castsi256_si128(v)
+                                _mm256_extracti128_si256::<1>(half)
                             };
                             if n >= 16 {
                                 _mm_storeu_si128(y[i + j].cast(), v);
@@ -146,9 +145,17 @@ impl Vector for __m512i {
                 }
                 2 => {
                     for i in (0..M).step_by(2) {
-                        let v = bytes([scaled(i, 0), scaled(i, 1), scaled(i + 1, 0), scaled(i + 1, 1)]);
+                        let next = (i + 1).min(M - 1);
+                        let v = [
+                            scaled(sums[i][0], multiplier[0]),
+                            scaled(sums[i][1], multiplier[1]),
+                            scaled(sums[next][0], multiplier[0]),
+                            scaled(sums[next][1], multiplier[1]),
+                        ];
+                        let v = avx512::narrow(v, b.zero_point, b.lo, b.hi);
+                        let (low, high) = (_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
                         for j in 0..(M - i).min(2) {
-                            let v = half(v, j > 0);
+                            let v = if j == 0 { low } else { high };
                             if n >= 32 {
                                 _mm256_storeu_si256(y[i + j].cast(), v);
                             } else {
@@ -160,7 +167,11 @@ impl Vector for __m512i {
                 _ => {
                     for i in 0..M {
                         for p in (0..P).step_by(4) {
-                            let v = bytes([0, 1, 2, 3].map(|j| scaled(i, p + j)));
+                            let mut v = [sums[i][p]; 4];
+                            for j in 0..4 {
+                                v[j] = scaled(sums[i][p + j], multiplier[p + j]);
+                            }
+                            let v = avx512::narrow(v, b.zero_point, b.lo, b.hi);
                             _mm512_storeu_si512(y[i].add(p * 16).cast(), v);
                         }
                     }
@@ -188,6 +199,16 @@ impl Vector for __m512i {
     }
 }
 
+/// Sums times their multipliers, to the nearest integer.
+///
+/// # Safety
+/// The processor has AVX-512 F.
+#[inline(always)]
+unsafe fn scaled(sums: __m512i, multiplier: __m512) -> __m512i {
+    // SAFETY: the caller's promise.
+    unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), multiplier)) }
+}
+
 /// One panel.
 impl Vector for __m256i {
     const PANELS: usize = 1;
@@ -211,7 +232,10 @@ impl Vector for __m256i {
         for unit in 0..run.units {
             // SAFETY: as above.
             unsafe {
-                let w = run.w.map(|[w, _]| _mm256_loadu_si256(w.add(unit * KB_S8 * NR).cast()));
+                let mut w = [_mm256_setzero_si256(); P];
+                for p in 0..P {
+                    w[p] = _mm256_loadu_si256(run.w[p][0].add(unit * KB_S8 * NR).cast());
+                }
                 for i in 0..M {
                     let x = run.a.add(i * run.stride + unit * KB_S8);
                     let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
@@ -260,20 +284,6 @@ impl Vector for __m256i {
     }
 }
 
-/// Four registers' numbers, the zero point added, within the block's bounds, as bytes: one register's after the other's.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn bytes(v: [__m512i; 4], b: &Block<'_>) -> __m512i {
-    let zero_point = _mm512_set1_epi16(b.zero_point as i16);
-    let low = _mm512_adds_epi16(_mm512_packs_epi32(v[0], v[1]), zero_point);
-    let high = _mm512_adds_epi16(_mm512_packs_epi32(v[2], v[3]), zero_point);
-    // Each 128 bits hold four bytes of each register.
-    let v = _mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(b.lo as i8));
-    let v = _mm512_min_epi8(v, _mm512_set1_epi8(b.hi as i8));
-    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    _mm512_permutexvar_epi32(order, v)
-}
-
 /// Copies `taps` taps of three dense channels with [`OFFSET`] added, each followed by a fourth byte that does not
 /// matter; four taps at a time.
 ///
@@ -292,33 +302,26 @@ unsafe fn spread(from: *const u8, to: *mut u8, taps: usize) {
     }
 }
 
-/// Copies every pixel's inputs, `stride` bytes apart.
-///
-/// # Safety
-/// As [`crate::conv::block::Run`]; `to` has room for all pixels and [`OVER`] more bytes.
-#[inline(always)]
-unsafe fn inputs<V: Vector>(b: &Block<'_>, stride: usize, to: *mut u8) {
-    let depth = b.depth.next_multiple_of(KB_S8);
-    for (group, &merged) in b.merged.iter().enumerate() {
-        let first = group * b.group;
-        let (slots, per_slot) = if merged { (b.taps[0], b.taps[1]) } else { (b.taps[0] * b.taps[1], 1) };
-        let spreads = per_slot > 1 && b.depth == 3;
-        let each = depth * per_slot;
-        for row in 0..b.group.min(b.pixels - first) {
-            // SAFETY: each group has `slots` addresses for each of its pixels. What is written past a slot's bytes is
-            // written over by what follows it.
-            unsafe {
-                let mut a = b.a.add(first * b.slots + row);
-                let mut to = to.add((first + row) * stride);
-                for _ in 0..slots {
-                    if spreads {
-                        spread(*a, to, per_slot);
-                    } else {
-                        V::shift(*a, to, each);
-                    }
-                    to = to.add(each);
-                    a = a.add(b.group);
-                }
+/// Copies runs of inputs, [`OFFSET`] added, to pixels `stride` bytes apart. What is written past a run is written over by
+/// the runs that follow it, or lies between two pixels' inputs.
+struct Copied<V> {
+    vector: PhantomData<V>,
+    to: *mut u8,
+    stride: usize,
+    depth: usize,
+}
+
+impl<V: Vector> Sink for Copied<V> {
+    #[inline(always)]
+    unsafe fn take(&mut self, run: gather::Run) {
+        let depth = self.depth.next_multiple_of(KB_S8);
+        // SAFETY: the pixels have room; inputs can be read as [`crate::conv::block::Run`] says.
+        unsafe {
+            let to = self.to.add(run.pixel * self.stride + run.tap * depth);
+            if self.depth == 3 && run.taps > 1 {
+                spread(run.from, to, run.taps);
+            } else {
+                V::shift(run.from, to, run.taps * depth);
             }
         }
     }
@@ -354,17 +357,17 @@ impl<V: Vector> Work<'_, V> {
         let b = self.b;
         // SAFETY: biases and multipliers are there for whole panels, and 32 bytes behind them can be read.
         unsafe {
-            let at = |p: usize| first + p * Self::LANES;
-            Columns {
-                w: std::array::from_fn(|p| {
-                    let w = b.w.add(at(p) * self.k);
-                    // Channels of a panel that is not there do not count: the first one takes its place.
-                    [w, if b.cols - at(p) > NR { w.add(NR * self.k) } else { w }]
-                }),
-                bias: std::array::from_fn(|p| V::load(b.bias.cast::<i32>().add(at(p)))),
-                multiplier: std::array::from_fn(|p| V::load_f32(b.multiplier.add(at(p)))),
-                first,
+            let (bias, multiplier) = (V::load(b.bias.cast()), V::load_f32(b.multiplier));
+            let mut c = Columns { w: [[b.w; 2]; P], bias: [bias; P], multiplier: [multiplier; P], first };
+            for p in 0..P {
+                let at = first + p * Self::LANES;
+                let w = b.w.add(at * self.k);
+                // Channels of a panel that is not there do not count: the first one takes its place.
+                c.w[p] = [w, if b.cols - at > NR { w.add(NR * self.k) } else { w }];
+                c.bias[p] = V::load(b.bias.cast::<i32>().add(at));
+                c.multiplier[p] = V::load_f32(b.multiplier.add(at));
             }
+            c
         }
     }
 
@@ -383,7 +386,10 @@ impl<V: Vector> Work<'_, V> {
                 let units = self.k / KB_S8;
                 V::multiply(&mut sums, &Run { a, stride: self.stride, w: c.w, units });
             }
-            let y = std::array::from_fn(|i| (*b.y.add(pixel + i)).add(b.offset + c.first));
+            let mut y = [*b.y; M];
+            for i in 0..M {
+                y[i] = (*b.y.add(pixel + i)).add(b.offset + c.first);
+            }
             V::finish(&sums, &c.multiplier, b, y, b.cols - c.first);
         }
     }
@@ -439,12 +445,21 @@ impl<V: Vector> Work<'_, V> {
 /// As [`crate::conv::block::Run`], with biases that make up for the offset.
 #[inline(always)]
 unsafe fn block<V: Vector, const MR: usize>(b: &Block<'_>) {
-    let k = b.taps[0] * b.taps[1] * b.depth.next_multiple_of(KB_S8);
+    let k = b.taps * b.depth.next_multiple_of(KB_S8);
     let lanes = V::PANELS * NR;
-    let work = Work { b, vector: PhantomData::<V>, k, stride: stride(k) };
+    // Rows of a matrix without gaps are copied as one run.
+    let dense = b.inputs.matrix().is_some_and(|(_, row)| row == k && !row.is_multiple_of(4 << 10));
+    let stride = if dense { k } else { stride(k) };
+    let work = Work { b, vector: PhantomData::<V>, k, stride };
     // SAFETY: the caller's promise; the scratch has [`SCRATCH`] bytes.
     unsafe {
-        inputs::<V>(b, work.stride, b.scratch);
+        match b.inputs.matrix() {
+            Some((from, row)) if dense => V::shift(from, b.scratch, b.pixels * row),
+            _ => {
+                let mut to = Copied { vector: PhantomData::<V>, to: b.scratch, stride, depth: b.depth };
+                b.inputs.runs(0..b.taps, &mut to);
+            }
+        }
         let mut first = match b.pixels {
             1 => work.wide::<1, 8>(),
             2 | 3 if V::PANELS == 1 => 0,
