@@ -45,6 +45,8 @@ struct Spec {
     y_pitch: usize,
     table: bool,
     clamp: bool,
+    /// Magnitudes of s8 weights, in parts of 127.
+    part: i8,
     /// What follows an f32 convolution.
     unary: Unary,
 }
@@ -79,6 +81,7 @@ impl Spec {
             y_pitch: shape.y[3],
             table: false,
             clamp: false,
+            part: 1,
             unary: Unary::IDENTITY,
         }
     }
@@ -124,7 +127,7 @@ impl Spec {
         let (m, groups, depth, k) =
             (self.shape.y[3], self.shape.groups, self.depth(), self.taps() * self.depth());
         let x: Vec<i8> = (0..self.shape.x.iter().product()).map(|_| rng.s8(-128)).collect();
-        let w: Vec<i8> = (0..self.weights_len()).map(|_| rng.s8(-127)).collect();
+        let w: Vec<i8> = (0..self.weights_len()).map(|_| rng.s8(-127) / self.part).collect();
         let bias: Vec<i32> = (0..m).map(|_| (rng.next() % 20_000) as i32 - 10_000).collect();
         let spread = 3.0 / (70.0 * 70.0 * (k as f32).sqrt()) * 100.0;
         let multiplier: Vec<f32> = (0..m).map(|_| (rng.real() + 1.1) * spread).collect();
@@ -349,6 +352,17 @@ fn epilogues() {
 }
 
 /// A unary function after a convolution gives the bits of the same function as a step of its own.
+/// Sums of several products may fit 16 bits where weights are small: of some blocks of four inputs and not of others.
+#[test]
+fn weights_of_all_magnitudes() {
+    for part in [1, 2, 3, 4, 9, 127] {
+        for (depth, rows) in [(4, 5), (16, 4), (36, 7), (61, 9), (256, 4)] {
+            Spec { part, ..Spec::conv([1, 1, rows, depth], 13, WINDOW, 1) }.check_s8(part as u64);
+            Spec { part, ..Spec::conv([1, 4, rows, depth], 8, square(3, 1, 1), 1) }.check_s8(part as u64);
+        }
+    }
+}
+
 #[test]
 fn functions_are_those_of_map_steps() {
     let conv = Spec::conv([1, 6, 7, 8], 19, square(3, 1, 1), 1).pitched(0, 2);

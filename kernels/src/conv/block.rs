@@ -33,8 +33,6 @@ pub struct Block<'a> {
     pub hi: f32,
     /// Zero point of the output (s8).
     pub zero_point: i32,
-    /// Whether no sum can reach 2^22 in magnitude, and no sum times its multiplier 2^15 less 2 (s8).
-    pub small: bool,
     /// As many bytes as [`BlockRow::scratch`] says, aligned to 64.
     pub scratch: *mut u8,
 }

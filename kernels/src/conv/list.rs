@@ -61,6 +61,11 @@ impl List {
         self.merged[start / layout.mr]
     }
 
+    /// The same of each of the groups of `count` pixels.
+    pub fn merged(&self, layout: &Layout, count: usize) -> &[bool] {
+        &self.merged[..count.div_ceil(layout.mr)]
+    }
+
     /// Starts of the pixels' rows of the output.
     pub fn outputs(&self) -> &[MaybeUninit<*mut u8>] {
         &self.out

@@ -13,6 +13,7 @@ pub mod f32;
 pub mod micro;
 pub mod oracle;
 pub mod pack;
+pub mod panels;
 pub mod s8;
 pub mod transpose;
 
@@ -32,6 +33,7 @@ use self::driver::{Conv, Implementation, Setup};
 use self::geometry::{Axis, Product, is_pointwise};
 use self::list::LIST;
 use self::micro::Row;
+use self::panels::PanelRow;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::view::View;
 
@@ -47,6 +49,8 @@ struct Family {
     rows: &'static [Row],
     /// Those for blocks, best first; where one can be used it is better than any row.
     blocks: &'static [BlockRow],
+    /// Those for blocks by their lists, best first; likewise.
+    panels: &'static [PanelRow],
 }
 
 /// Every element type.
@@ -58,9 +62,26 @@ const FAMILIES: [Family; 3] = [
         span: s8::SPAN,
         rows: s8::ROWS,
         blocks: s8::BLOCKS,
+        panels: s8::PANELS,
     },
-    Family { dtype: DType::F32, bias: DType::F32, kb: 1, span: 0, rows: f32::ROWS, blocks: f32::BLOCKS },
-    Family { dtype: DType::F16, bias: DType::F32, kb: 1, span: 0, rows: f16::ROWS, blocks: f16::BLOCKS },
+    Family {
+        dtype: DType::F32,
+        bias: DType::F32,
+        kb: 1,
+        span: 0,
+        rows: f32::ROWS,
+        blocks: f32::BLOCKS,
+        panels: &[],
+    },
+    Family {
+        dtype: DType::F16,
+        bias: DType::F32,
+        kb: 1,
+        span: 0,
+        rows: f16::ROWS,
+        blocks: f16::BLOCKS,
+        panels: &[],
+    },
 ];
 
 /// Kernel positions that the list of addresses of the smallest block of pixels has room for; larger kernels are
@@ -242,6 +263,7 @@ fn setup(
         hi: epilogue.hi,
         zero_point,
         small: false,
+        stretches: s8::Stretches::default(),
     })
 }
 
@@ -263,11 +285,17 @@ fn finish(
     });
     if let Some(block) = block {
         setup.by = Implementation::Block(*block);
-        // No kernel of other instruction sets asks.
-        let asks = cfg!(target_arch = "aarch64");
-        setup.small = setup.multiplier.is_some_and(|m| asks && small_sums(cx, &setup, &m, &products));
         if block.offset != 0 {
             setup.offset_bias = offset_bias(cx, &setup, &products, block.offset);
+        }
+        return Ok(Box::new(Conv::new(setup, products)));
+    }
+    let panels = family.panels.iter().find(|row| cx.cpu().has(row.needs) && slots <= LIST / row.mr);
+    if let Some(panels) = panels {
+        setup.by = Implementation::Panels(*panels);
+        setup.small = setup.multiplier.is_some_and(|m| small_sums(cx, &setup, &m, &products));
+        if panels.stretches {
+            setup.stretches = stretches(cx, &setup, &products);
         }
         return Ok(Box::new(Conv::new(setup, products)));
     }
@@ -298,6 +326,19 @@ fn small_sums(cx: &Context<'_>, setup: &Setup, multiplier: &View, products: &[Pr
         let (weights, bias) = (&bytes(&setup.weights)[p.weights..], &bias[p.bias..][..multiplier.len()]);
         s8::small(weights, driver::inputs(setup, p) * micro::NR, bias, multiplier)
     })
+}
+
+/// The stretches of the panels of all products.
+fn stretches(cx: &Context<'_>, setup: &Setup, products: &[Product]) -> s8::Stretches {
+    let weights = cx.constant_bytes(&setup.weights);
+    let mut stretches = s8::Stretches::default();
+    for p in products {
+        let panel = driver::inputs(setup, p) * micro::NR;
+        for i in 0..setup.panels() {
+            stretches.push(&weights[p.weights + i * panel..][..panel], p.taps());
+        }
+    }
+    stretches
 }
 
 /// The biases for a kernel that adds `offset` to its inputs: each less that times the sum of its channel's weights. One

@@ -4,17 +4,14 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::finish::{self, ANY, Finish, Mode, Output, PLAIN, SMALL};
-use super::panels::{self, Group};
-use crate::conv::block::Block;
+use super::finish::{self, ANY, Mode, PLAIN, SMALL};
+use super::walk::{self, Group, Panel};
 use crate::conv::in_order;
-use crate::conv::micro::{Args, KB_S8, NR, advance};
+use crate::conv::micro::{KB_S8, NR, advance};
+use crate::conv::panels::Panels;
 
 /// Pixels computed at once.
 pub(super) const MR: usize = 8;
-
-/// Pixels that [`few`] computes.
-const FEW: usize = 4;
 
 /// Bytes of a block of weights.
 const BLOCK: usize = NR * KB_S8;
@@ -98,7 +95,7 @@ macro_rules! rest {
 
 /// All taps, `$blocks` being what is done for each.
 macro_rules! taps {
-    ($g:ident, $w:ident, $start:ident, [$($blocks:expr),+], $($operands:tt)+) => {{
+    ($g:ident, $p:ident, [$($blocks:expr),+], $($operands:tt)+) => {{
         let mut s = [[vdupq_n_s32(0); 2]; MR];
         asm!(
             "ldp q8, q9, [{start}]",
@@ -120,8 +117,8 @@ macro_rules! taps {
             "b.ne 2b",
             a = inout(reg) $g.a => _,
             taps = inout(reg) $g.taps => _,
-            w = inout(reg) $w => _,
-            start = in(reg) $start,
+            w = inout(reg) $p.w => _,
+            start = in(reg) $p.start,
             $($operands)+
             a0 = out(reg) _, a1 = out(reg) _, a2 = out(reg) _, a3 = out(reg) _,
             a4 = out(reg) _, a5 = out(reg) _, a6 = out(reg) _, a7 = out(reg) _,
@@ -139,21 +136,21 @@ macro_rules! taps {
     }};
 }
 
-/// Sums of eight pixels times the panel at `w`, starting at the eight numbers at `start`.
+/// Sums of eight pixels times a panel.
 ///
 /// # Safety
-/// The group's addresses are valid for its blocks, and up to the next multiple of 16 bytes for reading; `w` for the
-/// blocks of all taps.
+/// The group's addresses are valid for its blocks, and up to the next multiple of 16 bytes for reading; the panel's for
+/// the blocks of all taps and the eight numbers that sums start at.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn eight(g: &Group, w: *const i8, start: *const i32) -> [[int32x4_t; 2]; MR] {
+unsafe fn eight(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
     // SAFETY: the caller's promise.
     unsafe {
         match (g.blocks / 4, g.blocks % 4) {
-            (fours, 0) => taps!(g, w, start, [fours!()], fours = in(reg) fours, n = out(reg) _,),
-            (0, rest) => taps!(g, w, start, [rest!()], rest = in(reg) rest,),
+            (fours, 0) => taps!(g, p, [fours!()], fours = in(reg) fours, n = out(reg) _,),
+            (0, rest) => taps!(g, p, [rest!()], rest = in(reg) rest,),
             (fours, rest) => {
-                taps!(g, w, start, [fours!(), rest!()], fours = in(reg) fours, rest = in(reg) rest, n = out(reg) _,)
+                taps!(g, p, [fours!(), rest!()], fours = in(reg) fours, rest = in(reg) rest, n = out(reg) _,)
             }
         }
     }
@@ -165,11 +162,11 @@ unsafe fn eight(g: &Group, w: *const i8, start: *const i32) -> [[int32x4_t; 2]; 
 /// As [`eight`].
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn eight_in_order(g: &Group, mut w: *const i8, start: *const i32) -> [[int32x4_t; 2]; MR] {
-    let pairs = g.blocks / 2;
+unsafe fn eight_in_order(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
+    let (pairs, mut w) = (g.blocks / 2, p.w);
     // SAFETY: the caller's promise.
     unsafe {
-        let mut sums = [[vld1q_s32(start), vld1q_s32(start.add(4))]; MR];
+        let mut sums = [[vld1q_s32(p.start), vld1q_s32(p.start.add(4))]; MR];
         for t in 0..g.taps {
             let a = *g.a.add(t * MR).cast::<[*const i8; MR]>();
             if pairs > 0 {
@@ -237,63 +234,46 @@ unsafe fn tap<const M: usize>(
     }
 }
 
-/// M pixels, panel after panel.
+/// Sums of the first M pixels of a group times a panel; nothing of the others.
 ///
 /// # Safety
-/// As [`crate::conv::micro::Micro`].
+/// As [`eight`].
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn pixels<const M: usize>(args: &Args) {
-    let blocks = args.depth.div_ceil(KB_S8);
-    let mut w = args.w.cast::<i8>();
-    for first in (0..args.cols).step_by(NR) {
-        // SAFETY: biases and multipliers are there for whole panels, a panel has a block for each tap and four
-        // channels, and there are MR addresses for each tap.
-        unsafe {
-            let bias = args.bias.cast::<i32>().add(first);
-            let mut sums = [[vld1q_s32(bias), vld1q_s32(bias.add(4))]; M];
-            for t in 0..args.taps {
-                let mut a = [std::ptr::null(); M];
-                for i in 0..M {
-                    a[i] = (*args.a.add(t * MR + i)).cast();
-                }
-                tap(&mut sums, &a, w, blocks);
-                w = w.add(blocks * BLOCK);
-            }
-            let finish = Finish::<ANY>::new(Output::of(args), args.multiplier.add(first));
-            finish.store(sums, args.y, first, args.cols - first);
-        }
-    }
-}
-
-/// Up to four pixels, panel after panel.
-///
-/// # Safety
-/// As [`crate::conv::micro::Micro`].
-#[target_feature(enable = "neon,dotprod")]
-unsafe fn few(args: &Args) {
-    // SAFETY: the caller's promise; pixels beyond those that count repeat the last one.
+unsafe fn few<const M: usize>(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
+    let mut w = p.w;
+    // SAFETY: the caller's promise.
     unsafe {
-        match args.rows {
-            1 => pixels::<1>(args),
-            2 => pixels::<2>(args),
-            _ => pixels::<FEW>(args),
+        let mut sums = [[vld1q_s32(p.start), vld1q_s32(p.start.add(4))]; M];
+        for t in 0..g.taps {
+            let a = *g.a.add(t * MR).cast::<[*const i8; M]>();
+            tap(&mut sums, &a, w, g.blocks);
+            w = w.add(g.blocks * BLOCK);
         }
+        let mut all = [[vdupq_n_s32(0); 2]; MR];
+        all[..M].copy_from_slice(&sums);
+        all
     }
 }
 
 /// A block in a mode.
 ///
 /// # Safety
-/// As [`crate::conv::block::Run`].
+/// As [`crate::conv::panels::Run`].
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn conv_8x8<const IN_ORDER: bool, const MODE: Mode>(b: &Block<'_>) {
+unsafe fn conv_8x8<const IN_ORDER: bool, const MODE: Mode>(b: &Panels<'_>) {
     // SAFETY: the caller's promise, which the groups' addresses keep.
     unsafe {
-        panels::walk::<MODE, MR, FEW>(
+        walk::walk::<MODE, MR, 2>(
             b,
-            |g, w, start| if IN_ORDER { eight_in_order(g, w, start) } else { eight(g, w, start) },
-            |args| few(args),
+            |start| start,
+            |g, p, pixels| match pixels {
+                1 => few::<1>(g, p),
+                2 => few::<2>(g, p),
+                4 => few::<4>(g, p),
+                _ if IN_ORDER => eight_in_order(g, p),
+                _ => eight(g, p),
+            },
         );
     }
 }
@@ -301,9 +281,9 @@ unsafe fn conv_8x8<const IN_ORDER: bool, const MODE: Mode>(b: &Block<'_>) {
 /// A block of pixels, eight of them times one panel at a time.
 ///
 /// # Safety
-/// As [`crate::conv::block::Run`].
+/// As [`crate::conv::panels::Run`].
 #[target_feature(enable = "neon,dotprod")]
-pub(super) unsafe fn block<const IN_ORDER: bool>(b: &Block<'_>) {
+pub(super) unsafe fn panels<const IN_ORDER: bool>(b: &Panels<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
         match finish::mode(b) {

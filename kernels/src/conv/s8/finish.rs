@@ -5,9 +5,10 @@
 //! low bits are those of the sum.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
-use crate::conv::block::Block;
-use crate::conv::micro::{Args, NR};
+use crate::conv::micro::NR;
+use crate::conv::panels::Panels;
 
 /// 1.5 * 2^23: f32 from 2/3 to 4/3 of it are the integers there, and their bits count up with them.
 const MAGIC: f32 = 12_582_912.0;
@@ -18,7 +19,7 @@ pub(super) type Mode = u8;
 /// Any sums. Products are clamped as the definition says, after which they are at most 255 in magnitude.
 pub(super) const ANY: Mode = 0;
 
-/// Sums below 2^22 in magnitude, products below 2^15, as [`Block::small`] says: the bits of a sum that started at those
+/// Sums below 2^22 in magnitude, products below 2^15, as [`Panels::small`] says: the bits of a sum that started at those
 /// of [`MAGIC`] are those of MAGIC plus the sum as f32, which saves a conversion. Rounding, saturation to 16 bits when
 /// the zero point is added, and to 8 bits, come before the clamping: bounds are integers, so that the result is the
 /// same.
@@ -29,7 +30,7 @@ pub(super) const SMALL: Mode = 1;
 pub(super) const PLAIN: Mode = 2;
 
 /// The mode of a block.
-pub(super) fn mode(b: &Block<'_>) -> Mode {
+pub(super) fn mode(b: &Panels<'_>) -> Mode {
     match (b.small, b.lo <= -128.0 && b.hi >= 127.0 && b.zero_point % 2 == 0) {
         (false, _) => ANY,
         (true, false) => SMALL,
@@ -52,16 +53,6 @@ pub(super) struct Output {
     pub zero_point: i32,
 }
 
-impl Output {
-    pub fn of(args: &Args) -> Self {
-        Self { lo: args.lo, hi: args.hi, zero_point: args.zero_point }
-    }
-
-    pub fn of_block(b: &Block<'_>) -> Self {
-        Self { lo: b.lo, hi: b.hi, zero_point: b.zero_point }
-    }
-}
-
 /// A panel's requantization.
 #[derive(Clone, Copy)]
 pub(super) struct Finish<const MODE: Mode> {
@@ -82,48 +73,67 @@ impl<const MODE: Mode> Finish<MODE> {
         Self { multiplier, output }
     }
 
-    /// Eight results, in 16 bits; in mode ANY less the zero point.
+    /// Eight results of each of M pixels.
+    ///
+    /// Step by step for all of them: that gives cores that issue in order something to do until a result is there.
     #[inline]
     #[target_feature(enable = "neon")]
-    fn words(&self, sums: [int32x4_t; 2]) -> int16x8_t {
+    fn results<const M: usize>(&self, sums: [[int32x4_t; 2]; M]) -> [int8x8_t; M] {
         let magic = vdupq_n_f32(MAGIC);
         let Output { lo, hi, zero_point } = self.output;
         let zero = zero_point as f32;
-        let mut v = [vdupq_n_s16(0); 2];
-        for half in 0..2 {
-            let sum = match MODE {
-                ANY => vcvtq_f32_s32(sums[half]),
-                _ => vsubq_f32(vreinterpretq_f32_s32(sums[half]), magic),
-            };
-            let product = vmulq_f32(sum, self.multiplier[half]);
-            let rounded = match MODE {
-                ANY => {
-                    let clamped =
-                        vminq_f32(vmaxq_f32(product, vdupq_n_f32(lo - zero)), vdupq_n_f32(hi - zero));
-                    vaddq_f32(clamped, magic)
+        let mut v = [[magic; 2]; M];
+        macro_rules! each {
+            ($i:ident $half:ident $result:expr) => {
+                for $i in 0..M {
+                    for $half in 0..2 {
+                        v[$i][$half] = $result;
+                    }
                 }
-                SMALL => vaddq_f32(product, magic),
-                _ => vaddq_f32(product, vdupq_n_f32(MAGIC + zero)),
+                apart(&mut v);
             };
-            v[half] = vreinterpretq_s16_f32(rounded);
         }
-        let v = vuzp1q_s16(v[0], v[1]);
-        if MODE == SMALL { vqaddq_s16(v, vdupq_n_s16(zero_point as i16)) } else { v }
-    }
-
-    /// Results of two rows.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    fn results(&self, sums: [[int32x4_t; 2]; 2]) -> int8x16_t {
-        let (a, b) = (self.words(sums[0]), self.words(sums[1]));
-        let Output { lo, hi, zero_point } = self.output;
         if MODE == ANY {
-            // Modulo 256: the results are in range.
-            let v = vuzp1q_s8(vreinterpretq_s8_s16(a), vreinterpretq_s8_s16(b));
-            return vaddq_s8(v, vdupq_n_s8(zero_point as i8));
+            each!(i half vcvtq_f32_s32(sums[i][half]));
+        } else {
+            each!(i half vsubq_f32(vreinterpretq_f32_s32(sums[i][half]), magic));
         }
-        let v = vqmovn_high_s16(vqmovn_s16(a), b);
-        if MODE == SMALL { vminq_s8(vmaxq_s8(v, vdupq_n_s8(lo as i8)), vdupq_n_s8(hi as i8)) } else { v }
+        each!(i half vmulq_f32(v[i][half], self.multiplier[half]));
+        if MODE == ANY {
+            each!(i half vmaxq_f32(v[i][half], vdupq_n_f32(lo - zero)));
+            each!(i half vminq_f32(v[i][half], vdupq_n_f32(hi - zero)));
+        }
+        let rounds = if MODE == PLAIN { vdupq_n_f32(MAGIC + zero) } else { magic };
+        each!(i half vaddq_f32(v[i][half], rounds));
+        let mut words = [vdupq_n_s16(0); M];
+        for i in 0..M {
+            words[i] = vuzp1q_s16(vreinterpretq_s16_f32(v[i][0]), vreinterpretq_s16_f32(v[i][1]));
+            if MODE == SMALL {
+                words[i] = vqaddq_s16(words[i], vdupq_n_s16(zero_point as i16));
+            }
+        }
+        let mut bytes = [vdup_n_s8(0); M];
+        if MODE == PLAIN {
+            for i in 0..M {
+                bytes[i] = vqmovn_s16(words[i]);
+            }
+            return bytes;
+        }
+        // Two pixels at a time.
+        for i in (0..M).step_by(2) {
+            let next = (i + 1).min(M - 1);
+            let both = if MODE == ANY {
+                // Modulo 256: the results are in range.
+                let v = vuzp1q_s8(vreinterpretq_s8_s16(words[i]), vreinterpretq_s8_s16(words[next]));
+                vaddq_s8(v, vdupq_n_s8(zero_point as i8))
+            } else {
+                let v = vqmovn_high_s16(vqmovn_s16(words[i]), words[next]);
+                vminq_s8(vmaxq_s8(v, vdupq_n_s8(lo as i8)), vdupq_n_s8(hi as i8))
+            };
+            bytes[next] = vget_high_s8(both);
+            bytes[i] = vget_low_s8(both);
+        }
+        bytes
     }
 
     /// Requantizes sums of M pixels, from pixel 0 on, and stores the first `columns` of the panel's, at most all.
@@ -139,30 +149,82 @@ impl<const MODE: Mode> Finish<MODE> {
         offset: usize,
         columns: usize,
     ) {
-        // SAFETY: there are M addresses.
-        let pixel = |i: usize| unsafe { (*y.add(i)).add(offset) };
-        // Two loops: no branch parts the pixels of a whole panel.
-        if columns >= NR {
-            for i in (0..M).step_by(2) {
-                let next = (i + 1).min(M - 1);
-                // SAFETY: as above; every aarch64 core has Advanced SIMD.
-                unsafe {
-                    let v = self.results([sums[i], sums[next]]);
-                    vst1_s8(pixel(i).cast(), vget_low_s8(v));
-                    vst1q_lane_s64::<1>(pixel(next).cast(), vreinterpretq_s64_s8(v));
-                }
+        if columns < NR {
+            // A copy: what is referred to goes through memory.
+            let some = sums;
+            // SAFETY: the caller's promise.
+            return unsafe { self.store_some(&some, y, offset, columns) };
+        }
+        // SAFETY: there are M addresses, each with the room; every aarch64 core has Advanced SIMD.
+        unsafe {
+            let mut to: [_; M] = std::array::from_fn(|i| *y.add(i));
+            early(&mut to);
+            for (to, v) in to.into_iter().zip(self.results(sums)) {
+                vst1_s8(to.add(offset).cast(), v);
             }
-        } else {
-            for i in (0..M).step_by(2) {
-                let next = (i + 1).min(M - 1);
-                let mut bytes = [0_u8; 2 * NR];
-                // SAFETY: as above.
-                unsafe {
-                    vst1q_u8(bytes.as_mut_ptr(), vreinterpretq_u8_s8(self.results([sums[i], sums[next]])));
-                    std::ptr::copy_nonoverlapping(bytes.as_ptr(), pixel(i), columns);
-                    std::ptr::copy_nonoverlapping(bytes.as_ptr().add(NR), pixel(next), columns);
-                }
+        }
+    }
+
+    /// As [`Self::store`], of less than all columns. Apart from it, so that it costs no registers there.
+    ///
+    /// # Safety
+    /// As [`Self::store`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn store_some<const M: usize>(
+        self,
+        sums: &[[int32x4_t; 2]; M],
+        y: *const *mut u8,
+        offset: usize,
+        columns: usize,
+    ) {
+        // SAFETY: as in `store`.
+        unsafe {
+            for (i, v) in self.results(*sums).into_iter().enumerate() {
+                let mut bytes = [0; NR];
+                vst1_s8(bytes.as_mut_ptr(), v);
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), (*y.add(i)).add(offset).cast(), columns);
             }
+        }
+    }
+}
+
+/// Keeps the addresses of four pixels from being loaded when they are needed.
+#[inline(always)]
+fn early<const M: usize>(to: &mut [*mut u8; M]) {
+    if let [a, b, c, d] = &mut to[..] {
+        // SAFETY: there is no instruction.
+        unsafe {
+            asm!(
+                "/* {0} {1} {2} {3} */",
+                inout(reg) * a,
+                inout(reg) * b,
+                inout(reg) * c,
+                inout(reg) * d,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+    }
+}
+
+/// Keeps what made the values of four pixels apart, in the code, from what is made of them.
+#[inline(always)] // Else values would go through memory.
+fn apart<const M: usize>(v: &mut [[float32x4_t; 2]; M]) {
+    if let [[a, b], [c, d], [e, f], [g, h]] = &mut v[..] {
+        // SAFETY: there is no instruction.
+        unsafe {
+            asm!(
+                "/* {0:v} {1:v} {2:v} {3:v} {4:v} {5:v} {6:v} {7:v} */",
+                inout(vreg) * a,
+                inout(vreg) * b,
+                inout(vreg) * c,
+                inout(vreg) * d,
+                inout(vreg) * e,
+                inout(vreg) * f,
+                inout(vreg) * g,
+                inout(vreg) * h,
+                options(pure, nomem, nostack, preserves_flags),
+            );
         }
     }
 }

@@ -112,7 +112,10 @@ unsafe fn rows<const P: usize, const M: usize>(args: &Args) {
         // SAFETY: biases and multipliers are there for whole panels.
         let (finish, [b0, b1]) = unsafe {
             let bias = args.bias.cast::<i32>().add(first);
-            let finish = Finish::<ANY>::new(Output::of(args), args.multiplier.add(first));
+            let finish = Finish::<ANY>::new(
+                Output { lo: args.lo, hi: args.hi, zero_point: args.zero_point },
+                args.multiplier.add(first),
+            );
             (finish, [vld1q_s32(bias), vld1q_s32(bias.add(4))])
         };
         let as_s32 = |v: int64x2_t| vreinterpretq_s32_s64(v);
