@@ -128,24 +128,26 @@ unsafe impl Kernel for Convert {
 
 /// A byte, signed or not.
 trait Byte: Copy + Default {
+    /// Less `zero`.
+    ///
     /// # Safety
     /// Eight can be read.
-    unsafe fn load<V: V8>(p: *const Self) -> V::I;
+    unsafe fn load<V: V8>(p: *const Self, zero: V::I) -> V;
 }
 
 impl Byte for i8 {
     #[inline(always)]
-    unsafe fn load<V: V8>(p: *const Self) -> V::I {
+    unsafe fn load<V: V8>(p: *const Self, zero: V::I) -> V {
         // SAFETY: as the caller vouches.
-        unsafe { V::load_s8(p) }
+        unsafe { V::from_s8(p, zero) }
     }
 }
 
 impl Byte for u8 {
     #[inline(always)]
-    unsafe fn load<V: V8>(p: *const Self) -> V::I {
+    unsafe fn load<V: V8>(p: *const Self, zero: V::I) -> V {
         // SAFETY: as the caller vouches.
-        unsafe { V::load_u8(p) }
+        unsafe { V::from_u8(p, zero) }
     }
 }
 
@@ -219,14 +221,14 @@ impl<B: Byte> Body for Requantize<B> {
 #[inline(always)]
 unsafe fn load_bytes<V: V8, B: Byte>(p: &Params, x: *const B) -> V {
     // SAFETY: the caller vouches for eight elements.
-    V::from_i32(V::isub(unsafe { B::load::<V>(x) }, V::isplat(p.zero_x)))
+    unsafe { B::load(x, V::isplat(p.zero_x)) }
 }
 
 #[inline(always)]
 unsafe fn store_bytes<V: V8>(p: &Params, t: V, y: *mut u8) {
-    let t = t.clamp(V::splat(p.lo), V::splat(p.hi));
+    let t = t.limit(V::splat(p.lo), V::splat(p.hi));
     // SAFETY: the caller vouches for eight elements.
-    unsafe { V::store_low8(V::iadd(t.to_i32(), V::isplat(p.zero_y)), y) }
+    unsafe { t.store_bytes(V::isplat(p.zero_y), y) }
 }
 
 per_isa! {

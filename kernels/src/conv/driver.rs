@@ -437,6 +437,7 @@ impl Conv {
                 lo: s.lo,
                 hi: s.hi,
                 zero_point: s.zero_point,
+                small: s.small,
                 scratch: mem.scratch,
             };
             (row.run)(&block);

@@ -263,7 +263,7 @@ fn setup(
         hi: epilogue.hi,
         zero_point,
         small: false,
-        stretches: s8::Stretches::default(),
+        stretches: s8::Stretches::NONE,
     })
 }
 
@@ -285,6 +285,9 @@ fn finish(
     });
     if let Some(block) = block {
         setup.by = Implementation::Block(*block);
+        // No kernel for blocks of other instruction sets asks.
+        let asks = cfg!(target_arch = "aarch64");
+        setup.small = setup.multiplier.is_some_and(|m| asks && small_sums(cx, &setup, &m, &products));
         if block.offset != 0 {
             setup.offset_bias = offset_bias(cx, &setup, &products, block.offset);
         }
@@ -331,7 +334,7 @@ fn small_sums(cx: &Context<'_>, setup: &Setup, multiplier: &View, products: &[Pr
 /// The stretches of the panels of all products.
 fn stretches(cx: &Context<'_>, setup: &Setup, products: &[Product]) -> s8::Stretches {
     let weights = cx.constant_bytes(&setup.weights);
-    let mut stretches = s8::Stretches::default();
+    let mut stretches = s8::Stretches::NONE;
     for p in products {
         let panel = driver::inputs(setup, p) * micro::NR;
         for i in 0..setup.panels() {

@@ -297,6 +297,38 @@ pub(crate) trait V8: Copy {
     fn clamp(self, lo: Self, hi: Self) -> Self {
         hi.min(lo.max(self))
     }
+    /// [`Self::clamp`] of numbers: what NaN gives is not specified, nor the sign of a zero.
+    #[inline(always)]
+    fn limit(self, lo: Self, hi: Self) -> Self {
+        self.clamp(lo, hi)
+    }
+    /// Signed bytes from memory, less `zero`, a byte.
+    ///
+    /// # Safety
+    /// All eight can be read.
+    #[inline(always)]
+    unsafe fn from_s8(p: *const i8, zero: Self::I) -> Self {
+        // SAFETY: the caller's promise.
+        Self::from_i32(Self::isub(unsafe { Self::load_s8(p) }, zero))
+    }
+    /// Unsigned bytes from memory, less `zero`, a byte.
+    ///
+    /// # Safety
+    /// All eight can be read.
+    #[inline(always)]
+    unsafe fn from_u8(p: *const u8, zero: Self::I) -> Self {
+        // SAFETY: the caller's promise.
+        Self::from_i32(Self::isub(unsafe { Self::load_u8(p) }, zero))
+    }
+    /// Rounded to nearest even, plus `zero`, which makes a byte of it, and written; magnitudes are at most 1000.
+    ///
+    /// # Safety
+    /// All eight can be written.
+    #[inline(always)]
+    unsafe fn store_bytes(self, zero: Self::I, p: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::store_low8(Self::iadd(self.to_i32(), zero), p) }
+    }
     /// Without the sign.
     #[inline(always)]
     fn abs(self) -> Self {

@@ -4,8 +4,10 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
+use super::dense;
 use super::finish::{self, ANY, Mode, PLAIN, SMALL};
 use super::walk::{self, Group, Panel};
+use crate::conv::block::Block;
 use crate::conv::in_order;
 use crate::conv::micro::{KB_S8, NR, advance};
 use crate::conv::panels::Panels;
@@ -292,4 +294,14 @@ pub(super) unsafe fn panels<const IN_ORDER: bool>(b: &Panels<'_>) {
             _ => conv_8x8::<IN_ORDER, ANY>(b),
         }
     }
+}
+
+/// A block of pixels of few input channels.
+///
+/// # Safety
+/// As [`crate::conv::block::Run`].
+#[target_feature(enable = "neon,dotprod")]
+pub(super) unsafe fn dense<const IN_ORDER: bool>(b: &Block<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { dense::block::<MR>(b, panels::<IN_ORDER>) };
 }

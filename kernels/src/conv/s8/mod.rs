@@ -9,6 +9,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx2_block;
 #[cfg(target_arch = "aarch64")]
+mod dense;
+#[cfg(target_arch = "aarch64")]
 mod dotprod;
 #[cfg(target_arch = "aarch64")]
 mod finish;
@@ -80,7 +82,47 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         merges: avx2_block::merges,
         run: avx2_block::block,
     },
+    #[cfg(target_arch = "aarch64")]
+    BlockRow {
+        name: "conv_s8_dense_8x8c4_dotprod_in_order",
+        needs: Features::NEON.union(Features::DOTPROD).union(Features::IN_ORDER),
+        mr: dotprod::MR,
+        run: dotprod::dense::<true>,
+        ..DENSE
+    },
+    #[cfg(target_arch = "aarch64")]
+    BlockRow {
+        name: "conv_s8_dense_8x8c4_dotprod",
+        needs: Features::NEON.union(Features::DOTPROD),
+        mr: dotprod::MR,
+        run: dotprod::dense::<false>,
+        ..DENSE
+    },
+    #[cfg(target_arch = "aarch64")]
+    BlockRow {
+        name: "conv_s8_dense_4x8c4_neon_in_order",
+        needs: Features::NEON.union(Features::IN_ORDER),
+        run: neon_in_order::dense,
+        ..DENSE
+    },
+    #[cfg(target_arch = "aarch64")]
+    DENSE,
 ];
+
+/// For few input channels.
+#[cfg(target_arch = "aarch64")]
+const DENSE: BlockRow = BlockRow {
+    name: "conv_s8_dense_4x8c4_neon",
+    needs: Features::NEON,
+    mr: neon::MR,
+    nr: 8,
+    pixels: dense::pixels,
+    suits: dense::suits,
+    scratch: dense::SCRATCH,
+    offset: 0,
+    merges: dense::merges,
+    run: neon::dense,
+};
 
 /// The implementations for blocks by their lists, best first.
 pub(crate) const PANELS: &[PanelRow] = &[

@@ -7,8 +7,10 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
+use super::dense;
 use super::finish::{self, ANY, Mode, PLAIN, SMALL};
 use super::walk::{self, Group, Panel};
+use crate::conv::block::Block;
 use crate::conv::panels::Panels;
 
 /// Pixels computed at once.
@@ -220,4 +222,14 @@ pub(super) unsafe fn panels(b: &Panels<'_>) {
             _ => conv_4x8::<ANY>(b),
         }
     }
+}
+
+/// A block of pixels of few input channels.
+///
+/// # Safety
+/// As [`crate::conv::block::Run`].
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn dense(b: &Block<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { dense::block::<MR>(b, panels) };
 }

@@ -12,9 +12,11 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
+use super::dense;
 use super::finish::{self, ANY, Mode, PLAIN, SMALL};
 use super::neon::{self, MR, Sums, begin, neighbours};
 use super::walk::{self, Group, Panel};
+use crate::conv::block::Block;
 use crate::conv::panels::Panels;
 
 /// The four products of a pixel and a block: `$op`, registers of weights and inputs; after each what goes beside it.
@@ -325,6 +327,16 @@ unsafe fn four(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
     whole
 }
 
+/// Sizes of the stretches of any panel of one tap of at most 1024 blocks: pairs of blocks, and what is left.
+fn pairs(g: &Group) -> *const u8 {
+    static PAIRS: [u8; 514] = {
+        let mut sizes = [2; 514];
+        sizes[512] = 1;
+        sizes
+    };
+    PAIRS[512 - g.blocks / 2..].as_ptr()
+}
+
 /// A block in a mode.
 ///
 /// # Safety
@@ -337,6 +349,7 @@ unsafe fn conv_4x8<const MODE: Mode>(b: &Panels<'_>) {
             b,
             |start| begin(start),
             |g, p, pixels| match pixels {
+                MR if p.sizes.is_null() => four(g, &Panel { sizes: pairs(g), ..*p }),
                 MR => four(g, p),
                 _ => neon::sums(g, p, pixels),
             },
@@ -358,4 +371,14 @@ pub(super) unsafe fn panels(b: &Panels<'_>) {
             _ => conv_4x8::<ANY>(b),
         }
     }
+}
+
+/// A block of pixels of few input channels.
+///
+/// # Safety
+/// As [`crate::conv::block::Run`].
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn dense(b: &Block<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { dense::block::<MR>(b, panels) };
 }

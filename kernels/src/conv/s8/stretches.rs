@@ -15,7 +15,7 @@ const LONGEST: u8 = 4;
 const BLOCK: usize = NR * KB_S8;
 
 /// The stretches of some panels. They end where taps do.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Stretches {
     /// Blocks of each stretch, in the order of the weights; one more in the end, since readers look ahead.
     sizes: Vec<u8>,
@@ -24,6 +24,9 @@ pub struct Stretches {
 }
 
 impl Stretches {
+    /// Of no panels.
+    pub const NONE: Self = Self { sizes: Vec::new(), starts: Vec::new() };
+
     /// Adds those of a panel of `taps` taps.
     pub(crate) fn push(&mut self, panel: &[u8], taps: usize) {
         self.sizes.pop();
@@ -67,7 +70,7 @@ mod tests {
 
     #[test]
     fn stretches_are_as_long_as_sixteen_bits_allow() {
-        let mut s = Stretches::default();
+        let mut s = Stretches::NONE;
         s.push(&panel(&[127, -127, 1, 1, 1, 100, 100, 100]), 1);
         s.push(&panel(&[0; 9]), 1);
         s.push(&panel(&[1, 1, 1, 1, 1, 1]), 2);
