@@ -16,12 +16,20 @@ use super::gather::Gather;
 use super::geometry::{Pixel, Product};
 use super::list::{BLOCK_PIXELS, LIST, Layout, List};
 use super::micro::{Args, MAX_MR, NR, Row};
+use crate::copy::run::copy_run;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::{Function, Lookup};
 use crate::view::{Mem, View};
 
 /// Multiply-accumulates of a tile that is worth handing to another thread: some 50,000 cycles.
 const TILE_MACS: usize = 1 << 20;
+
+/// Bytes of a pixel's channels up to which those of several are put together for what follows clamping.
+const FEW: usize = 64;
+
+/// Room for them, aligned for every element type.
+#[repr(align(64))]
+struct Together([u8; 16 * FEW]);
 
 /// Fewest pixels of a tile while it has channels to give away: below, weights are read too often.
 const MIN_PIXELS: usize = 48;
@@ -446,7 +454,26 @@ impl Conv {
             // Whole rows, one after another: one run.
             return apply(row(0), out.len() * channels);
         }
-        (0..out.len()).for_each(|i| apply(row(i), channels));
+        if channels * size > FEW {
+            return (0..out.len()).for_each(|i| apply(row(i), channels));
+        }
+        // So few that calls would take the time: some pixels' are put together for each.
+        let bytes = channels * size;
+        let mut together = Together([0; 16 * FEW]);
+        let at_once = together.0.len() / bytes;
+        for first in (0..out.len()).step_by(at_once) {
+            let pixels = first..out.len().min(first + at_once);
+            let to = together.0.as_mut_ptr();
+            for i in pixels.clone() {
+                // SAFETY: the channels are those of the row; there is room for each pixel's.
+                unsafe { copy_run(row(i), to.add((i - first) * bytes), bytes) };
+            }
+            apply(to, pixels.len() * channels);
+            for i in pixels {
+                // SAFETY: as above.
+                unsafe { copy_run(to.add((i - first) * bytes), row(i), bytes) };
+            }
+        }
     }
 }
 
