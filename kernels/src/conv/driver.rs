@@ -31,6 +31,9 @@ const FEW: usize = 64;
 #[repr(align(64))]
 struct Together([u8; 16 * FEW]);
 
+/// Fewest channels of a tile that copies its inputs.
+const BLOCK_CHANNELS: usize = 96;
+
 /// Fewest pixels of a tile while it has channels to give away: below, weights are read too often.
 const MIN_PIXELS: usize = 48;
 
@@ -129,6 +132,8 @@ pub(super) struct Setup {
     pub kb: usize,
     /// Bytes of weights that one call of the microkernel may go through.
     pub span: usize,
+    /// Tiles that a step of much work should have.
+    pub tiles: usize,
     pub lo: f32,
     pub hi: f32,
     pub zero_point: i32,
@@ -218,16 +223,21 @@ impl Plan {
         let panel = k * NR * s.x.dtype.size();
         let (mr, nr, block) = (s.by.mr(), s.by.nr(), s.by.pixels(k));
         let macs = |pixels: usize, channels: usize| pixels.saturating_mul(channels).saturating_mul(k.max(1));
-        let least = match s.by {
-            Implementation::Rows(_) => MIN_PIXELS.next_multiple_of(mr),
-            Implementation::Block(_) => block,
+        // First fewer pixels, down to `least`; then fewer channels, down to `few`.
+        let (tile, least, few) = match s.by {
+            Implementation::Rows(_) => (TILE_MACS, MIN_PIXELS.next_multiple_of(mr), nr),
+            // A tile copies its inputs by itself, which is as much work as a few channels.
+            Implementation::Block(_) => (
+                TILE_MACS.max(macs(pixels, channels).saturating_mul(s.groups) / s.tiles),
+                MIN_PIXELS.next_multiple_of(mr).min(block),
+                BLOCK_CHANNELS,
+            ),
         };
-        // First fewer pixels, down to `least`; then fewer channels; then fewer pixels again.
-        let fit = |fixed: usize| (TILE_MACS / macs(fixed, 1)).max(1);
+        let fit = |fixed: usize| (tile / macs(fixed, 1)).max(1);
         let mut tile_channels = channels;
         let mut tile_pixels = fit(channels).next_multiple_of(mr).max(least).min(pixels);
-        if macs(tile_pixels, channels) > 2 * TILE_MACS {
-            tile_channels = fit(tile_pixels).next_multiple_of(nr).min(channels);
+        if macs(tile_pixels, channels) > 2 * tile {
+            tile_channels = fit(tile_pixels).max(few).next_multiple_of(nr).min(channels);
         }
         // Even shares: no tile is a small rest.
         let share = |total: usize, part: usize, unit: usize| {
@@ -251,7 +261,7 @@ impl Plan {
             call_channels: (s.span / panel.max(1) * NR).clamp(nr, tile_channels.max(nr)) / nr * nr,
             block_pixels: match s.by {
                 Implementation::Rows(_) => (LIST / (s.slots(&product) * mr)).min(block / mr) * mr,
-                Implementation::Block(_) => block,
+                Implementation::Block(_) => share(tile_pixels, block, mr).min(block),
             },
             layout: Layout {
                 mr,
