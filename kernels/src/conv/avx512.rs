@@ -8,14 +8,17 @@ use std::arch::x86_64::*;
 
 use super::micro::NR;
 
-/// Pixels computed at once.
-pub(super) const MR: usize = 12;
+/// Pixels computed at once, with up to two pairs of panels.
+pub(crate) const MR: usize = 12;
+
+/// Pixels computed at once with three pairs of panels.
+pub(crate) const MR_3: usize = 8;
 
 /// Lanes of a register: two panels.
-pub(super) const LANES: usize = 2 * NR;
+pub(crate) const LANES: usize = 2 * NR;
 
 /// Sums of M pixels times P pairs of panels: 32-bit integers or f32.
-pub(super) type Sums<const M: usize, const P: usize> = [[__m512i; P]; M];
+pub(crate) type Sums<const M: usize, const P: usize> = [[__m512i; P]; M];
 
 /// Bytes of a unit, and of a panel for each.
 const UNIT: usize = 4;
@@ -23,7 +26,7 @@ const PANEL: usize = UNIT * NR;
 
 /// Inputs and weights of a product.
 #[derive(Clone, Copy)]
-pub(super) struct Run<const P: usize> {
+pub(crate) struct Run<const P: usize> {
     /// The first pixel's inputs, and bytes from a pixel to the next.
     pub a: *const u8,
     pub stride: usize,
@@ -34,7 +37,7 @@ pub(super) struct Run<const P: usize> {
 }
 
 /// What becomes of a unit of inputs, one of weights, and a sum.
-pub(super) trait Multiply {
+pub(crate) trait Multiply {
     /// One step.
     ///
     /// # Safety
@@ -50,13 +53,18 @@ pub(super) trait Multiply {
     /// # Safety
     /// As above.
     unsafe fn twelve_by_2(sums: &mut Sums<MR, 2>, run: &Run<2>);
+    /// All steps of eight pixels times three pairs.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn eight_by_3(sums: &mut Sums<MR_3, 3>, run: &Run<3>);
 }
 
 /// `sum + x * w`, f32, rounded once.
-pub(super) struct Fma;
+pub(crate) struct Fma;
 
 /// `sum + sum of four x * w`, x of unsigned bytes, w of signed ones.
-pub(super) struct Dot;
+pub(crate) struct Dot;
 
 /// The instructions of one pixel: its address, the register that its unit is repeated in, and one for each sum.
 macro_rules! pixel {
@@ -177,6 +185,55 @@ macro_rules! multiply {
                     );
                 }
             }
+
+            #[inline]
+            #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
+            unsafe fn eight_by_3(sums: &mut Sums<MR_3, 3>, run: &Run<3>) {
+                let [
+                    [s0, t0, u0], [s1, t1, u1], [s2, t2, u2], [s3, t3, u3], [s4, t4, u4], [s5, t5, u5],
+                    [s6, t6, u6], [s7, t7, u7],
+                ] = sums;
+                let (bytes, stride) = (run.units * UNIT, run.stride);
+                let end = run.units * PANEL;
+                let (p0, p1) = (run.w[0][0].wrapping_add(end), run.w[0][1].wrapping_add(end));
+                let (p2, p3) = (run.w[1][0].wrapping_add(end), run.w[1][1].wrapping_add(end));
+                let (p4, p5) = (run.w[2][0].wrapping_add(end), run.w[2][1].wrapping_add(end));
+                // SAFETY: the loop goes through the run's units, and no further.
+                unsafe {
+                    asm!(
+                        "2:",
+                        "vmovups ymm24, ymmword ptr [{p0} + 8*{i}]",
+                        "vmovups ymm25, ymmword ptr [{p2} + 8*{i}]",
+                        "vmovups ymm26, ymmword ptr [{p4} + 8*{i}]",
+                        "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
+                        "vinsertf32x8 zmm25, zmm25, ymmword ptr [{p3} + 8*{i}], 1",
+                        "vinsertf32x8 zmm26, zmm26, ymmword ptr [{p5} + 8*{i}], 1",
+                        pixel!("{a0}", "zmm28", $op, "zmm0" * "zmm24", "zmm8" * "zmm25", "zmm16" * "zmm26"),
+                        pixel!("{a0} + {d}", "zmm29", $op, "zmm1" * "zmm24", "zmm9" * "zmm25", "zmm17" * "zmm26"),
+                        pixel!("{a0} + 2*{d}", "zmm28", $op, "zmm2" * "zmm24", "zmm10" * "zmm25", "zmm18" * "zmm26"),
+                        pixel!("{a0} + {d3}", "zmm29", $op, "zmm3" * "zmm24", "zmm11" * "zmm25", "zmm19" * "zmm26"),
+                        pixel!("{a4}", "zmm28", $op, "zmm4" * "zmm24", "zmm12" * "zmm25", "zmm20" * "zmm26"),
+                        pixel!("{a4} + {d}", "zmm29", $op, "zmm5" * "zmm24", "zmm13" * "zmm25", "zmm21" * "zmm26"),
+                        pixel!("{a4} + 2*{d}", "zmm28", $op, "zmm6" * "zmm24", "zmm14" * "zmm25", "zmm22" * "zmm26"),
+                        pixel!("{a4} + {d3}", "zmm29", $op, "zmm7" * "zmm24", "zmm15" * "zmm25", "zmm23" * "zmm26"),
+                        "add {a0}, 4\nadd {a4}, 4\nadd {i}, 4\njnz 2b",
+                        a0 = inout(reg) run.a => _,
+                        a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
+                        i = inout(reg) bytes.wrapping_neg() => _,
+                        d = in(reg) stride, d3 = in(reg) 3 * stride,
+                        p0 = in(reg) p0, p1 = in(reg) p1, p2 = in(reg) p2, p3 = in(reg) p3,
+                        p4 = in(reg) p4, p5 = in(reg) p5,
+                        inout("zmm0") *s0, inout("zmm1") *s1, inout("zmm2") *s2, inout("zmm3") *s3,
+                        inout("zmm4") *s4, inout("zmm5") *s5, inout("zmm6") *s6, inout("zmm7") *s7,
+                        inout("zmm8") *t0, inout("zmm9") *t1, inout("zmm10") *t2, inout("zmm11") *t3,
+                        inout("zmm12") *t4, inout("zmm13") *t5, inout("zmm14") *t6, inout("zmm15") *t7,
+                        inout("zmm16") *u0, inout("zmm17") *u1, inout("zmm18") *u2, inout("zmm19") *u3,
+                        inout("zmm20") *u4, inout("zmm21") *u5, inout("zmm22") *u6, inout("zmm23") *u7,
+                        out("zmm24") _, out("zmm25") _, out("zmm26") _, out("zmm28") _, out("zmm29") _,
+                        options(nostack, readonly),
+                    );
+                }
+            }
         }
     };
 }
@@ -194,7 +251,7 @@ multiply!(Dot, "vpdpbusd", |sum, x, w| _mm512_dpbusd_epi32(sum, x, w));
 /// The run's addresses are valid for its units; AVX-512 F, DQ and VNNI are there.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
-pub(super) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
+pub(crate) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
     sums: &mut Sums<M, P>,
     run: &Run<P>,
 ) {
@@ -205,6 +262,9 @@ pub(super) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
         }
         if M == MR && P == 2 {
             return O::twelve_by_2(&mut *(&raw mut *sums).cast(), &*(&raw const *run).cast());
+        }
+        if M == MR_3 && P == 3 {
+            return O::eight_by_3(&mut *(&raw mut *sums).cast(), &*(&raw const *run).cast());
         }
         let mut c = *sums;
         for unit in 0..run.units {

@@ -282,6 +282,23 @@ pub(crate) trait V8: Copy {
     /// `a == b` as a mask.
     fn ieq(a: Self::I, b: Self::I) -> Self::I;
 
+    /// The entries of a table, lane by lane.
+    ///
+    /// # Safety
+    /// Every index is one of the table's.
+    #[inline(always)]
+    unsafe fn look_up(table: *const f32, index: Self::I) -> Self {
+        let mut i = [0_i32; MAX_LANES];
+        let mut found = [0.0; MAX_LANES];
+        // SAFETY: the array takes every lane; the entries are there.
+        unsafe {
+            Self::store_i32(index, i.as_mut_ptr());
+            for lane in 0..Self::LANES {
+                found[lane] = *table.add(i[lane] as usize);
+            }
+        }
+        Self::from_lanes(found)
+    }
     /// `self > o`
     #[inline(always)]
     fn gt(self, o: Self) -> Self::I {
@@ -358,6 +375,20 @@ pub(crate) trait V8: Copy {
     fn from_lanes(a: [f32; MAX_LANES]) -> Self {
         // SAFETY: the array has every lane.
         unsafe { Self::load(a.as_ptr()) }
+    }
+    /// Adds the vector to eight sums: of sixteen lanes first the lower half, then the upper one.
+    #[inline(always)]
+    fn accumulate(self, sums: &mut [f32; LANES]) {
+        const { assert!(Self::LANES == LANES) };
+        // SAFETY: the array has eight elements.
+        unsafe { Self::load(sums.as_ptr()).add(self).store(sums.as_mut_ptr()) };
+    }
+    /// Adds the first `n` lanes to eight sums, as [`Self::accumulate`] does.
+    #[inline(always)]
+    fn accumulate_some(self, n: usize, sums: &mut [f32; LANES]) {
+        for (i, v) in self.lanes()[..n].iter().enumerate() {
+            sums[i % LANES] += v;
+        }
     }
     /// The lanes of a vector of eight.
     #[inline(always)]

@@ -42,7 +42,17 @@ pub(crate) fn suits(_: &Problem) -> bool {
     true
 }
 
-/// Sixteen numbers, f16 when HALF, of which the first `n` can be read; the others are zero.
+/// Sixteen numbers, f16 when HALF.
+///
+/// # Safety
+/// They can be read; the processor has AVX-512 F.
+#[inline(always)]
+unsafe fn load<const HALF: bool>(p: *const u8) -> __m512 {
+    // SAFETY: the caller's promise.
+    unsafe { if HALF { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) } else { _mm512_loadu_ps(p.cast()) } }
+}
+
+/// The same, of which the first `n` can be read; the others are zero.
 ///
 /// # Safety
 /// `n` numbers can be read; the processor has AVX-512 F, BW and VL.
@@ -81,7 +91,12 @@ impl<const HALF: bool> Sink for Copied<HALF> {
             let to = self.to.add(run.pixel * self.stride + (run.tap - self.tap) * self.depth);
             let from = run.from.add(self.skip * size);
             let n = self.n.min(run.taps * self.depth);
-            for i in (0..n).step_by(LANES) {
+            let mut i = 0;
+            while i + LANES <= n {
+                _mm512_storeu_ps(to.add(i), load::<HALF>(from.add(i * size)));
+                i += LANES;
+            }
+            if i < n {
                 _mm512_storeu_ps(to.add(i), load_part::<HALF>(from.add(i * size), n - i));
             }
         }
@@ -214,7 +229,7 @@ unsafe fn multiply_half<const M: usize, const P: usize>(
 /// # Safety
 /// As [`tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c")]
-unsafe fn columns<const HALF: bool, const P: usize>(b: &Block<'_>, c: &Chunk, first: usize) {
+unsafe fn columns<const HALF: bool, const MR: usize, const P: usize>(b: &Block<'_>, c: &Chunk, first: usize) {
     let mut pixel = 0;
     // SAFETY: the caller's promise.
     unsafe {
@@ -285,12 +300,21 @@ pub(crate) unsafe fn block<const HALF: bool>(b: &Block<'_>) {
                 _ => 0,
             };
             while first < b.cols {
-                if b.cols - first > LANES {
-                    columns::<HALF, 2>(b, &c, first);
-                } else {
-                    columns::<HALF, 1>(b, &c, first);
+                match (b.cols - first).div_ceil(LANES) {
+                    1 => {
+                        columns::<HALF, MR, 1>(b, &c, first);
+                        first += LANES;
+                    }
+                    // In place of two, of which the second would have one register alone.
+                    3 => {
+                        columns::<HALF, { avx512::MR_3 }, 3>(b, &c, first);
+                        first += 3 * LANES;
+                    }
+                    _ => {
+                        columns::<HALF, MR, 2>(b, &c, first);
+                        first += 2 * LANES;
+                    }
                 }
-                first += 2 * LANES;
             }
             start += c.n;
             if start == k {

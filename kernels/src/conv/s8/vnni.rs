@@ -164,6 +164,18 @@ impl Vector for __m512i {
                         }
                     }
                 }
+                3 => {
+                    for i in 0..M {
+                        let v = [
+                            scaled(sums[i][0], multiplier[0]),
+                            scaled(sums[i][1], multiplier[1]),
+                            scaled(sums[i][2], multiplier[2]),
+                            sums[i][2],
+                        ];
+                        let v = avx512::narrow(v, b.zero_point, b.lo, b.hi);
+                        _mm512_mask_storeu_epi8(y[i].cast(), (1 << n.min(48)) - 1, v);
+                    }
+                }
                 _ => {
                     for i in 0..M {
                         for p in (0..P).step_by(4) {
@@ -468,12 +480,21 @@ unsafe fn block<V: Vector, const MR: usize>(b: &Block<'_>) {
             _ => 0,
         };
         while first < b.cols {
-            if b.cols - first > lanes {
-                work.all::<MR, 2>(first);
-            } else {
-                work.all::<MR, 1>(first);
+            match (b.cols - first).div_ceil(lanes) {
+                1 => {
+                    work.all::<MR, 1>(first);
+                    first += lanes;
+                }
+                // In place of two, of which the second would have one register alone.
+                3 if V::PANELS == 2 => {
+                    work.all::<{ avx512::MR_3 }, 3>(first);
+                    first += 3 * lanes;
+                }
+                _ => {
+                    work.all::<MR, 2>(first);
+                    first += 2 * lanes;
+                }
             }
-            first += 2 * lanes;
         }
     }
 }
