@@ -288,7 +288,7 @@ unsafe fn conv_8x8<const IN_ORDER: bool, const MODE: Mode>(b: &Panels<'_>) {
 pub(super) unsafe fn panels<const IN_ORDER: bool>(b: &Panels<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
-        match finish::mode(b) {
+        match finish::mode(b.small, walk::output(b)) {
             SMALL => conv_8x8::<IN_ORDER, SMALL>(b),
             PLAIN => conv_8x8::<IN_ORDER, PLAIN>(b),
             _ => conv_8x8::<IN_ORDER, ANY>(b),

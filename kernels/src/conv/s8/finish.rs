@@ -8,30 +8,30 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use crate::conv::micro::NR;
-use crate::conv::panels::Panels;
 
 /// 1.5 * 2^23: f32 from 2/3 to 4/3 of it are the integers there, and their bits count up with them.
 const MAGIC: f32 = 12_582_912.0;
 
 /// How sums are made results; a constant parameter of what does it.
-pub(super) type Mode = u8;
+pub(crate) type Mode = u8;
 
 /// Any sums. Products are clamped as the definition says, after which they are at most 255 in magnitude.
-pub(super) const ANY: Mode = 0;
+pub(crate) const ANY: Mode = 0;
 
-/// Sums below 2^22 in magnitude, products below 2^15, as [`Panels::small`] says: the bits of a sum that started at those
+/// Sums below 2^22 in magnitude, products below 2^15, as [`super::small`] proves: the bits of a sum that started at those
 /// of [`MAGIC`] are those of MAGIC plus the sum as f32, which saves a conversion. Rounding, saturation to 16 bits when
 /// the zero point is added, and to 8 bits, come before the clamping: bounds are integers, so that the result is the
 /// same.
-pub(super) const SMALL: Mode = 1;
+pub(crate) const SMALL: Mode = 1;
 
 /// As [`SMALL`], with an even zero point and bounds that 8 bits have anyway: the zero point is a part of the MAGIC that
 /// rounds. That it is even leaves ties where they are.
-pub(super) const PLAIN: Mode = 2;
+pub(crate) const PLAIN: Mode = 2;
 
-/// The mode of a block.
-pub(super) fn mode(b: &Panels<'_>) -> Mode {
-    match (b.small, b.lo <= -128.0 && b.hi >= 127.0 && b.zero_point % 2 == 0) {
+/// The mode for sums that are small, or for any.
+pub(crate) fn mode(small: bool, output: Output) -> Mode {
+    let Output { lo, hi, zero_point } = output;
+    match (small, lo <= -128.0 && hi >= 127.0 && zero_point % 2 == 0) {
         (false, _) => ANY,
         (true, false) => SMALL,
         (true, true) => PLAIN,
@@ -41,21 +41,35 @@ pub(super) fn mode(b: &Panels<'_>) -> Mode {
 /// What sums of a mode start at in place of these biases.
 #[inline]
 #[target_feature(enable = "neon")]
-pub(super) fn start<const MODE: Mode>(bias: int32x4_t) -> int32x4_t {
+pub(crate) fn start<const MODE: Mode>(bias: int32x4_t) -> int32x4_t {
     if MODE == ANY { bias } else { vaddq_s32(bias, vreinterpretq_s32_f32(vdupq_n_f32(MAGIC))) }
 }
 
 /// The bounds and the zero point of a step's output.
 #[derive(Clone, Copy)]
-pub(super) struct Output {
+pub(crate) struct Output {
     pub lo: f32,
     pub hi: f32,
     pub zero_point: i32,
 }
 
+/// Loads a register again: where sums start, that costs less than a copy.
+///
+/// # Safety
+/// Four numbers can be read.
+#[inline(always)]
+pub(crate) unsafe fn again(p: *const i32) -> int32x4_t {
+    let v;
+    // SAFETY: the caller's promise. Not pure, or one load would serve for all.
+    unsafe {
+        asm!("ldr {0:q}, [{1}]", out(vreg) v, in(reg) p, options(readonly, nostack, preserves_flags));
+    }
+    v
+}
+
 /// A panel's requantization.
 #[derive(Clone, Copy)]
-pub(super) struct Finish<const MODE: Mode> {
+pub(crate) struct Finish<const MODE: Mode> {
     multiplier: [float32x4_t; 2],
     output: Output,
 }
@@ -67,7 +81,7 @@ impl<const MODE: Mode> Finish<MODE> {
     /// Eight multipliers can be read.
     #[inline]
     #[target_feature(enable = "neon")]
-    pub(super) unsafe fn new(output: Output, multiplier: *const f32) -> Self {
+    pub(crate) unsafe fn new(output: Output, multiplier: *const f32) -> Self {
         // SAFETY: the caller's promise.
         let multiplier = unsafe { [vld1q_f32(multiplier), vld1q_f32(multiplier.add(4))] };
         Self { multiplier, output }
@@ -78,7 +92,7 @@ impl<const MODE: Mode> Finish<MODE> {
     /// Step by step for all of them: that gives cores that issue in order something to do until a result is there.
     #[inline]
     #[target_feature(enable = "neon")]
-    fn results<const M: usize>(&self, sums: [[int32x4_t; 2]; M]) -> [int8x8_t; M] {
+    pub(crate) fn results<const M: usize>(&self, sums: [[int32x4_t; 2]; M]) -> [int8x8_t; M] {
         let magic = vdupq_n_f32(MAGIC);
         let Output { lo, hi, zero_point } = self.output;
         let zero = zero_point as f32;
@@ -142,7 +156,7 @@ impl<const MODE: Mode> Finish<MODE> {
     /// At each of M addresses, `offset` bytes further, there is room for `columns` bytes. They may overlap: pixels are
     /// stored in order.
     #[inline(always)] // Else sums would go through memory.
-    pub(super) unsafe fn store<const M: usize>(
+    pub(crate) unsafe fn store<const M: usize>(
         self,
         sums: [[int32x4_t; 2]; M],
         y: *const *mut u8,

@@ -13,7 +13,7 @@ mod dense;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
 #[cfg(target_arch = "aarch64")]
-mod finish;
+pub(crate) mod finish;
 mod generic;
 #[cfg(target_arch = "aarch64")]
 mod i8mm;

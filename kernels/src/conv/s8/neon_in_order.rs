@@ -365,7 +365,7 @@ unsafe fn conv_4x8<const MODE: Mode>(b: &Panels<'_>) {
 pub(super) unsafe fn panels(b: &Panels<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
-        match finish::mode(b) {
+        match finish::mode(b.small, walk::output(b)) {
             SMALL => conv_4x8::<SMALL>(b),
             PLAIN => conv_4x8::<PLAIN>(b),
             _ => conv_4x8::<ANY>(b),

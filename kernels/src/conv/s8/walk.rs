@@ -104,6 +104,11 @@ pub(super) unsafe fn walk<const MODE: Mode, const MR: usize, const STARTS: usize
     }
 }
 
+/// What results are made for.
+pub(super) fn output(b: &Panels<'_>) -> Output {
+    Output { lo: b.lo, hi: b.hi, zero_point: b.zero_point }
+}
+
 /// What sums of eight channels from `column` on start at.
 ///
 /// # Safety
@@ -129,7 +134,7 @@ unsafe fn store<const MODE: Mode, const MR: usize, const M: usize>(
     columns: Range<usize>,
     sums: impl Fn(usize) -> [[int32x4_t; 2]; MR],
 ) {
-    let output = Output { lo: b.lo, hi: b.hi, zero_point: b.zero_point };
+    let output = output(b);
     for (i, column) in columns.clone().step_by(NR).enumerate() {
         let sums = sums(i);
         // SAFETY: multipliers are there for whole panels; the pixels take the columns that count.
