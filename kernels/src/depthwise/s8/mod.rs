@@ -15,6 +15,8 @@ mod strip_avx512;
 mod strip_dotprod;
 #[cfg(target_arch = "aarch64")]
 mod strip_neon;
+#[cfg(target_arch = "aarch64")]
+mod sums_neon;
 
 use super::list::{Micro, Run};
 use super::strip::{self, Choice, Strip, Window};
@@ -87,15 +89,23 @@ pub(super) fn strips(cpu: Cpu, window: Window, reach: impl FnOnce() -> Reach) ->
                 (_, _, false) => ("depthwise_s8_5x5s2_1x2x8c_dotprod", dot::<5, 2, false>),
             }
         } else if cpu.has(Features::NEON) {
-            match (window.taps, window.stride, reach().is_small()) {
-                (3, 1, true) => ("depthwise_s8_3x3s1_4x8c_small_neon", base::<3, 1, true>),
-                (3, 1, false) => ("depthwise_s8_3x3s1_4x8c_neon", base::<3, 1, false>),
-                (3, _, true) => ("depthwise_s8_3x3s2_4x8c_small_neon", base::<3, 2, true>),
-                (3, _, false) => ("depthwise_s8_3x3s2_4x8c_neon", base::<3, 2, false>),
-                (_, 1, true) => ("depthwise_s8_5x5s1_4x8c_small_neon", base::<5, 1, true>),
-                (_, 1, false) => ("depthwise_s8_5x5s1_4x8c_neon", base::<5, 1, false>),
-                (_, _, true) => ("depthwise_s8_5x5s2_4x8c_small_neon", base::<5, 2, true>),
-                (_, _, false) => ("depthwise_s8_5x5s2_4x8c_neon", base::<5, 2, false>),
+            match (window.taps, window.stride, reach().is_small(), cpu.has(Features::IN_ORDER)) {
+                (3, 1, true, true) => {
+                    ("depthwise_s8_3x3s1_4x8c_small_neon_in_order", base::<3, 1, true, true>)
+                }
+                (3, 1, true, _) => ("depthwise_s8_3x3s1_4x8c_small_neon", base::<3, 1, true, false>),
+                (3, 1, _, true) => ("depthwise_s8_3x3s1_4x8c_neon_in_order", base::<3, 1, false, true>),
+                (3, 1, ..) => ("depthwise_s8_3x3s1_4x8c_neon", base::<3, 1, false, false>),
+                (3, _, true, true) => {
+                    ("depthwise_s8_3x3s2_4x8c_small_neon_in_order", base::<3, 2, true, true>)
+                }
+                (3, _, true, _) => ("depthwise_s8_3x3s2_4x8c_small_neon", base::<3, 2, true, false>),
+                (3, _, _, true) => ("depthwise_s8_3x3s2_4x8c_neon_in_order", base::<3, 2, false, true>),
+                (3, ..) => ("depthwise_s8_3x3s2_4x8c_neon", base::<3, 2, false, false>),
+                (_, 1, true, _) => ("depthwise_s8_5x5s1_4x8c_small_neon", base::<5, 1, true, false>),
+                (_, 1, ..) => ("depthwise_s8_5x5s1_4x8c_neon", base::<5, 1, false, false>),
+                (_, _, true, _) => ("depthwise_s8_5x5s2_4x8c_small_neon", base::<5, 2, true, false>),
+                _ => ("depthwise_s8_5x5s2_4x8c_neon", base::<5, 2, false, false>),
             }
         } else {
             return None;

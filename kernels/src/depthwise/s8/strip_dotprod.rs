@@ -49,7 +49,8 @@ unsafe fn of_mode<const K: usize, const S: usize, const MODE: Mode>(s: &Strip) {
         // SAFETY: the caller's promise: weights, biases and multipliers are there for the group; every output is
         // stepped to once, and its input is there.
         unsafe {
-            let half_group = Half::<MODE>::new(s, half);
+            let mut begin = [0; 8];
+            let half_group = Half::<MODE>::new(s, half, &mut begin);
             let w = weights::<K>(s, half);
             let mut row = 0;
             // More registers than there are would be needed for two rows of the largest windows.
@@ -131,12 +132,12 @@ fn sdot(mut sum: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn rows<const K: usize, const S: usize, const MODE: Mode, const R: usize>(
-    h: &Half<'_, MODE>,
+    h: &Half<MODE>,
     w: &Weights<K>,
     row: usize,
     half: usize,
 ) {
-    let s = h.s;
+    let s = &h.s;
     // SAFETY: the caller's promise. Where columns are kept, another output follows: its columns are there.
     unsafe {
         let mut x = s.x.at.add(row * S * s.x.row + half);
@@ -194,24 +195,25 @@ unsafe fn pixels<
     const P: usize,
     const KEEP: bool,
 >(
-    h: &Half<'_, MODE>,
+    h: &Half<MODE>,
     w: &Weights<K>,
     kept: &mut [int8x16_t; ROWS],
     x: *const u8,
     y: *mut u8,
 ) {
-    let s = h.s;
+    let s = &h.s;
     let columns = (P - 1) * S + K;
     let mut sums = [[[vdupq_n_s32(0); 2]; P]; R];
     for sum in sums.as_flattened_mut() {
-        *sum = h.start();
+        // SAFETY: the numbers are there.
+        *sum = unsafe { h.start() };
     }
     unroll!(row in 0 1 2 3 4 5 6 {
         if row < (R - 1) * S + K {
             // SAFETY: row and column are those of the outputs' windows; what is after them is multiplied by zero.
             let at = |column: usize| unsafe { load(x.add(row * s.x.row + column.min(columns - 1) * s.x.pixel)) };
             let mut pairs = [kept[row]; 5];
-            for i in usize::from(KEEP)..5 {
+            for i in usize::from(KEEP)..if KEEP { 1 + S } else { 5 } {
                 // SAFETY: as above; if KEEP, the columns of another output are there.
                 pairs[i] = if KEEP { unsafe { pair(s, x, row, 2 * i) } } else { vzip1q_s8(at(2 * i), at(2 * i + 1)) };
             }
