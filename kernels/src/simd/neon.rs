@@ -156,6 +156,21 @@ impl V8 for Neon {
         }
     }
 
+    #[inline(always)]
+    unsafe fn look_up_s8(base: *const f32, x: *const i8) -> Self {
+        // SAFETY: the caller vouches for bytes and entries.
+        unsafe {
+            // Bytes as integers: lanes are slow to become addresses.
+            let at = |i: usize| base.offset(isize::from(*x.add(i)));
+            let four = |i: usize| {
+                let v = vld1q_lane_f32::<0>(at(i), vdupq_n_f32(0.0));
+                let v = vld1q_lane_f32::<1>(at(i + 1), v);
+                vld1q_lane_f32::<3>(at(i + 3), vld1q_lane_f32::<2>(at(i + 2), v))
+            };
+            Self(four(0), four(4))
+        }
+    }
+
     vop! {
         fn add(x, o) -> Neon = vaddq_f32(x, o);
         fn sub(x, o) -> Neon = vsubq_f32(x, o);
