@@ -1,6 +1,8 @@
 //! Softmax of s8: exponentials by how far an element is below the maximum. They come from a table, or are computed where
 //! that is faster; the same function made the table.
 
+use std::mem::MaybeUninit;
+
 use cygnet_format::program::Quant;
 
 use super::Lines;
@@ -140,23 +142,25 @@ unsafe fn line<V: V8>(f: &Function, x: *const i8, y: *mut i8, n: usize) {
         let mut lanes = [0.0; LANES];
         let whole = n - n % V::LANES;
         // The first terms are kept: they are what takes the time.
-        let mut kept = [V::splat(0.0); KEPT];
+        let mut kept = [const { MaybeUninit::uninit() }; KEPT];
         for i in (0..whole).step_by(V::LANES) {
             let e: V = f.terms(most as i32, x.add(i));
             e.accumulate(&mut lanes);
             if let Some(kept) = kept.get_mut(i / V::LANES) {
-                *kept = e;
+                *kept = MaybeUninit::new(e);
             }
         }
         if whole < n {
             let e: V = f.term(m, load::<V>(x.add(whole), n - whole));
             e.accumulate_some(n - whole, &mut lanes);
         }
-        let k = f.last_term(V::splat(reduce_lanes(lanes, |a, b| a + b)));
+        let s = reduce_lanes(lanes, |a, b| a + b);
+        let k = V::splat(if f.log { scalar::log(s) } else { 1.0 / s / f.quant.scale });
         for i in (0..n).step_by(V::LANES) {
             let part = V::LANES.min(n - i);
             let r = match kept.get(i / V::LANES) {
-                Some(e) if part == V::LANES && !f.log => e.mul(k),
+                // A whole vector, so that its terms have been kept.
+                Some(e) if part == V::LANES && !f.log => e.assume_init().mul(k),
                 _ => f.result(m, load::<V>(x.add(i), part), k),
             };
             f.store(r, y.add(i), part);
