@@ -116,7 +116,7 @@ pub(crate) fn prepare(p: &op::Conv, cx: &Context<'_>) -> Result<Box<dyn Kernel>,
         packed,
         1,
     )?;
-    match winograd::Choice::of(cx.cpu(), cx.algorithm(), &setup, &product) {
+    match winograd::Choice::of(cx, &setup, &product, cx.constant_bytes(&setup.weights)) {
         Some(choice) => Ok(choice.kernel(setup, product)),
         None => finish(cx, family, setup, vec![product]),
     }

@@ -29,7 +29,7 @@ mod vnni;
 mod walk;
 
 pub(crate) use generic::requantize;
-pub(crate) use range::small;
+pub(crate) use range::{magnitudes, small};
 pub use stretches::Stretches;
 
 use super::block::BlockRow;

@@ -31,6 +31,11 @@ pub(crate) fn small(weights: &[u8], panel: usize, bias: &[[u8; 4]], multiplier: 
     })
 }
 
+/// What the magnitudes of each channel's weights sum to.
+pub(crate) fn magnitudes(panel: &[u8]) -> [i32; NR] {
+    sums(panel).map(|[_, magnitudes]| magnitudes)
+}
+
 /// Each channel's weights and their magnitudes, summed.
 fn sums(panel: &[u8]) -> [[i32; 2]; NR] {
     let mut sums = [[0; 2]; NR];
