@@ -101,6 +101,18 @@ impl<'a> Context<'a> {
         self.algorithm
     }
 
+    /// How much of `total` units of work a tile should have, where `usual` is worth handing to another thread: all of it
+    /// for one thread; else so much that there are some tiles for each thread, and as many for all.
+    pub(crate) fn grain(&self, total: usize, usual: usize) -> usize {
+        if self.threads == 1 {
+            return total.max(1);
+        }
+        let least = (usual / TILES_PER_THREAD).max(1);
+        let tiles = (total / least).min(self.tiles().max(total / usual.max(1)));
+        let even = if tiles > self.threads { tiles / self.threads * self.threads } else { tiles.max(1) };
+        total.div_ceil(even).max(1)
+    }
+
     /// The processor to choose an implementation for.
     pub fn cpu(&self) -> Cpu {
         self.cpu

@@ -63,9 +63,10 @@ pub(crate) fn prepare(p: &op::Binary, cx: &Context<'_>) -> Result<Box<dyn Kernel
     };
     let slow = matches!(p.kind, BinaryKind::Pow | BinaryKind::Mod | BinaryKind::Fmod);
     let weight = function.weight().max(if slow { 16 } else { 1 });
+    let grain = cx.grain(y.len(), TILE_ELEMENTS / weight);
     let (walk, repeated) = match Repeated::find(y.dims(), &strides) {
-        Some(r) => (Walk::in_units(&r.dims, &r.strides, TILE_ELEMENTS / weight, r.n), Some((r.operand, r.n))),
-        None => (Walk::new(y.dims(), &strides, TILE_ELEMENTS / weight), None),
+        Some(r) => (Walk::in_units(&r.dims, &r.strides, grain, r.n), Some((r.operand, r.n))),
+        None => (Walk::new(y.dims(), &strides, grain), None),
     };
     Ok(Box::new(Binary { a, b, y, walk, repeated, params, run, name, finish }))
 }
