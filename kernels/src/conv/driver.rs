@@ -226,12 +226,12 @@ impl Plan {
         // First fewer pixels, down to `least`; then fewer channels, down to `few`.
         let (tile, least, few) = match s.by {
             Implementation::Rows(_) => (TILE_MACS, MIN_PIXELS.next_multiple_of(mr), nr),
-            // A tile copies its inputs by itself, which is as much work as a few channels.
-            Implementation::Block(_) => (
-                TILE_MACS.max(macs(pixels, channels).saturating_mul(s.groups) / s.tiles),
-                MIN_PIXELS.next_multiple_of(mr).min(block),
-                BLOCK_CHANNELS,
-            ),
+            // A tile copies its inputs by itself, which is as much work as a few channels; for few pixels it is the
+            // weights that take the time.
+            Implementation::Block(_) => {
+                let least = if pixels < mr { TILE_MACS / 8 } else { TILE_MACS };
+                (least.max(macs(pixels, channels).saturating_mul(s.groups) / s.tiles), block, BLOCK_CHANNELS)
+            }
         };
         let fit = |fixed: usize| (tile / macs(fixed, 1)).max(1);
         let mut tile_channels = channels;

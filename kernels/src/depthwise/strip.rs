@@ -142,10 +142,12 @@ impl Strips {
         let of_line = rows * columns * layer.taps() * line;
         let of_row = columns * layer.taps() * channels;
         let grain = cx.grain(of_row * rows, TILE_MACS);
-        let (rows_per_tile, channels_per_tile) = if of_line <= grain {
-            (rows, part(channels, grain / of_line * line, line))
+        // Channels share no input, rows do: those are cut only where there are too few channels.
+        let lines = channels.div_ceil(line);
+        let (rows_per_tile, channels_per_tile) = if of_line <= grain || lines >= cx.threads() {
+            (rows, part(channels, (grain / of_line).max(1) * line, line))
         } else {
-            (part(rows, (grain / of_row).max(1), 1), channels)
+            (part(rows, (grain / of_row).max(2 * window.taps), 1), channels)
         };
         let interior = [interior(&layer.axes[0]), interior(&layer.axes[1])];
         Self { layer, choice, window, interior, rows_per_tile, channels_per_tile }
