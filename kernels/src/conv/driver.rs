@@ -513,10 +513,18 @@ unsafe impl Kernel for Conv {
         let s = &self.setup;
         let plan = &self.plans[self.plans.partition_point(|p| p.first_tile <= tile) - 1];
         let local = tile - plan.first_tile;
-        // Pixels innermost: threads that take neighbouring tiles share weights.
-        let pixel_tile = local % plan.pixel_tiles;
-        let channel_tile = local / plan.pixel_tiles % plan.channel_tiles;
-        let group = local / plan.pixel_tiles / plan.channel_tiles;
+        let (pixel_tile, channel_tile, group) = match s.by {
+            // Channels innermost: a thread's share is a part of the image, as it was in the step before.
+            Implementation::Block(_) => {
+                let of_pixels = local / plan.channel_tiles;
+                (of_pixels % plan.pixel_tiles, local % plan.channel_tiles, of_pixels / plan.pixel_tiles)
+            }
+            // Pixels innermost: tiles that follow one another share weights.
+            Implementation::Rows(_) => {
+                let of_channels = local / plan.pixel_tiles;
+                (local % plan.pixel_tiles, of_channels % plan.channel_tiles, of_channels / plan.channel_tiles)
+            }
+        };
         let (size, depth, channels) = (s.x.dtype.size(), s.depth(), s.channels());
         let (first, end) =
             (pixel_tile * plan.tile_pixels, ((pixel_tile + 1) * plan.tile_pixels).min(plan.pixels));
