@@ -371,12 +371,19 @@ impl Conv {
         let layout = &work.plan.layout;
         let panel = work.group * s.channels().div_ceil(NR) + work.channels.start / NR;
         let mut at = Pixel::new(p, work.first);
-        for to in &mut out[..work.count] {
+        let mut left = &mut out[..work.count];
+        while !left.is_empty() {
+            let (row, rest) = left.split_at_mut((p.cols.outputs - at.col).min(left.len()));
             let line = at.image * layout.output[0] + p.rows.out(at.row);
-            let index = line * layout.output[1] + p.cols.out(at.col);
-            // SAFETY: the index is that of a row of the output.
-            *to = MaybeUninit::new(unsafe { work.bases.y.add(index * work.bases.y_row) });
+            let first = (line * layout.output[1] + p.cols.out(at.col)) * work.bases.y_row;
+            for (i, to) in row.iter_mut().enumerate() {
+                let offset = first + i * p.cols.out_step * work.bases.y_row;
+                // SAFETY: the offset is that of a row of the output.
+                *to = MaybeUninit::new(unsafe { work.bases.y.add(offset) });
+            }
+            at.col += row.len() - 1;
             at.step(p);
+            left = rest;
         }
         // SAFETY: panels of the packed constants, of which `prepare` proved the lengths; blocks have no more pixels than
         // the row allows.
