@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use super::{Layer, Pointers, interior, patch};
 use crate::conv::geometry::Axis;
-use crate::kernel::Kernel;
+use crate::kernel::{Context, Kernel};
 use crate::view::Mem;
 
 /// Multiply-accumulates of a tile, about.
@@ -135,16 +135,22 @@ fn part(whole: usize, most: usize, step: usize) -> usize {
 }
 
 impl Strips {
-    pub fn new(layer: Layer, window: Window, choice: Choice) -> Self {
+    pub fn new(cx: &Context<'_>, layer: Layer, window: Window, choice: Choice) -> Self {
         let (rows, columns) = (layer.axes[0].outputs, layer.axes[1].outputs);
         let channels = layer.y.cols();
         let line = LINE / layer.y.dtype.size();
         let of_line = rows * columns * layer.taps() * line;
-        let (rows_per_tile, channels_per_tile) = if of_line <= TILE_MACS {
-            (rows, part(channels, TILE_MACS / of_line * line, line))
+        let of_row = columns * layer.taps() * channels;
+        let grain = cx.grain(of_row * rows, TILE_MACS);
+        // By rows where there are enough, as convolutions are: then a thread's share is the same part of the image. Their
+        // tiles share rows of input, so that few rows a tile would be read too often; channels share none.
+        let by_rows = (grain / of_row).max(2 * window.taps);
+        let (rows_per_tile, channels_per_tile) = if of_line * channels.div_ceil(line) <= grain {
+            (rows, channels)
+        } else if rows >= by_rows * cx.threads() {
+            (part(rows, by_rows, 1), channels)
         } else {
-            let of_row = columns * layer.taps() * channels;
-            (part(rows, (TILE_MACS / of_row).max(1), 1), channels)
+            (rows, part(channels, (grain / of_line).max(1) * line, line))
         };
         let interior = [interior(&layer.axes[0]), interior(&layer.axes[1])];
         Self { layer, choice, window, interior, rows_per_tile, channels_per_tile }

@@ -179,7 +179,8 @@ pub(crate) fn prepare(p: &op::MatMul, cx: &Context<'_>) -> Result<Box<dyn Kernel
         block_cols,
         blocks_per_tile: 1,
     };
-    kernel.blocks_per_tile = (TILE_MACS / block_macs).clamp(1, kernel.blocks());
+    let grain = cx.grain(block_macs.saturating_mul(kernel.blocks()), TILE_MACS);
+    kernel.blocks_per_tile = (grain / block_macs).clamp(1, kernel.blocks());
     Ok(Box::new(kernel))
 }
 

@@ -7,6 +7,8 @@ pub mod oracle;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod pixel;
@@ -123,6 +125,8 @@ macro_rules! rows {
 /// Implementations of weighted resizing, best first.
 const TABLE: &[&[Row]] = &[
     #[cfg(target_arch = "x86_64")]
+    rows!(Features::AVX512_VNNI, avx512),
+    #[cfg(target_arch = "x86_64")]
     rows!(Features::AVX2, avx2),
     #[cfg(target_arch = "aarch64")]
     rows!(Features::NEON, neon),
@@ -196,7 +200,8 @@ pub(crate) fn prepare(p: &op::Resize, cx: &Context<'_>) -> Result<Box<dyn Kernel
         .saturating_mul(y.dims[2] as u64)
         .saturating_mul((x.dims[3] * x.dtype.size()).div_ceil(16) as u64);
     let lines = y.dims[0] * y.dims[1];
-    let lines_per_tile = (TILE_WORK as u64 / line_work).clamp(1, lines as u64) as usize;
+    let grain = cx.grain(usize::try_from(line_work).unwrap_or(usize::MAX).saturating_mul(lines), TILE_WORK);
+    let lines_per_tile = (grain as u64 / line_work.max(1)).clamp(1, lines as u64) as usize;
     Ok(Box::new(Resize { x, y, name: row.name, run: row.run, rows, cols, outside, lines_per_tile }))
 }
 
