@@ -91,6 +91,11 @@ impl<'a> Context<'a> {
         Self { threads, ..self }
     }
 
+    /// Threads that will do the step.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// How many tiles a step of much work should have.
     pub(crate) fn tiles(&self) -> usize {
         if self.threads == 1 { 1 } else { self.threads * TILES_PER_THREAD }
