@@ -123,10 +123,11 @@ pub fn conv_f32_winograd(s: &Shape, x: &[f32], w: &[f32], bias: &[f32], bounds: 
                         sums[i][j] = v[i][j].mul_add(u[i][j], sums[i][j]);
                     }
                 }
-                let sums: [[f32; 4]; 4] = square(sums, transform_sums);
+                let sums = sums.map(transform_sums);
                 for (i, j) in (0..16).map(|p| (p / 4, p % 4)) {
                     if row + i < rows && col + j < cols {
-                        y[((image * rows + row + i) * cols + col + j) * m + o] += sums[i][j];
+                        let y = &mut y[((image * rows + row + i) * cols + col + j) * m + o];
+                        *y = add_sums(i, sums.map(|s| s[j]), *y);
                     }
                 }
             }
@@ -171,6 +172,21 @@ fn transform_sums(m: [f32; 6]) -> [f32; 4] {
         (eb - ea) * 0.26890758,
         oa.mul_add(-0.16806723, ob.mul_add(0.40336135, m[5])),
     ]
+}
+
+/// Element `i` of what is added to a column, a pair of rows after the other.
+fn add_sums(i: usize, m: [f32; 6], y: f32) -> f32 {
+    let point = |m: [f32; 2], scale: [f32; 4], y: f32| {
+        let both = if i.is_multiple_of(2) { m[0] + m[1] } else { m[0] - m[1] };
+        both.mul_add(scale[i], y)
+    };
+    let y = point([m[1], m[2]], [-0.68840337, -0.4302521, -0.26890758, -0.16806723], y);
+    let y = match i {
+        0 => m[0].mul_add(1.1377778, y),
+        3 => y + m[5],
+        _ => y,
+    };
+    point([m[3], m[4]], [0.11951447, 0.17927171, 0.26890758, 0.40336135], y)
 }
 
 /// s8: `bias + sum of (x - zero_in) * w`, exact in 32 bits, then requantized. Taps outside the image add nothing.

@@ -1,18 +1,18 @@
 //! Does a piece of a step: a block of tiles times a range of output channels.
 //!
-//! Chunk by chunk of input channels the block's inputs are transformed; then group after group of output channels has
-//! its weights transformed, a row of positions at a time, and multiplied, and its sums added to the output.
+//! Chunk by chunk of input channels, and for each pair of rows of positions, the block's inputs are transformed; then
+//! group after group of output channels has its weights transformed, a row at a time, and multiplied, and its sums added
+//! to the output.
 
-use super::plan::{Plan, Shape};
-use super::{CHUNK, Inputs, Matrices, OUT, Outputs, POSITIONS, SIDE, Stages, Weights};
+use std::ops::Range;
+
+use super::plan::{MAX_TILES, Plan, Shape};
+use super::{Inputs, Matrices, OUT, Outputs, PAIRS, POSITIONS, SIDE, Stages, Weights};
 use crate::conv::driver::{After, Padding, Setup};
 use crate::conv::geometry::Product;
 use crate::conv::micro::NR;
 use crate::kernel::Kernel;
 use crate::view::Mem;
-
-/// What an input outside the image is where there is no padding row.
-static ZEROS: [f32; CHUNK] = [0.0; CHUNK];
 
 /// A convolution ready to run.
 pub(super) struct Winograd {
@@ -20,6 +20,8 @@ pub(super) struct Winograd {
     product: Product,
     stages: Stages,
     plan: Plan,
+    /// In place of a padding row, where there is none: tiles reach beyond what the window does.
+    zeros: Vec<f32>,
 }
 
 /// A tile's place: image, and output row and column of its first pixel.
@@ -28,6 +30,21 @@ struct Tile {
     image: usize,
     row: usize,
     col: usize,
+}
+
+/// The addresses of a block's pixels, of each tile row by row.
+struct Block {
+    /// Of its 6 x 6 inputs: their first channels.
+    inputs: [[*const f32; POSITIONS]; MAX_TILES],
+    /// Of its 4 x 4 outputs; null outside the image.
+    outputs: [[*mut f32; OUT * OUT]; MAX_TILES],
+}
+
+/// The parts of a thread's scratch.
+struct Scratch {
+    inputs: *mut f32,
+    weights: *mut f32,
+    sums: *mut f32,
 }
 
 impl Winograd {
@@ -40,7 +57,8 @@ impl Winograd {
             channels: setup.y.cols(),
         };
         let plan = Plan::new(&shape, stages.unit, threads);
-        Self { setup, product, stages, plan }
+        let zeros = if matches!(setup.padding, Padding::None) { setup.x.cols() } else { 0 };
+        Self { setup, product, stages, plan, zeros: vec![0.0; zeros] }
     }
 
     /// Tiles of a column and of a row of outputs.
@@ -55,53 +73,46 @@ impl Winograd {
         Tile { image: line / down, row: OUT * (line % down), col: OUT * column }
     }
 
-    /// The addresses of a tile's inputs, row by row, from channel `start` on.
+    /// The addresses of `count` tiles from `first` on.
     ///
     /// # Safety
-    /// `mem` is the memory that the step was prepared with, and has the tile and the channel.
-    unsafe fn inputs(&self, mem: &Mem, tile: Tile, start: usize) -> [*const f32; POSITIONS] {
-        let (s, p) = (&self.setup, &self.product);
-        // SAFETY: the memory is that of the operands, which have the channel.
-        let (x, outside) = unsafe {
-            let outside = match &s.padding {
-                Padding::Constant(v) => v.ptr::<f32>(mem).add(start),
-                _ => ZEROS.as_ptr(),
-            };
-            (s.x.ptr::<f32>(mem).add(start), outside)
+    /// `mem` is the memory that the step was prepared with, and has the tiles.
+    unsafe fn addresses(&self, mem: &Mem, first: usize, count: usize) -> Block {
+        let mut block = Block {
+            inputs: [[std::ptr::null(); POSITIONS]; MAX_TILES],
+            outputs: [[std::ptr::null_mut(); OUT * OUT]; MAX_TILES],
         };
-        let mut columns = [None; SIDE];
-        for j in 0..SIDE {
-            columns[j] = p.cols.at(tile.col, j).map(|ix| ix * s.x.pitch);
-        }
-        let mut pixels = [outside; POSITIONS];
-        for i in 0..SIDE {
-            let Some(iy) = p.rows.at(tile.row, i) else { continue };
-            let row = (tile.image * p.rows.input + iy) * p.cols.input * s.x.pitch;
-            for j in 0..SIDE {
-                if let Some(column) = columns[j] {
-                    // SAFETY: a row and a column inside the image.
-                    pixels[i * SIDE + j] = unsafe { x.add(row + column) };
+        let (s, p) = (&self.setup, &self.product);
+        // SAFETY: the memory is that of the operands.
+        let (x, y) = unsafe { (s.x.ptr::<f32>(mem), s.y.ptr_mut::<f32>(mem)) };
+        let outside = match &s.padding {
+            // SAFETY: as above.
+            Padding::Constant(v) => unsafe { v.ptr(mem) },
+            _ => self.zeros.as_ptr(),
+        };
+        for (i, (inputs, outputs)) in block.inputs.iter_mut().zip(&mut block.outputs).take(count).enumerate() {
+            let tile = self.tile(first + i);
+            let columns: [_; SIDE] = std::array::from_fn(|j| p.cols.at(tile.col, j).map(|ix| ix * s.x.pitch));
+            for i in 0..SIDE {
+                let start = |iy| (tile.image * p.rows.input + iy) * p.cols.input * s.x.pitch;
+                let row = p.rows.at(tile.row, i).map(start);
+                for j in 0..SIDE {
+                    inputs[i * SIDE + j] = match (row, columns[j]) {
+                        // SAFETY: a row and a column inside the image.
+                        (Some(row), Some(column)) => unsafe { x.add(row + column) },
+                        _ => outside,
+                    };
+                }
+            }
+            for i in 0..OUT.min(p.rows.outputs - tile.row) {
+                let line = (tile.image * p.rows.outputs + tile.row + i) * p.cols.outputs + tile.col;
+                for j in 0..OUT.min(p.cols.outputs - tile.col) {
+                    // SAFETY: a pixel of the output.
+                    outputs[i * OUT + j] = unsafe { y.add((line + j) * s.y.pitch) };
                 }
             }
         }
-        pixels
-    }
-
-    /// The addresses of a tile's outputs, row by row, from channel `start` on; null outside the image.
-    ///
-    /// # Safety
-    /// As [`Self::inputs`].
-    unsafe fn outputs(&self, mem: &Mem, tile: Tile, start: usize) -> [*mut f32; OUT * OUT] {
-        let (y, rows, cols) = (&self.setup.y, &self.product.rows, &self.product.cols);
-        let mut pixels = [std::ptr::null_mut(); OUT * OUT];
-        for i in 0..OUT.min(rows.outputs - tile.row) {
-            let first = (tile.image * rows.outputs + tile.row + i) * cols.outputs + tile.col;
-            for j in 0..OUT.min(cols.outputs - tile.col) {
-                // SAFETY: a pixel of the output.
-                pixels[i * OUT + j] = unsafe { y.ptr_mut::<f32>(mem).add((first + j) * y.pitch + start) };
-            }
-        }
-        pixels
+        block
     }
 
     /// Applies what follows clamping to `channels` channels from `start` on of a block's pixels.
@@ -136,6 +147,73 @@ impl Winograd {
             at = end;
         }
     }
+
+    /// A group of output channels: multiplies a pair of rows of positions of a block's inputs by the chunk's weights,
+    /// and adds that to the outputs.
+    ///
+    /// # Safety
+    /// The inputs have been transformed; chunk and channels are the step's; the addresses are those of pixels of the
+    /// output, or null.
+    unsafe fn group(
+        &self,
+        mem: &Mem,
+        outputs: &[[*mut f32; OUT * OUT]],
+        scratch: &Scratch,
+        chunk: &Range<usize>,
+        pair: usize,
+        channels: Range<usize>,
+    ) {
+        let (s, plan, stages) = (&self.setup, &self.plan, &self.stages);
+        let depth = s.x.cols();
+        let panels = channels.len().div_ceil(NR);
+        for (half, &row) in PAIRS[pair].iter().enumerate() {
+            // SAFETY: the panels hold the channels, and of each tap the chunk's inputs; the scratch has room for a
+            // group's weights and sums.
+            unsafe {
+                (stages.weights)(&Weights {
+                    from: s.weights.ptr::<f32>(mem).add(channels.start * 9 * depth + chunk.start * NR),
+                    tap: depth * NR,
+                    panels,
+                    depth: chunk.len(),
+                    row,
+                    to: scratch.weights,
+                    stride: plan.weight_stride(),
+                });
+                for j in 0..SIDE {
+                    let position = half * SIDE + j;
+                    (stages.multiply)(
+                        &stages.row,
+                        &Matrices {
+                            inputs: scratch.inputs.add(position * plan.input_stride()),
+                            row: plan.depth,
+                            weights: scratch.weights.add(j * plan.weight_stride()),
+                            panels,
+                            tiles: outputs.len(),
+                            depth: chunk.len(),
+                            sums: scratch.sums.add(position * plan.sum_stride()),
+                            pitch: plan.group,
+                        },
+                    );
+                }
+            }
+        }
+        let first = chunk.start == 0 && pair == 0;
+        let last = chunk.end == depth && pair == PAIRS.len() - 1;
+        // SAFETY: the sums are all there; biases are there for whole panels.
+        unsafe {
+            (stages.outputs)(&Outputs {
+                sums: scratch.sums,
+                pitch: plan.group,
+                stride: plan.sum_stride(),
+                pair,
+                tiles: outputs,
+                start: channels.start,
+                channels: channels.len(),
+                bias: if first { s.bias.ptr::<f32>(mem).add(channels.start) } else { std::ptr::null() },
+                bounds: last.then_some([s.lo, s.hi]),
+            });
+        }
+    }
 }
 
 // SAFETY: tiles are disjoint ranges of 4 x 4 outputs and of channels; every address is that of a pixel of an operand,
@@ -161,85 +239,40 @@ unsafe impl Kernel for Winograd {
     }
 
     unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
-        let (s, plan, stages) = (&self.setup, &self.plan, &self.stages);
+        let (s, plan) = (&self.setup, &self.plan);
         let (depth, channels) = (s.x.cols(), s.y.cols());
         let [down, across] = self.grid();
         // Blocks innermost: threads that take neighbouring tiles share weights.
-        let (block, piece) = (tile % plan.blocks, tile / plan.blocks);
-        let first = block * plan.tiles;
+        let (index, piece) = (tile % plan.blocks, tile / plan.blocks);
+        let first = index * plan.tiles;
         let count = plan.tiles.min(s.batch * down * across - first);
         let (from, to) = (piece * plan.channels, ((piece + 1) * plan.channels).min(channels));
-        // SAFETY: the parts of the scratch, as `Plan::scratch` adds them up.
-        let (inputs, weights, sums) = unsafe {
+        // SAFETY: the tiles are the step's; the parts of the scratch are as `Plan::scratch` adds them up.
+        let (block, scratch) = unsafe {
             let inputs = mem.scratch.cast::<f32>();
             let weights = inputs.add(plan.inputs());
-            (inputs, weights, weights.add(plan.weights()))
+            let scratch = Scratch { inputs, weights, sums: weights.add(plan.weights()) };
+            (self.addresses(mem, first, count), scratch)
         };
         for start in (0..depth).step_by(plan.depth) {
-            let taken = plan.depth.min(depth - start);
-            for i in 0..count {
-                // SAFETY: the tile is the step's; rows of the scratch have `plan.depth` channels, a multiple of the
-                // lanes.
+            let chunk = start..depth.min(start + plan.depth);
+            for pair in 0..PAIRS.len() {
+                // SAFETY: rows of the scratch have `plan.depth` channels, a multiple of the lanes.
                 unsafe {
-                    (stages.inputs)(&Inputs {
-                        pixels: &self.inputs(mem, self.tile(first + i), start),
-                        depth: taken,
-                        to: inputs.add(i * plan.depth),
+                    (self.stages.inputs)(&Inputs {
+                        tiles: &block.inputs[..count],
+                        start,
+                        depth: chunk.len(),
+                        pair,
+                        to: scratch.inputs,
+                        row: plan.depth,
                         stride: plan.input_stride(),
                     });
                 }
-            }
-            for channel in (from..to).step_by(plan.group) {
-                let columns = plan.group.min(to - channel);
-                let panels = columns.div_ceil(NR);
-                for row in 0..SIDE {
-                    // SAFETY: the panels hold the channels, and `taken` inputs from `start` on of each tap; the scratch
-                    // has room for a group's weights and sums.
-                    unsafe {
-                        (stages.weights)(&Weights {
-                            from: s.weights.ptr::<f32>(mem).add(channel * 9 * depth + start * NR),
-                            tap: depth * NR,
-                            panels,
-                            depth: taken,
-                            row,
-                            to: weights,
-                            stride: plan.weight_stride(),
-                        });
-                        for j in 0..SIDE {
-                            let position = row * SIDE + j;
-                            (stages.multiply)(
-                                &stages.row,
-                                &Matrices {
-                                    inputs: inputs.add(position * plan.input_stride()),
-                                    row: plan.depth,
-                                    weights: weights.add(j * plan.weight_stride()),
-                                    panels,
-                                    tiles: count,
-                                    depth: taken,
-                                    sums: sums.add(position * plan.sum_stride()),
-                                    pitch: plan.group,
-                                },
-                            );
-                        }
-                    }
-                }
-                let last = start + taken == depth;
-                for i in 0..count {
-                    // SAFETY: the tile is the step's and its sums are all there; biases are there for whole panels.
-                    unsafe {
-                        (stages.outputs)(&Outputs {
-                            sums: sums.add(i * plan.group),
-                            stride: plan.sum_stride(),
-                            pixels: &self.outputs(mem, self.tile(first + i), channel),
-                            channels: columns,
-                            bias: if start == 0 {
-                                s.bias.ptr::<f32>(mem).add(channel)
-                            } else {
-                                std::ptr::null()
-                            },
-                            bounds: last.then_some([s.lo, s.hi]),
-                        });
-                    }
+                for channel in (from..to).step_by(plan.group) {
+                    let columns = channel..to.min(channel + plan.group);
+                    // SAFETY: the pair's inputs are there; channels are the tile's.
+                    unsafe { self.group(mem, &block.outputs[..count], &scratch, &chunk, pair, columns) };
                 }
             }
         }

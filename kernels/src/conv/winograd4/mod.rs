@@ -64,14 +64,23 @@ pub fn chunk(depth: usize) -> usize {
     depth.div_ceil(depth.div_ceil(CHUNK).max(1)).next_multiple_of(STEP)
 }
 
-/// A chunk of a tile of inputs, to be transformed.
+/// The rows of positions in the order in which they are done: pairs that share sums, those of a and -a, of 0 and
+/// infinity, of b and -b. The first and the last pair have a part in all outputs.
+const PAIRS: [[usize; 2]; 3] = [[1, 2], [0, 5], [3, 4]];
+
+/// A chunk of a block of tiles of inputs, to be transformed: a pair of rows of positions.
 struct Inputs<'a> {
-    /// The addresses of its 6 x 6 pixels, row by row: their first channel of the chunk.
-    pixels: &'a [*const f32; POSITIONS],
-    /// Channels. Up to the next multiple of [`STEP`] may be written.
+    /// For each tile the addresses of its 6 x 6 pixels, row by row.
+    tiles: &'a [[*const f32; POSITIONS]],
+    /// The chunk's first channel, and how many.
+    start: usize,
     depth: usize,
-    /// Where position 0 goes, and elements from a position to the next.
+    /// Which of [`PAIRS`].
+    pair: usize,
+    /// Where the pair's first position of the first tile goes; elements from a tile to the next: `depth` up to a
+    /// multiple of [`STEP`]; and from a position to the next.
     to: *mut f32,
+    row: usize,
     stride: usize,
 }
 
@@ -108,17 +117,23 @@ struct Matrices {
     pitch: usize,
 }
 
-/// The sums of a tile, to be added to its outputs.
+/// The sums of a block of tiles at a pair of rows of positions, to be added to the outputs.
 struct Outputs<'a> {
-    /// Those of position 0, and elements from a position to the next.
+    /// Those of the pair's first position and the first tile, and distances as in [`Matrices`].
     sums: *const f32,
+    pitch: usize,
+    /// Elements from a position to the next.
     stride: usize,
-    /// The addresses of the 4 x 4 pixels, row by row: the first of the channels; null outside the image.
-    pixels: &'a [*mut f32; OUT * OUT],
+    /// Which of [`PAIRS`].
+    pair: usize,
+    /// For each tile the addresses of its 4 x 4 pixels, row by row; null outside the image.
+    tiles: &'a [[*mut f32; OUT * OUT]],
+    /// The first channel, and how many.
+    start: usize,
     channels: usize,
-    /// For the first chunk, what is in place of the output before it: the channels' biases; else null.
+    /// What is in place of the output before the first sums: the channels' biases; else null.
     bias: *const f32,
-    /// For the last chunk, bounds of the result.
+    /// With the last sums, bounds of the result.
     bounds: Option<[f32; 2]>,
 }
 

@@ -8,6 +8,9 @@ use super::{CHUNK, POSITIONS, SIDE, STEP, chunk};
 use crate::conv::micro::NR;
 use crate::kernel::MAX_SCRATCH;
 
+/// Most tiles of a block: their addresses are kept on the stack.
+pub(super) const MAX_TILES: usize = 48;
+
 /// Elements between the positions of transformed values beyond their own: room for what is written past the end, and
 /// positions a power of two apart would meet in few sets of the cache.
 const APART: usize = 16;
@@ -76,7 +79,7 @@ impl Plan {
         let most = shape.channels.next_multiple_of(STEP);
         for group in (STEP..=MAX_CHANNELS.min(most)).step_by(STEP) {
             for pieces in [1, 2, 3, 4, 6, 8, 12, 16, 24, 32] {
-                for most in 1..=shape.tiles() {
+                for most in 1..=MAX_TILES.min(shape.tiles()) {
                     // Even shares.
                     let tiles = shape.tiles().div_ceil(shape.tiles().div_ceil(most));
                     let Some(plan) = Self::cut(shape, tiles, group, pieces) else { break };
@@ -139,9 +142,9 @@ impl Plan {
         self.tiles * self.group + APART
     }
 
-    /// Elements of transformed inputs.
+    /// Elements of transformed inputs: a pair of rows of positions.
     pub fn inputs(&self) -> usize {
-        POSITIONS * self.input_stride()
+        2 * SIDE * self.input_stride()
     }
 
     /// Elements of transformed weights: a row of positions.
@@ -151,7 +154,7 @@ impl Plan {
 
     /// Bytes of scratch.
     pub fn scratch(&self) -> usize {
-        (self.inputs() + self.weights() + POSITIONS * self.sum_stride()) * size_of::<f32>()
+        (self.inputs() + self.weights() + 2 * SIDE * self.sum_stride()) * size_of::<f32>()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each is a matrix applied to the columns of a square and then to the rows of what results.
 
-use super::{Inputs, OUT, Outputs, SIDE, Weights};
+use super::{Inputs, OUT, Outputs, POSITIONS, SIDE, Weights};
 use crate::conv::micro::NR;
 use crate::simd::{V8, load_part, per_isa, store_part};
 
@@ -28,15 +28,12 @@ const QB3: f32 = 48.0 / 119.0;
 /// 1 / (2 (b^2 - a^2)).
 const C: f32 = 32.0 / 119.0;
 
-/// The rows of positions in pairs that share sums: those of 0 and infinity, a and -a, b and -b.
-const PAIRS: [[usize; 2]; 3] = [[0, 5], [1, 2], [3, 4]];
-
 /// A pair of rows of `B^T d`.
 #[inline(always)]
-fn input_pair<V: V8>(pair: usize, d: [V; SIDE]) -> [V; 2] {
-    match pair {
-        0 => [input_end(d[0], d[2], d[4]), input_end(d[1], d[3], d[5])],
-        1 => input_points(d, A, B2),
+fn input_pair<V: V8, const PAIR: usize>(d: [V; SIDE]) -> [V; 2] {
+    match PAIR {
+        0 => input_points(d, A, B2),
+        1 => [input_end(d[0], d[2], d[4]), input_end(d[1], d[3], d[5])],
         _ => input_points(d, B, A2),
     }
 }
@@ -59,9 +56,9 @@ fn input_points<V: V8>(d: [V; SIDE], point: f32, other: f32) -> [V; 2] {
 /// `B^T d`.
 #[inline(always)]
 fn input<V: V8>(d: [V; SIDE]) -> [V; SIDE] {
-    let [first, last] = input_pair(0, d);
-    let [a, minus_a] = input_pair(1, d);
-    let [b, minus_b] = input_pair(2, d);
+    let [a, minus_a] = input_pair::<V, 0>(d);
+    let [first, last] = input_pair::<V, 1>(d);
+    let [b, minus_b] = input_pair::<V, 2>(d);
     [first, a, minus_a, b, minus_b, last]
 }
 
@@ -76,6 +73,19 @@ fn weight_row<V: V8>(row: usize, g: [V; 3]) -> V {
         4 => weight_point(g, -B),
         _ => g[2],
     }
+}
+
+/// All rows of `G g`.
+#[inline(always)]
+fn weight<V: V8>(g: [V; 3]) -> [V; SIDE] {
+    [
+        g[0],
+        weight_point(g, A),
+        weight_point(g, -A),
+        weight_point(g, B),
+        weight_point(g, -B),
+        g[2],
+    ]
 }
 
 /// The row of a point.
@@ -98,6 +108,35 @@ fn output<V: V8>(m: [V; SIDE]) -> [V; OUT] {
     ]
 }
 
+/// Column `A^T m` plus `y`, of which pair `PAIR` of the rows is not zero.
+#[inline(always)]
+fn output_pair<V: V8, const PAIR: usize>(m: [V; 2], y: [V; OUT]) -> [V; OUT] {
+    match PAIR {
+        0 => output_points(m, [P, PA, -C, PA3], y),
+        1 => [m[0].fma(V::splat(K0), y[0]), y[1], y[2], y[3].add(m[1])],
+        _ => output_points(m, [Q, QB, C, QB3], y),
+    }
+}
+
+/// Whether a pair has no part in a row of outputs.
+#[inline(always)]
+fn untouched(pair: usize, row: usize) -> bool {
+    pair == 1 && (row == 1 || row == 2)
+}
+
+/// The rows of a point and its negative.
+#[inline(always)]
+fn output_points<V: V8>(m: [V; 2], scale: [f32; OUT], y: [V; OUT]) -> [V; OUT] {
+    let (even, odd) = (m[0].add(m[1]), m[0].sub(m[1]));
+    let s = V::splat;
+    [
+        even.fma(s(scale[0]), y[0]),
+        odd.fma(s(scale[1]), y[1]),
+        even.fma(s(scale[2]), y[2]),
+        odd.fma(s(scale[3]), y[3]),
+    ]
+}
+
 per_isa! {
     /// Transforms a chunk of a tile of inputs.
     pub(super) wide fn inputs[](a: &Inputs<'_>) = inputs_of
@@ -107,41 +146,92 @@ per_isa! {
 /// The addresses are valid for what the structure says.
 #[inline(always)]
 unsafe fn inputs_of<V: V8>(a: &Inputs<'_>) {
-    let rest = a.depth % V::LANES;
     // SAFETY: the caller's promise.
     unsafe {
-        for k in (0..a.depth - rest).step_by(V::LANES) {
-            inputs_at::<V, true>(a, k, V::LANES);
-        }
-        if rest > 0 {
-            inputs_at::<V, false>(a, a.depth - rest, rest);
+        match a.pair {
+            0 => inputs_pair::<V, 0>(a),
+            1 => inputs_pair::<V, 1>(a),
+            _ => inputs_pair::<V, 2>(a),
         }
     }
 }
 
-/// `n` channels from `k` on: a register's worth if WHOLE.
-///
 /// # Safety
 /// As [`inputs_of`].
 #[inline(always)]
-unsafe fn inputs_at<V: V8, const WHOLE: bool>(a: &Inputs<'_>, k: usize, n: usize) {
-    for pair in 0..3 {
-        let mut rows = [[V::splat(0.0); SIDE]; 2];
-        for j in 0..SIDE {
-            let mut d = [V::splat(0.0); SIDE];
-            for i in 0..SIDE {
-                // SAFETY: the pixel's channels.
-                d[i] = unsafe { load::<V, WHOLE>(a.pixels[i * SIDE + j].add(k), n) };
+unsafe fn inputs_pair<V: V8, const PAIR: usize>(a: &Inputs<'_>) {
+    let rest = a.depth % V::LANES;
+    for (tile, pixels) in a.tiles.iter().enumerate() {
+        // SAFETY: the tile's channels; rows have room for registers.
+        unsafe {
+            let to = a.to.add(tile * a.row);
+            for k in (0..a.depth - rest).step_by(V::LANES) {
+                inputs_at::<V, true, PAIR>(pixels, a.start + k, V::LANES, to.add(k), a.stride);
             }
-            [rows[0][j], rows[1][j]] = input_pair(pair, d);
-        }
-        for half in 0..2 {
-            let v = input(rows[half]);
-            for j in 0..SIDE {
-                // SAFETY: up to the next multiple of the lanes may be written.
-                unsafe { v[j].store(a.to.add((PAIRS[pair][half] * SIDE + j) * a.stride + k)) };
+            if rest > 0 {
+                let k = a.depth - rest;
+                inputs_at::<V, false, PAIR>(pixels, a.start + k, rest, to.add(k), a.stride);
             }
         }
+    }
+}
+
+/// `n` channels of a tile from `k` on: a register's worth if WHOLE.
+///
+/// # Safety
+/// The pixels' channels can be read, and registers written.
+#[inline(always)]
+unsafe fn inputs_at<V: V8, const WHOLE: bool, const PAIR: usize>(
+    pixels: &[*const f32; POSITIONS],
+    k: usize,
+    n: usize,
+    to: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Spelled out: of loops within loops not all are unrolled, and arrays of others are no registers.
+        let [[a0, b0], [a1, b1], [a2, b2], [a3, b3], [a4, b4], [a5, b5]] = [
+            inputs_column::<V, WHOLE, PAIR>(pixels, 0, k, n),
+            inputs_column::<V, WHOLE, PAIR>(pixels, 1, k, n),
+            inputs_column::<V, WHOLE, PAIR>(pixels, 2, k, n),
+            inputs_column::<V, WHOLE, PAIR>(pixels, 3, k, n),
+            inputs_column::<V, WHOLE, PAIR>(pixels, 4, k, n),
+            inputs_column::<V, WHOLE, PAIR>(pixels, 5, k, n),
+        ];
+        store_row(input([a0, a1, a2, a3, a4, a5]), to, stride);
+        store_row(input([b0, b1, b2, b3, b4, b5]), to.add(SIDE * stride), stride);
+    }
+}
+
+/// A pair of rows of `B^T d` of column `j`.
+///
+/// # Safety
+/// The pixels' channels can be read.
+#[inline(always)]
+unsafe fn inputs_column<V: V8, const WHOLE: bool, const PAIR: usize>(
+    pixels: &[*const f32; POSITIONS],
+    j: usize,
+    k: usize,
+    n: usize,
+) -> [V; 2] {
+    let mut d = [V::splat(0.0); SIDE];
+    for i in 0..SIDE {
+        // SAFETY: the pixel's channels.
+        d[i] = unsafe { load::<V, WHOLE>(pixels[i * SIDE + j].add(k), n) };
+    }
+    input_pair::<V, PAIR>(d)
+}
+
+/// Stores the positions of a row, `stride` elements apart.
+///
+/// # Safety
+/// They can be written.
+#[inline(always)]
+unsafe fn store_row<V: V8>(v: [V; SIDE], to: *mut f32, stride: usize) {
+    for j in 0..SIDE {
+        // SAFETY: the caller's promise.
+        unsafe { v[j].store(to.add(j * stride)) };
     }
 }
 
@@ -197,16 +287,14 @@ unsafe fn weights_row<V: V8, const ROW: usize>(a: &Weights) {
                     }
                     half[j] = weight_row(ROW, g);
                 }
-                for j in 0..SIDE {
-                    weight_row(j, half).store(to.add(j * a.stride + i));
-                }
+                store_row(weight(half), to.add(i), a.stride);
             }
         }
     }
 }
 
 per_isa! {
-    /// Adds a tile's sums to its outputs.
+    /// Adds the sums of a pair of rows of positions to the outputs.
     pub(super) wide fn outputs[](a: &Outputs<'_>) = outputs_of
 }
 
@@ -214,53 +302,113 @@ per_isa! {
 /// The addresses are valid for what the structure says.
 #[inline(always)]
 unsafe fn outputs_of<V: V8>(a: &Outputs<'_>) {
-    let rest = a.channels % V::LANES;
     // SAFETY: the caller's promise.
     unsafe {
-        for c in (0..a.channels - rest).step_by(V::LANES) {
-            outputs_at::<V, true>(a, c, V::LANES);
-        }
-        if rest > 0 {
-            outputs_at::<V, false>(a, a.channels - rest, rest);
+        match a.pair {
+            0 => outputs_pair::<V, 0>(a),
+            1 => outputs_pair::<V, 1>(a),
+            _ => outputs_pair::<V, 2>(a),
         }
     }
 }
 
-/// `n` channels from `c` on: a register's worth if WHOLE.
+/// # Safety
+/// As [`outputs_of`].
+#[inline(always)]
+unsafe fn outputs_pair<V: V8, const PAIR: usize>(a: &Outputs<'_>) {
+    let rest = a.channels % V::LANES;
+    for tile in 0..a.tiles.len() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for c in (0..a.channels - rest).step_by(V::LANES) {
+                outputs_at::<V, true, PAIR>(a, tile, c, V::LANES);
+            }
+            if rest > 0 {
+                outputs_at::<V, false, PAIR>(a, tile, a.channels - rest, rest);
+            }
+        }
+    }
+}
+
+/// `n` channels of a tile from `c` on: a register's worth if WHOLE.
 ///
 /// # Safety
 /// As [`outputs_of`].
 #[inline(always)]
-unsafe fn outputs_at<V: V8, const WHOLE: bool>(a: &Outputs<'_>, c: usize, n: usize) {
-    let mut half = [[V::splat(0.0); SIDE]; OUT];
-    // SAFETY: sums are there for whole registers, and so are biases, with the slack behind them.
+unsafe fn outputs_at<V: V8, const WHOLE: bool, const PAIR: usize>(
+    a: &Outputs<'_>,
+    tile: usize,
+    c: usize,
+    n: usize,
+) {
+    // SAFETY: sums are there for whole registers.
     unsafe {
-        let from = a.sums.add(c);
-        for j in 0..SIDE {
-            let mut m = [V::splat(0.0); SIDE];
-            for i in 0..SIDE {
-                m[i] = V::load(from.add((i * SIDE + j) * a.stride));
+        let sums = a.sums.add(tile * a.pitch + c);
+        let first = output(load_row(sums, a.stride));
+        let second = output(load_row(sums.add(SIDE * a.stride), a.stride));
+        for j in 0..OUT {
+            outputs_column::<V, WHOLE, PAIR>(a, &a.tiles[tile], j, [first[j], second[j]], c, n);
+        }
+    }
+}
+
+/// Loads the positions of a row, `stride` elements apart.
+///
+/// # Safety
+/// They can be read.
+#[inline(always)]
+unsafe fn load_row<V: V8>(from: *const f32, stride: usize) -> [V; SIDE] {
+    let mut v = [V::splat(0.0); SIDE];
+    for j in 0..SIDE {
+        // SAFETY: the caller's promise.
+        v[j] = unsafe { V::load(from.add(j * stride)) };
+    }
+    v
+}
+
+/// Adds a pair of rows to the outputs of column `j`.
+///
+/// # Safety
+/// As [`outputs_of`].
+#[inline(always)]
+unsafe fn outputs_column<V: V8, const WHOLE: bool, const PAIR: usize>(
+    a: &Outputs<'_>,
+    pixels: &[*mut f32; OUT * OUT],
+    j: usize,
+    m: [V; 2],
+    c: usize,
+    n: usize,
+) {
+    // SAFETY: the pixels' channels; biases are there for whole registers, with the slack behind them.
+    unsafe {
+        let mut y = [V::splat(0.0); OUT];
+        for i in 0..OUT {
+            let to = pixels[i * OUT + j];
+            if untouched(PAIR, i) {
+                continue;
             }
-            [half[0][j], half[1][j], half[2][j], half[3][j]] = output(m);
+            if !a.bias.is_null() {
+                y[i] = V::load(a.bias.add(c));
+            } else if !to.is_null() {
+                y[i] = load::<V, WHOLE>(to.add(a.start + c), n);
+            }
+        }
+        let mut y = output_pair::<V, PAIR>(m, y);
+        if let Some([lo, hi]) = a.bounds {
+            for i in 0..OUT {
+                y[i] = y[i].clamp(V::splat(lo), V::splat(hi));
+            }
         }
         for i in 0..OUT {
-            let y = output(half[i]);
-            for j in 0..OUT {
-                let to = a.pixels[i * OUT + j];
-                if to.is_null() {
-                    continue;
-                }
-                let to = to.add(c);
-                let before = if a.bias.is_null() { load::<V, WHOLE>(to, n) } else { V::load(a.bias.add(c)) };
-                let mut sum = before.add(y[j]);
-                if let Some([lo, hi]) = a.bounds {
-                    sum = sum.clamp(V::splat(lo), V::splat(hi));
-                }
-                if WHOLE {
-                    sum.store(to);
-                } else {
-                    store_part(sum, to, n, V::store);
-                }
+            let to = pixels[i * OUT + j];
+            if untouched(PAIR, i) || to.is_null() {
+                continue;
+            }
+            let to = to.add(a.start + c);
+            if WHOLE {
+                y[i].store(to);
+            } else {
+                store_part(y[i], to, n, V::store);
             }
         }
     }
