@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::plan::{MAX_TILES, Plan, Shape};
-use super::{Inputs, Matrices, OUT, Outputs, PAIRS, POSITIONS, SIDE, Stages, Weights};
+use super::{Inputs, Matrices, OUT, Outputs, PAIRS, POSITIONS, Position, SIDE, Stages, Weights};
 use crate::conv::driver::{After, Padding, Setup};
 use crate::conv::geometry::Product;
 use crate::conv::micro::NR;
@@ -180,13 +180,28 @@ impl Winograd {
                     stride: plan.weight_stride(),
                 });
                 for j in 0..SIDE {
+                    let weights = match j {
+                        0 => scratch.weights,
+                        5 => scratch.weights.add(2 * plan.weight_stride()),
+                        _ => {
+                            let to = scratch.weights.add(3 * plan.weight_stride());
+                            (stages.weights_at)(&Position {
+                                from: scratch.weights,
+                                stride: plan.weight_stride(),
+                                position: j,
+                                to,
+                                n: panels * chunk.len() * NR,
+                            });
+                            to
+                        }
+                    };
                     let position = half * SIDE + j;
                     (stages.multiply)(
                         &stages.row,
                         &Matrices {
                             inputs: scratch.inputs.add(position * plan.input_stride()),
                             row: plan.depth,
-                            weights: scratch.weights.add(j * plan.weight_stride()),
+                            weights,
                             panels,
                             tiles: outputs.len(),
                             depth: chunk.len(),

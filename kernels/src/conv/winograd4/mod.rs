@@ -84,7 +84,7 @@ struct Inputs<'a> {
     stride: usize,
 }
 
-/// A chunk of the weights of a group of panels, to be transformed: one row of positions.
+/// A chunk of the weights of a group of panels, whose columns are to be transformed: one row of `G g`.
 struct Weights {
     /// The first tap's weights of the first panel, from the chunk's first channel on.
     from: *const f32,
@@ -95,10 +95,23 @@ struct Weights {
     depth: usize,
     /// Which row of positions.
     row: usize,
-    /// Where its first position goes: `[panel][depth][NR]`, and elements from a position to the next. Up to
-    /// [`NR`] elements more may be written.
+    /// Where its first column goes: `[panel][depth][NR]`, and elements from a column to the next. Up to [`NR`] elements
+    /// more may be written.
     to: *mut f32,
     stride: usize,
+}
+
+/// Weights whose columns have been transformed, to be transformed for a position within the row: 1 to 4; of the others
+/// they are the first and the last column.
+struct Position {
+    /// The first column, and elements from a column to the next.
+    from: *const f32,
+    stride: usize,
+    /// Which position.
+    position: usize,
+    /// Where it goes, and how many elements. Up to [`NR`] more may be written.
+    to: *mut f32,
+    n: usize,
 }
 
 /// The products of a block of transformed inputs and a group of transformed weights at one position.
@@ -146,6 +159,7 @@ struct Stages {
     name: &'static str,
     inputs: unsafe fn(&Inputs<'_>),
     weights: unsafe fn(&Weights),
+    weights_at: unsafe fn(&Position),
     multiply: unsafe fn(&Row, &Matrices),
     outputs: unsafe fn(&Outputs<'_>),
     /// What the portable part of the inner product is done by.
@@ -163,6 +177,7 @@ impl Stages {
             name: isa_name!(isa, "conv_f32_winograd_4x4"),
             inputs: transform::inputs(isa),
             weights: transform::weights(isa),
+            weights_at: transform::weights_at(isa),
             multiply: rows::multiply,
             outputs: transform::outputs(isa),
             row,

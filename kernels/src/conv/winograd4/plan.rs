@@ -147,9 +147,9 @@ impl Plan {
         2 * SIDE * self.input_stride()
     }
 
-    /// Elements of transformed weights: a row of positions.
+    /// Elements of transformed weights: the three columns of a row, and a position.
     pub fn weights(&self) -> usize {
-        SIDE * self.weight_stride()
+        4 * self.weight_stride()
     }
 
     /// Bytes of scratch.

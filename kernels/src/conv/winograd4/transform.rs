@@ -2,7 +2,7 @@
 //!
 //! Each is a matrix applied to the columns of a square and then to the rows of what results.
 
-use super::{Inputs, OUT, Outputs, POSITIONS, SIDE, Weights};
+use super::{Inputs, OUT, Outputs, POSITIONS, Position, SIDE, Weights};
 use crate::conv::micro::NR;
 use crate::simd::{V8, load_part, per_isa, store_part};
 
@@ -62,33 +62,10 @@ fn input<V: V8>(d: [V; SIDE]) -> [V; SIDE] {
     [first, a, minus_a, b, minus_b, last]
 }
 
-/// A row of `G g`.
-#[inline(always)]
-fn weight_row<V: V8>(row: usize, g: [V; 3]) -> V {
-    match row {
-        0 => g[0],
-        1 => weight_point(g, A),
-        2 => weight_point(g, -A),
-        3 => weight_point(g, B),
-        4 => weight_point(g, -B),
-        _ => g[2],
-    }
-}
+/// The points' rows of `G`, in the order of positions 1 to 4.
+const POINTS: [f32; 4] = [A, -A, B, -B];
 
-/// All rows of `G g`.
-#[inline(always)]
-fn weight<V: V8>(g: [V; 3]) -> [V; SIDE] {
-    [
-        g[0],
-        weight_point(g, A),
-        weight_point(g, -A),
-        weight_point(g, B),
-        weight_point(g, -B),
-        g[2],
-    ]
-}
-
-/// The row of a point.
+/// Such a row of `G g`.
 #[inline(always)]
 fn weight_point<V: V8>(g: [V; 3], point: f32) -> V {
     g[1].fma(V::splat(point), g[2].fma(V::splat(point * point), g[0]))
@@ -246,7 +223,7 @@ unsafe fn load<V: V8, const WHOLE: bool>(p: *const f32, n: usize) -> V {
 }
 
 per_isa! {
-    /// Transforms a chunk of a group's weights, for one row of positions.
+    /// Transforms the columns of a chunk of a group's weights, for one row of positions.
     pub(super) wide fn weights[](a: &Weights) = weights_of
 }
 
@@ -254,42 +231,64 @@ per_isa! {
 /// The addresses are valid for what the structure says.
 #[inline(always)]
 unsafe fn weights_of<V: V8>(a: &Weights) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match a.row {
-            0 => weights_row::<V, 0>(a),
-            1 => weights_row::<V, 1>(a),
-            2 => weights_row::<V, 2>(a),
-            3 => weights_row::<V, 3>(a),
-            4 => weights_row::<V, 4>(a),
-            _ => weights_row::<V, 5>(a),
+    let n = a.depth * NR;
+    for panel in 0..a.panels {
+        for j in 0..3 {
+            // SAFETY: the panel's weights, of which nine taps are there; what is read past the last channel of a tap
+            // are the next one's, or lies in the slack behind them; as many may be written.
+            unsafe {
+                let from = a.from.add(panel * 9 * a.tap + j * a.tap);
+                let to = a.to.add(j * a.stride + panel * n);
+                match a.row {
+                    0 => copy::<V>(from, to, n),
+                    5 => copy::<V>(from.add(6 * a.tap), to, n),
+                    row => point::<V>([0, 1, 2].map(|i| from.add(3 * i * a.tap)), POINTS[row - 1], to, n),
+                }
+            }
         }
     }
 }
 
+per_isa! {
+    /// Transforms what [`weights`] gave, for the position of a point.
+    pub(super) wide fn weights_at[](a: &Position) = weights_at_of
+}
+
 /// # Safety
-/// As [`weights_of`].
+/// The addresses are valid for what the structure says.
 #[inline(always)]
-unsafe fn weights_row<V: V8, const ROW: usize>(a: &Weights) {
-    let n = a.depth * NR;
-    for panel in 0..a.panels {
-        // SAFETY: the panel's weights, of which nine taps are there; what is read past the last channel of a tap are
-        // the next one's, or lies in the slack behind them; as many may be written.
+unsafe fn weights_at_of<V: V8>(a: &Position) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let from = [a.from, a.from.add(a.stride), a.from.add(2 * a.stride)];
+        point::<V>(from, POINTS[a.position - 1], a.to, a.n);
+    }
+}
+
+/// The row of a point of `n` squares' columns.
+///
+/// # Safety
+/// The numbers can be read and written, up to the next multiple of the lanes.
+#[inline(always)]
+unsafe fn point<V: V8>(from: [*const f32; 3], point: f32, to: *mut f32, n: usize) {
+    for i in (0..n).step_by(V::LANES) {
+        // SAFETY: the caller's promise.
         unsafe {
-            let from = a.from.add(panel * 9 * a.tap);
-            let to = a.to.add(panel * n);
-            for i in (0..n).step_by(V::LANES) {
-                let mut half = [V::splat(0.0); 3];
-                for j in 0..3 {
-                    let mut g = [V::splat(0.0); 3];
-                    for k in 0..3 {
-                        g[k] = V::load(from.add((3 * k + j) * a.tap + i));
-                    }
-                    half[j] = weight_row(ROW, g);
-                }
-                store_row(weight(half), to.add(i), a.stride);
-            }
+            let g = [V::load(from[0].add(i)), V::load(from[1].add(i)), V::load(from[2].add(i))];
+            weight_point(g, point).store(to.add(i));
         }
+    }
+}
+
+/// Copies `n` numbers.
+///
+/// # Safety
+/// As [`point`].
+#[inline(always)]
+unsafe fn copy<V: V8>(from: *const f32, to: *mut f32, n: usize) {
+    for i in (0..n).step_by(V::LANES) {
+        // SAFETY: the caller's promise.
+        unsafe { V::load(from.add(i)).store(to.add(i)) };
     }
 }
 
