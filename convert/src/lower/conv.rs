@@ -215,7 +215,12 @@ impl Lowerer<'_> {
         let mut each = self.lir.tensors[image].dims.clone();
         let (images, h, width) = (each[0], each[1], each[2]);
         each[3] = n;
-        let op = Op::Conv(op::Conv { window: POINTWISE, groups: 1, epilogue: Epilogue::NONE, algorithm: Algorithm::Direct });
+        let op = Op::Conv(op::Conv {
+            window: POINTWISE,
+            groups: 1,
+            epilogue: Epilogue::NONE,
+            algorithm: Algorithm::Direct,
+        });
         let id = self.step(name, op, &[image, w, bias], &each, DType::F32);
         let id = self.view(id, &[images, h, width, kh, kw, m]);
         let lies = Layout::new(vec![0, 1, 3, 2, 4, 5]);
@@ -229,7 +234,12 @@ impl Lowerer<'_> {
         let weights = self.lir.add_const(w.0, &[n, 1, 1, k], moved);
         let mut dims = self.lir.tensors[x].dims.clone();
         *dims.last_mut().expect("a matrix") = n;
-        let op = Op::Conv(op::Conv { window: POINTWISE, groups: 1, epilogue: Epilogue::NONE, algorithm: Algorithm::Direct });
+        let op = Op::Conv(op::Conv {
+            window: POINTWISE,
+            groups: 1,
+            epilogue: Epilogue::NONE,
+            algorithm: Algorithm::Direct,
+        });
         self.step(name, op, &[x, weights, bias], &dims, DType::F32)
     }
 

@@ -53,7 +53,12 @@ pub fn network(name: &str, reuse: bool) -> Program {
         tensor("pad", DType::F32, Weights, packed + 64, &[CHANNELS as u32]),
     ];
     let window = Window { kernel: [3; 2], stride: [1; 2], dilation: [1; 2], pad: [1; 4] };
-    let conv = Conv { window, groups: 1, epilogue: Epilogue { lo: 0.0, ..Epilogue::NONE }, algorithm: Algorithm::Direct };
+    let conv = Conv {
+        window,
+        groups: 1,
+        epilogue: Epilogue { lo: 0.0, ..Epilogue::NONE },
+        algorithm: Algorithm::Direct,
+    };
     let mul = Binary { kind: BinaryKind::Mul, scale_a: 1.0, scale_b: 1.0, epilogue: Epilogue::NONE };
     let (area, c) = ((SIDE * SIDE) as u32, CHANNELS as u32);
     let dims = [1, 1, 1, 1, c, area];

@@ -27,7 +27,14 @@ unsafe fn block<const M: usize, const P: usize>(a: &Matrices, first: usize, tile
             let second = if panel + 1 < a.panels { from.add(NR * a.depth) } else { from };
             w[p] = [from.cast(), second.cast()];
         }
-        let run = Run { a: a.inputs.add(tile * a.row).cast(), stride: 4 * a.row, w, units: a.depth };
+        let run = Run {
+            a: a.inputs.add(tile * a.row).cast(),
+            stride: 4 * a.row,
+            w,
+            units: a.depth,
+            // What comes next is in the cache already.
+            ahead: w[0][0],
+        };
         avx512::multiply::<Fma, M, P>(&mut sums, &run);
         for i in 0..M {
             let to = a.sums.add((tile + i) * a.pitch + first);

@@ -90,7 +90,8 @@ impl Winograd {
             Padding::Constant(v) => unsafe { v.ptr(mem) },
             _ => self.zeros.as_ptr(),
         };
-        for (i, (inputs, outputs)) in block.inputs.iter_mut().zip(&mut block.outputs).take(count).enumerate() {
+        for (i, (inputs, outputs)) in block.inputs.iter_mut().zip(&mut block.outputs).take(count).enumerate()
+        {
             let tile = self.tile(first + i);
             let columns: [_; SIDE] = std::array::from_fn(|j| p.cols.at(tile.col, j).map(|ix| ix * s.x.pitch));
             for i in 0..SIDE {

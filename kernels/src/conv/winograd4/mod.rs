@@ -37,7 +37,7 @@ mod plan;
 mod rows;
 mod transform;
 
-pub use plan::pays;
+pub use plan::{Shape, pays};
 
 use cygnet_format::program::DType;
 
