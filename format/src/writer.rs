@@ -134,7 +134,7 @@ impl<'a> Writer<'a> {
         }
         let mut head = Vec::new();
         Header {
-            version: VERSION,
+            version: (VERSION.0, self.minor_version()),
             header_bytes: HEADER_BYTES as u32,
             file_bytes: end,
             sections: table.len() as u32,
@@ -153,6 +153,12 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(Encoded { head, weights: self.weights })
+    }
+
+    /// The least minor version that has all of the content.
+    fn minor_version(&self) -> u16 {
+        let steps = self.programs.iter().flat_map(|program| &program.steps);
+        steps.map(|step| step.op.minor_version()).max().unwrap_or(0)
     }
 
     /// The sections in the order of the file: the weights, if any, last.

@@ -2,12 +2,13 @@
 
 mod common;
 
-use common::tiny;
+use common::{tiny, tiny_1_1};
 use cygnet_format::meta::key;
 use cygnet_format::*;
 use std::path::PathBuf;
 
 const V1_0: &[u8] = include_bytes!("fixtures/v1_0_tiny.cygnet");
+const V1_1: &[u8] = include_bytes!("fixtures/v1_1_tiny.cygnet");
 
 #[test]
 fn version_1_0_loads() {
@@ -37,6 +38,23 @@ fn version_1_0_loads() {
     assert!(meta.number(key::TASK).unwrap_err().to_string().contains("\"classify\" where a finite number"));
 }
 
+#[test]
+fn version_1_1_loads() {
+    let reader = Reader::open(V1_1).unwrap();
+    reader.check_payload().unwrap();
+    assert_eq!(reader.version(), (1, 1));
+    for (i, program) in tiny_1_1().programs.iter().enumerate() {
+        assert_eq!(&reader.program(i).unwrap(), program);
+    }
+    // The first program has the words of version 1.0; the convolution of the second one word more.
+    let words = |i: usize| {
+        let program = reader.sections().iter().filter(|s| s.kind == Kind::PROGRAM).nth(i).unwrap();
+        let at = program.offset as usize + 40;
+        u32::from_le_bytes(V1_1[at..at + 4].try_into().unwrap())
+    };
+    assert_eq!([words(0), words(1)], [16 + 8 + 3, 17 + 8]);
+}
+
 /// The frame and the start of the first program, spelled out from docs/format.md.
 #[test]
 fn version_1_0_byte_for_byte() {
@@ -62,6 +80,7 @@ fn version_1_0_byte_for_byte() {
 fn the_writer_still_writes_it() {
     assert!(tiny().writer().finish().unwrap() == V1_0);
     assert!(tiny().writer().finish().unwrap() == V1_0, "a second time");
+    assert!(tiny_1_1().writer().finish().unwrap() == V1_1);
 }
 
 #[test]
@@ -77,6 +96,6 @@ fn weights_on_64_kib() {
 #[test]
 #[ignore = "writes into tests/fixtures"]
 fn write_fixture() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1_0_tiny.cygnet");
-    tiny().writer().save(&path).unwrap();
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1_1_tiny.cygnet");
+    tiny_1_1().writer().save(&path).unwrap();
 }

@@ -280,7 +280,7 @@ fn parameters() {
     assert!(Op::Fill(fill).in_range(), "bits of an element, not a parameter");
     // Codes of an enumeration and truth values end somewhere.
     for (code, word, value) in
-        [(5, 0, 31), (7, 0, 19), (9, 0, 2), (10, 0, 10), (14, 0, 2), (4, 0, 2), (12, 1, 2)]
+        [(1, 16, 2), (5, 0, 31), (7, 0, 19), (9, 0, 2), (10, 0, 10), (14, 0, 2), (4, 0, 2), (12, 1, 2)]
     {
         let mut words = good(code).words();
         words[word] = value;
