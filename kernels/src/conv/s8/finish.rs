@@ -205,6 +205,7 @@ impl<const MODE: Mode> Finish<MODE> {
 
 /// Keeps the addresses of four pixels from being loaded when they are needed.
 #[inline(always)]
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "it looks at no memory")]
 pub(crate) fn early<const M: usize>(to: &mut [*mut u8; M]) {
     if let [a, b, c, d] = &mut to[..] {
         // SAFETY: there is no instruction.
