@@ -1,23 +1,24 @@
 #!/bin/bash
 # Times Cygnet beside other runtimes on this machine: all of them in turn, on the same inputs, 1 and 2 threads.
 #
-#   targets/bench/peers.sh [MODEL ...]     default: every model of the kit that has a NAME.onnx
+#   targets/bench/peers.sh [MODEL ...]     default: every model of the kit that has calibration samples
 #
-# The kit that runs the others is not part of this repository. It is found by three variables:
+# The kit that runs the others is not part of this repository. It is found by two variables:
 #
 #   PEERS_KIT   the folder of its scripts: bench_peers.py
-#   PEERS       what its setup.sh made: models/NAME.onnx, NAME.eval.npy and the others' files, venv/
-#   PHOTOS      a folder of photos to calibrate with
+#   PEERS       what its setup.sh made: models/NAME.onnx, inputs to time (NAME.eval.npy or .npz) and to calibrate with
+#               (NAME.calib.npy or .npz), the others' files, venv/. targets/bench/graphs.py makes two of the models
 #
-# Models are converted to f32 and int8 first; classifiers are taken to want ImageNet's mean and deviation. Tables go to
-# $PEERS/results.md. Best times are the least processor time of an inference with one thread, the least wall time with
-# more. Numbers of a busy machine are worth nothing: see that nothing else runs.
+# Models are converted to f32 and int8 first, int8 from the samples that the others were calibrated with. Results go to
+# $PEERS/results.json and results.md; targets/bench/report.py makes docs/performance.md of them. Best times are the least
+# processor time of an inference with one thread, the least wall time with more. Numbers of a busy machine are worth
+# nothing: see that nothing else runs.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . targets/common.sh
 
 case ${1:-} in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;; esac
-for name in PEERS_KIT PEERS PHOTOS; do
+for name in PEERS_KIT PEERS; do
     [ -n "${!name:-}" ] || die "$name is not set; see --help"
 done
 [ -f "$PEERS_KIT/bench_peers.py" ] || die "$PEERS_KIT has no bench_peers.py: PEERS_KIT must name the kit's folder"
@@ -27,26 +28,25 @@ say "building"
 cargo build --quiet --release -p cygnet-cli
 cygnet=$(realpath "${CARGO_TARGET_DIR:-target}/release/cygnet")
 
+# The samples that a model is calibrated with.
+samples() { find "$PEERS/models" -name "$1.calib.np[yz]"; }
+
 models=("$@")
 if [ ${#models[@]} = 0 ]; then
     for path in "$PEERS"/models/*.onnx; do
         name=$(basename "$path" .onnx)
-        [ ! -f "$PEERS/models/$name.eval.npy" ] || models+=("$name")
+        [ -z "$(samples "$name")" ] || models+=("$name")
     done
 fi
-[ ${#models[@]} -gt 0 ] || die "$PEERS/models has no NAME.onnx with a NAME.eval.npy"
+[ ${#models[@]} -gt 0 ] || die "$PEERS/models has no NAME.onnx with a NAME.calib.npy or .npz"
 
 for name in "${models[@]}"; do
-    # What the network was trained on, for calibration: it decides about accuracy, not about time.
-    preprocess=()
-    case $name in
-        cls_* | mobilenet* | efficientnet* | resnet*)
-            preprocess=(--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225) ;;
-    esac
+    calibrate=$(samples "$name")
+    [ -n "$calibrate" ] || die "$PEERS/models has no $name.calib.npy or .npz"
     say "converting $name"
     for precision in f32 int8; do
         "$cygnet" convert --quiet "$PEERS/models/$name.onnx" -o "$PEERS/models/$name.$precision.cygnet" \
-            --precision $precision --calibrate "$PHOTOS" "${preprocess[@]}" > /dev/null
+            --precision $precision --calibrate "$calibrate" > /dev/null
     done
 done
 
