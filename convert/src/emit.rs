@@ -184,7 +184,7 @@ impl Emitter<'_> {
         strides
     }
 
-    /// A copy of `x` to `y`: extents, where each starts, and its strides.
+    /// A copy of `x` to `y`: extents, where each starts, and its strides. Their types are of one width.
     fn copy(
         &mut self,
         name: &str,
@@ -192,6 +192,18 @@ impl Emitter<'_> {
         y: (Id, i64, &[i64]),
         dims: &[usize],
     ) -> Result<(), String> {
+        let from = self.tensor(x.0);
+        let source = if self.lir.tensors[x.0].dtype == self.lir.tensors[y.0].dtype {
+            from
+        } else {
+            // The same bytes under the other type.
+            let (dtype, quant) = (self.lir.tensors[y.0].dtype, self.lir.tensors[y.0].quant);
+            let record = &self.program.tensors[from as usize];
+            let name = format!("{}:{}", record.name, dtype.name());
+            let record = program::Tensor { name, dtype, quant, ..record.clone() };
+            self.program.tensors.push(record);
+            (self.program.tensors.len() - 1) as u32
+        };
         let mut p = op::Copy {
             dims: [1; 6],
             src_offset: u32::try_from(x.1).map_err(|_| "an offset is out of range")?,
@@ -206,7 +218,9 @@ impl Emitter<'_> {
                 p.dst_strides[d] = i32::try_from(y.2[d]).map_err(|_| "a stride is out of range")?;
             }
         }
-        self.push(name, Op::Copy(p), &[Some(x.0)], y.0);
+        let output = self.tensor(y.0);
+        let inputs = vec![Some(source)];
+        self.program.steps.push(program::Step { name: name.to_owned(), op: Op::Copy(p), inputs, output });
         Ok(())
     }
 

@@ -5,9 +5,11 @@
 //! ([`lir`]), [`calibrate`] sees what values its tensors take, [`precision`] puts it into fewer bits, [`plan`] places
 //! its tensors, [`emit`] writes the program.
 
+mod build;
 pub mod calibrate;
 pub mod emit;
 pub mod error;
+mod expand;
 pub mod fold;
 pub mod fuse;
 pub mod graph;

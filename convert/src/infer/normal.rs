@@ -14,13 +14,7 @@ pub fn rule(op: &str) -> Option<Rule> {
             per_channel(c, &[1, 2, 3, 4], x.get(1).copied())?;
             Ok(vec![(c.elem(0)?, x.to_vec())])
         },
-        "InstanceNormalization" => |c| {
-            let x = c.dims(0)?;
-            per_channel(c, &[1, 2], x.get(1).copied())?;
-            Ok(vec![(c.elem(0)?, x.to_vec())])
-        },
-        "GroupNormalization" => group_norm,
-        "LayerNormalization" | "RMSNormalization" => layer_norm,
+        "LayerNormalization" => layer_norm,
         "NonMaxSuppression" => |_| {
             Err("its number of outputs depends on the data, which static shapes exclude; \
                  export the model without it and suppress overlapping boxes after the run"
@@ -88,22 +82,6 @@ fn per_channel(c: &Ctx<'_>, inputs: &[usize], channels: Option<usize>) -> Result
         }
     }
     Ok(())
-}
-
-/// Scale and bias have one element per channel, or (before opset 21) one per group.
-fn group_norm(c: &Ctx<'_>) -> Result<Types, String> {
-    let x = c.dims(0)?;
-    let channels = x.get(1).copied().unwrap_or(0);
-    let groups = usize::try_from(c.node.int("num_groups", 0)).unwrap_or(0);
-    if groups == 0 || channels == 0 || channels % groups != 0 {
-        return Err(format!("cannot part {channels} channels into {groups} groups"));
-    }
-    for i in [1, 2] {
-        if c.dims(i)? != [channels] && c.dims(i)? != [groups] {
-            return Err(format!("its input {i} has dimensions {:?}, expected [{channels}]", c.dims(i)?));
-        }
-    }
-    Ok(vec![(c.elem(0)?, x.to_vec())])
 }
 
 fn layer_norm(c: &Ctx<'_>) -> Result<Types, String> {

@@ -79,6 +79,11 @@ pub fn lower(graph: &Graph) -> Result<Lir, LowerError> {
     if !refused.is_empty() {
         return Err(LowerError { refused });
     }
+    if graph.outputs.iter().all(|&v| graph.dims(v).contains(&0)) {
+        let why = "none of the model's outputs has an element".to_owned();
+        let node = graph.outputs.first().map(|&v| graph.value(v).name.clone()).unwrap_or_default();
+        return Err(LowerError { refused: vec![Refused { op: "output".to_owned(), node, why }] });
+    }
     for &v in &graph.outputs {
         lw.output(v).map_err(|why| LowerError {
             refused: vec![Refused { op: "output".to_owned(), node: graph.value(v).name.clone(), why }],
@@ -128,40 +133,50 @@ fn const_of(t: &Tensor) -> Const {
     }
 }
 
+/// The element type in which a source type passes the border of a program.
+fn port_of(elem: ElemType) -> DType {
+    match elem {
+        ElemType::F16 => DType::F16,
+        ElemType::I16 => DType::S16,
+        ElemType::I64 | ElemType::U64 | ElemType::U32 => DType::S64,
+        other => dtype_of(other),
+    }
+}
+
 impl Lowerer<'_> {
     fn input(&mut self, v: ValueId) {
-        let value = self.graph.value(v);
         let dims = self.graph.dims(v).to_vec();
         let elem = self.graph.elem(v);
-        let wide = matches!(elem, ElemType::I64 | ElemType::U64);
-        let dtype = if wide { DType::S64 } else { dtype_of(elem) };
-        let name = value.name.clone();
-        let port = self.lir.add(name.clone(), &dims, dtype);
-        self.lir.inputs.push((name.clone(), port));
-        let id = if wide {
-            let id = self.lir.add(format!("{name}:s32"), &dims, DType::S32);
-            self.lir.push(format!("{name}:narrow"), convert(), &[port], id);
-            id
-        } else {
-            port
-        };
+        let name = self.graph.value(v).name.clone();
+        let port = self.lir.add(name.clone(), &dims, port_of(elem));
+        self.lir.inputs.push((name, port));
+        let id = self.converted(port, dtype_of(elem));
         self.values[v.0 as usize] = Some(Placed { id, layout: Layout::identity(dims.len()) });
     }
 
     fn output(&mut self, v: ValueId) -> Lowered<()> {
         let name = self.graph.value(v).name.clone();
-        let mut id = self.identity(v)?;
+        let elem = self.graph.elem(v);
         let dims = self.graph.dims(v).to_vec();
-        if matches!(self.graph.elem(v), ElemType::I64 | ElemType::U64) {
-            let wide = self.lir.add(format!("{name}:s64"), &dims, DType::S64);
-            self.lir.push(format!("{name}:widen"), convert(), &[id], wide);
-            id = wide;
+        // Without elements there is nothing to give.
+        if dims.contains(&0) {
+            return Ok(());
         }
+        let mut id = self.identity(v)?;
+        if elem == ElemType::U8 && self.lir.tensors[id].quant.is_some() {
+            id = self.unsigned(id);
+        }
+        if elem == ElemType::BF16 && self.lir.tensors[id].constant.is_none() {
+            id = self.rounded_to_bf16(&name, id);
+        }
+        id = self.converted(id, port_of(elem));
         // A port is a tensor of its own: computed, and not also an input or another output.
         let taken = self.lir.tensors[id].constant.is_some()
             || self.lir.inputs.iter().chain(&self.lir.outputs).any(|&(_, other)| other == id);
         if taken {
-            let own = self.lir.add(format!("{name}:output"), &dims, self.lir.tensors[id].dtype);
+            let t = self.lir.tensors[id].clone();
+            let own = self.lir.add(format!("{name}:output"), &dims, t.dtype);
+            self.lir.tensors[own].quant = t.quant;
             let kind = Kind::Slice { starts: vec![0; dims.len()], steps: vec![1; dims.len()] };
             self.lir.push(format!("{name}:copy"), kind, &[id], own);
             id = own;
@@ -202,7 +217,6 @@ impl Lowerer<'_> {
             "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(node),
             "Softmax" | "LogSoftmax" => self.softmax(node),
             "LayerNormalization" => self.layer_norm(node),
-            "InstanceNormalization" => self.instance_norm(node),
             "ArgMax" | "ArgMin" => self.arg_reduce(node),
             op if op.starts_with("Reduce") => self.reduce(node),
             "Transpose" => self.transpose(node),
@@ -219,6 +233,7 @@ impl Lowerer<'_> {
             "Resize" => self.resize(node),
             "Where" => self.select(node),
             "Cast" => self.cast(node),
+            "BitCast" => self.bit_cast(node),
             "QuantizeLinear" => self.quantize_linear(node),
             "DequantizeLinear" => self.dequantize_linear(node),
             _ => self.elementwise(node),

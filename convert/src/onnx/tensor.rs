@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path};
 
 use half::{bf16, f16};
+use prost::Message;
 
 use super::schema::{SparseTensorProto, TensorProto, data_type};
 use crate::error::ImportError;
@@ -52,6 +53,19 @@ pub fn elem_number(elem: ElemType) -> i32 {
         ElemType::U64 => data_type::UINT64,
         ElemType::Bool => data_type::BOOL,
     }
+}
+
+/// Reads a tensor in a file of its own, as ONNX keeps the inputs and outputs of its tests: its name, and its elements.
+///
+/// # Errors
+/// Says what is wrong with the bytes, or what about the tensor is not supported.
+pub fn read_tensor(bytes: &[u8]) -> Result<(String, Tensor), ImportError> {
+    let proto = TensorProto::decode(bytes).map_err(|e| ImportError::NotOnnx {
+        reason: format!("its {} bytes are not a whole tensor ({e})", bytes.len()),
+    })?;
+    let name = proto.name.clone().unwrap_or_default();
+    let tensor = decode(&proto, &name, None)?;
+    Ok((name, tensor))
 }
 
 /// Decodes a constant. `dir` is the folder of the model, where external data lies; `None` refuses such data.

@@ -6,11 +6,11 @@ use std::path::Path;
 use super::flatbuf::Scalar;
 use super::ops;
 use super::schema::{Model, Operator, Quantization};
+use crate::build::Builder;
 use crate::error::{ImportError, UnsupportedOp};
-use crate::graph::{Attr, Data, ElemType, Graph, Node, Tensor, ValueId};
+use crate::graph::{Attr, Data, ElemType, Graph, Tensor, ValueId};
 use crate::infer::{self, InferOptions};
 use crate::onnx::ImportOptions;
-use crate::onnx::builder::Builder;
 use crate::passes;
 use crate::source::{self, Dim};
 
@@ -121,7 +121,6 @@ pub struct Importer<'a> {
     model: &'a Model<'a>,
     builder: Builder,
     slots: Vec<Slot>,
-    options: InferOptions,
     /// Name for what the current operator makes.
     pub hint: String,
     /// Name of the current operator.
@@ -130,10 +129,10 @@ pub struct Importer<'a> {
 
 impl<'a> Importer<'a> {
     fn new(model: &'a Model<'a>, options: InferOptions) -> Self {
-        let mut builder = Builder::default();
+        let mut builder = Builder::new(options);
         builder.graph.name.clone_from(&model.name);
         let slots = vec![Slot::default(); model.tensors.len()];
-        Self { model, builder, slots, options, hint: String::new(), op: String::new() }
+        Self { model, builder, slots, hint: String::new(), op: String::new() }
     }
 
     fn inputs(&mut self, options: &ImportOptions) -> Result<(), ImportError> {
@@ -450,20 +449,7 @@ impl<'a> Importer<'a> {
         outputs: &[ValueId],
         attrs: &[(&str, Attr)],
     ) -> Result<(), ImportError> {
-        self.builder.push(Node {
-            op: op.to_owned(),
-            name: hint.to_owned(),
-            inputs: inputs.to_vec(),
-            outputs: outputs.iter().map(|&o| Some(o)).collect(),
-            attrs: attrs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
-        });
-        let graph = &mut self.builder.graph;
-        if let Some(node) = graph.nodes.pop()
-            && infer::step(graph, &node, &self.options)?
-        {
-            graph.nodes.push(node);
-        }
-        Ok(())
+        self.builder.emit_to(op, hint, inputs, outputs, attrs)
     }
 
     /// Appends a node of the current operator.

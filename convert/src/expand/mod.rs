@@ -1,0 +1,55 @@
+//! Operators that stand for others: each becomes the nodes that compute it, with its shapes known.
+//!
+//! What later stages see is a small vocabulary (`docs/architecture.md`). An expansion follows the definition of the
+//! operator; where that is a recurrence or a selection, steps of the runtime do it, and the operator stays.
+
+mod attention;
+mod einsum;
+mod elementwise;
+mod index;
+mod loss;
+mod make;
+mod matrix;
+mod normal;
+mod quant;
+mod signal;
+mod spatial;
+mod volume;
+
+use crate::build::Builder;
+use crate::error::ImportError;
+use crate::graph::Node;
+use make::{Done, Make};
+
+/// Expands a node if it can; `false` leaves it as it is.
+type Rule = fn(&mut Make<'_, '_>) -> Done;
+
+fn rule(op: &str) -> Option<Rule> {
+    attention::rule(op)
+        .or_else(|| einsum::rule(op))
+        .or_else(|| elementwise::rule(op))
+        .or_else(|| index::rule(op))
+        .or_else(|| loss::rule(op))
+        .or_else(|| matrix::rule(op))
+        .or_else(|| normal::rule(op))
+        .or_else(|| quant::rule(op))
+        .or_else(|| signal::rule(op))
+        .or_else(|| spatial::rule(op))
+        .or_else(|| volume::rule(op))
+}
+
+/// Whether an operator is, or may be, expanded.
+pub(crate) fn handles(op: &str) -> bool {
+    rule(op).is_some()
+}
+
+/// Makes the nodes that `node` stands for; `false` when it stands for itself.
+///
+/// # Errors
+/// [`ImportError::Node`] when it cannot be expressed.
+pub(crate) fn expand(b: &mut Builder, node: &Node) -> Result<bool, ImportError> {
+    match rule(&node.op) {
+        Some(rule) => rule(&mut Make { b, node }),
+        None => Ok(false),
+    }
+}
