@@ -20,7 +20,7 @@ use crate::samples::FileSamples;
 
 const HELP: &str = "\
 int8 needs samples of what the model will meet: photos, which are preprocessed as the options say, or .npz files
-with arrays named as the model's inputs.
+with arrays named as the model's inputs, each one sample or a stack of them.
 
 Examples:
   cygnet convert mobilenet.onnx -o mobilenet.cygnet
@@ -158,8 +158,8 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     } else {
         let task = meta.text(key::TASK).and_then(Task::from_name).unwrap_or(Task::Segment);
         let photos = photo_input(&inputs, &meta, task)?;
-        let only = if let [(only, _)] = inputs[..] { Some(only.to_owned()) } else { None };
-        Some(FileSamples::new(&args.calibrate, photos, only)?)
+        let ports = inputs.iter().map(|(name, dims)| ((*name).to_owned(), dims.to_vec())).collect();
+        Some(FileSamples::new(&args.calibrate, photos, ports)?)
     };
     let options = Options {
         source: args.source.clone(),

@@ -12,7 +12,7 @@ use half::f16;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::same_dims;
 use crate::quant;
-use crate::simd::{Elem, F16, Isa, LANES, V8, isa_name, load_part, per_isa, store_part};
+use crate::simd::{Elem, F16, Isa, MAX_LANES, V8, isa_name, load_part, per_isa, store_part};
 use crate::view::{Mem, View};
 use crate::walk::{TILE_ELEMENTS, Walk};
 
@@ -54,7 +54,7 @@ pub(crate) fn prepare(_: &op::Convert, cx: &Context<'_>) -> Result<Box<dyn Kerne
     };
     quant::factor(cx, scale, "ratio of the scales")?;
     let params = Params { scale, zero_x, zero_y, lo: (least - zero_y) as f32, hi: (most - zero_y) as f32 };
-    let (name, run) = row(&x, &y, Isa::of(cx.cpu())).ok_or_else(|| {
+    let (name, run) = row(&x, &y, Isa::wide(cx.cpu())).ok_or_else(|| {
         let of =
             |v: &View| format!("{}{}", if v.quant.is_some() { "quantized " } else { "" }, v.dtype.name());
         cx.error(format!("from {} to {} is not defined", of(&x), of(&y)))
@@ -230,22 +230,22 @@ unsafe fn store_bytes<V: V8>(p: &Params, t: V, y: *mut u8) {
 }
 
 per_isa! {
-    fn pick[B: Body](x: *const u8, y: *mut u8, n: usize, p: &Params) = rows
+    wide fn pick[B: Body](x: *const u8, y: *mut u8, n: usize, p: &Params) = rows
 }
 
 #[inline(always)]
 unsafe fn rows<V: V8, B: Body>(x: *const u8, y: *mut u8, n: usize, p: &Params) {
     let (x, y) = (x.cast::<B::In>(), y.cast::<B::Out>());
-    let whole = n - n % LANES;
+    let whole = n - n % V::LANES;
     let mut i = 0;
     while i < whole {
-        // SAFETY: eight elements from i on are within n.
+        // SAFETY: the elements from i on are within n.
         unsafe { B::eight::<V>(p, x.add(i), y.add(i)) };
-        i += LANES;
+        i += V::LANES;
     }
     if whole < n {
-        let (mut from, mut to) = ([B::In::default(); LANES], [B::Out::default(); LANES]);
-        // SAFETY: n - whole < 8 elements are left; the arrays hold eight.
+        let (mut from, mut to) = ([B::In::default(); MAX_LANES], [B::Out::default(); MAX_LANES]);
+        // SAFETY: n - whole elements are left; the arrays hold more.
         unsafe {
             std::ptr::copy_nonoverlapping(x.add(whole), from.as_mut_ptr(), n - whole);
             B::eight::<V>(p, from.as_ptr(), to.as_mut_ptr());
@@ -255,20 +255,20 @@ unsafe fn rows<V: V8, B: Body>(x: *const u8, y: *mut u8, n: usize, p: &Params) {
 }
 
 per_isa! {
-    fn pick_floats[A: Elem, B: Elem](x: *const A, y: *mut B, n: usize) = floats
+    wide fn pick_floats[A: Elem, B: Elem](x: *const A, y: *mut B, n: usize) = floats
 }
 
 #[inline(always)]
 unsafe fn floats<V: V8, A: Elem, B: Elem>(x: *const A, y: *mut B, n: usize) {
-    let whole = n - n % LANES;
+    let whole = n - n % V::LANES;
     let mut i = 0;
     while i < whole {
-        // SAFETY: eight elements from i on are within n.
+        // SAFETY: the elements from i on are within n.
         unsafe { B::store(A::load::<V>(x.add(i)), y.add(i)) };
-        i += LANES;
+        i += V::LANES;
     }
     if whole < n {
-        // SAFETY: n - whole < 8 elements are left.
+        // SAFETY: n - whole elements are left, fewer than lanes.
         unsafe {
             let v = load_part(x.add(whole), n - whole, A::default(), A::load::<V>);
             store_part(v, y.add(whole), n - whole, B::store);

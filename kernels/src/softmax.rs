@@ -227,13 +227,13 @@ unsafe fn sum<V: V8, T: Elem>(x: *const T, n: usize, m: f32, keep: *mut T) -> f3
         }
         i += LANES;
     }
-    let mut lanes = acc.lanes();
+    let mut lanes = acc.eight();
     if whole < n {
         let rest = n - whole;
         // SAFETY: `rest` < 8 elements are left.
         unsafe {
             let e = exp(load_part(x.add(whole), rest, T::default(), T::load::<V>).sub(m));
-            lanes[..rest].copy_from_slice(&acc.add(e).lanes()[..rest]);
+            lanes[..rest].copy_from_slice(&acc.add(e).eight()[..rest]);
             if !keep.is_null() {
                 store_part(e, keep.add(whole), rest, T::store);
             }

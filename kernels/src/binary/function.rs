@@ -1,7 +1,7 @@
 //! The binary functions, each written once over vectors.
 
 use crate::math::pow;
-use crate::simd::V8;
+use crate::simd::{MAX_LANES, V8};
 
 /// A function of two reals.
 pub(crate) trait BinaryFn {
@@ -95,7 +95,11 @@ fn floored_remainder(a: f32, b: f32) -> f32 {
 #[inline(never)]
 fn each<V: V8>(a: V, b: V, f: fn(f32, f32) -> f32) -> V {
     let (a, b) = (a.lanes(), b.lanes());
-    V::from_lanes(std::array::from_fn(|i| f(a[i], b[i])))
+    let mut r = [0.0; MAX_LANES];
+    for i in 0..V::LANES {
+        r[i] = f(a[i], b[i]);
+    }
+    V::from_lanes(r)
 }
 
 pub(crate) struct Equal;

@@ -51,12 +51,12 @@ pub(crate) fn prepare(p: &op::Binary, cx: &Context<'_>) -> Result<Box<dyn Kernel
     let wanted = if compares { DType::U8 } else { a.dtype };
     cx.ensure(y.dtype == wanted, || format!("writes {} where {} is needed", y.dtype.name(), wanted.name()))?;
     let strides = broadcast_strides(cx, &a, &b, &y)?;
-    let (name, run) = row(p.kind, a.dtype, Isa::of(cx.cpu()))
+    let (name, run) = row(p.kind, a.dtype, Isa::wide(cx.cpu()))
         .ok_or_else(|| cx.error(format!("{} of {} is not defined", p.kind.name(), a.dtype.name())))?;
     let params = params(p, cx, [&a, &b, &y])?;
     let function = Function::new(cx.cpu(), p.epilogue.unary);
     let finish = match a.dtype {
-        DType::F16 if !compares => Finish::Half(function, narrow(Isa::of(cx.cpu()))),
+        DType::F16 if !compares => Finish::Half(function, narrow(Isa::wide(cx.cpu()))),
         DType::F32 if !function.is_identity() => Finish::Float(function),
         _ => Finish::Nothing,
     };

@@ -6,7 +6,7 @@ use cygnet_format::op::BinaryKind;
 
 use super::function::*;
 use super::{Params, Row};
-use crate::simd::{Elem, F16, Isa, LANES, V8, isa_name, per_isa};
+use crate::simd::{Elem, F16, Isa, MAX_LANES, V8, isa_name, per_isa};
 
 /// [`Params`] in every lane.
 struct Lanes<V: V8> {
@@ -95,7 +95,7 @@ impl<F: CompareFn> Body for CompareQuantized<F> {
 }
 
 per_isa! {
-    fn pick[B: Body](a: *const u8, b: *const u8, y: *mut u8, n: usize, steps: [bool; 2], p: &Params) = rows
+    wide fn pick[B: Body](a: *const u8, b: *const u8, y: *mut u8, n: usize, steps: [bool; 2], p: &Params) = rows
 }
 
 #[inline(always)]
@@ -119,22 +119,22 @@ unsafe fn rows<V: V8, B: Body>(
     let (a, b, y) = (a.cast::<B::In>(), b.cast::<B::In>(), y.cast::<B::Out>());
     // An element for all is repeated on the stack and read from there every time.
     // SAFETY: each operand has at least one element.
-    let (one_a, one_b) = unsafe { ([*a; LANES], [*b; LANES]) };
+    let (one_a, one_b) = unsafe { ([*a; MAX_LANES], [*b; MAX_LANES]) };
     let a = if steps[0] { a } else { one_a.as_ptr() };
     let b = if steps[1] { b } else { one_b.as_ptr() };
     let [step_a, step_b] = steps.map(usize::from);
-    let whole = n - n % LANES;
+    let whole = n - n % V::LANES;
     let mut i = 0;
     while i < whole {
-        // SAFETY: eight elements from i on are within n, or the operand is the array of eight.
+        // SAFETY: the elements from i on are within n, or the operand is the array of one element.
         unsafe { B::eight(&p, a.add(i * step_a), b.add(i * step_b), y.add(i)) };
-        i += LANES;
+        i += V::LANES;
     }
     let rest = n - whole;
     if rest > 0 {
-        let (mut part_a, mut part_b) = ([B::In::default(); LANES], [B::In::default(); LANES]);
-        let mut part_y = [B::Out::default(); LANES];
-        // SAFETY: `rest` < 8 elements are left in each operand and in the output; the arrays hold eight.
+        let (mut part_a, mut part_b) = ([B::In::default(); MAX_LANES], [B::In::default(); MAX_LANES]);
+        let mut part_y = [B::Out::default(); MAX_LANES];
+        // SAFETY: `rest` elements are left in each operand and in the output; the arrays hold more.
         unsafe {
             std::ptr::copy_nonoverlapping(a.add(whole * step_a), part_a.as_mut_ptr(), rest);
             std::ptr::copy_nonoverlapping(b.add(whole * step_b), part_b.as_mut_ptr(), rest);

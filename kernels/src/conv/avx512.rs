@@ -8,8 +8,11 @@ use std::arch::x86_64::*;
 
 use super::micro::NR;
 
-/// Pixels computed at once.
+/// Pixels computed at once, with up to two pairs of panels.
 pub(super) const MR: usize = 12;
+
+/// Pixels computed at once with three pairs of panels.
+pub(super) const MR_3: usize = 8;
 
 /// Lanes of a register: two panels.
 pub(super) const LANES: usize = 2 * NR;
@@ -50,6 +53,11 @@ pub(super) trait Multiply {
     /// # Safety
     /// As above.
     unsafe fn twelve_by_2(sums: &mut Sums<MR, 2>, run: &Run<2>);
+    /// All steps of eight pixels times three pairs.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn eight_by_3(sums: &mut Sums<MR_3, 3>, run: &Run<3>);
 }
 
 /// `sum + x * w`, f32, rounded once.
@@ -76,12 +84,12 @@ macro_rules! next {
 }
 
 macro_rules! multiply {
-    ($type:ident, $op:literal, $step:expr) => {
+    ($type:ident, $op:literal, |$sum:ident, $x:ident, $w:ident| $step:expr) => {
         impl Multiply for $type {
             #[inline(always)]
-            unsafe fn step(sum: __m512i, x: __m512i, w: __m512i) -> __m512i {
+            unsafe fn step($sum: __m512i, $x: __m512i, $w: __m512i) -> __m512i {
                 // SAFETY: the caller's promise.
-                unsafe { $step(sum, x, w) }
+                unsafe { $step }
             }
 
             #[inline]
@@ -89,7 +97,8 @@ macro_rules! multiply {
             unsafe fn twelve_by_1(sums: &mut Sums<MR, 1>, run: &Run<1>) {
                 let [[s0], [s1], [s2], [s3], [s4], [s5], [s6], [s7], [s8], [s9], [s10], [s11]] = sums;
                 let (bytes, stride) = (run.units * UNIT, run.stride);
-                let [p0, p1] = run.w[0].map(|w| w.wrapping_add(run.units * PANEL));
+                let end = run.units * PANEL;
+                let (p0, p1) = (run.w[0][0].wrapping_add(end), run.w[0][1].wrapping_add(end));
                 // SAFETY: the loop goes through the run's units, and no further.
                 unsafe {
                     asm!(
@@ -133,8 +142,9 @@ macro_rules! multiply {
                     [s9, t9], [s10, t10], [s11, t11],
                 ] = sums;
                 let (bytes, stride) = (run.units * UNIT, run.stride);
-                let [[p0, p1], [p2, p3]] =
-                    run.w.map(|pair| pair.map(|w| w.wrapping_add(run.units * PANEL)));
+                let end = run.units * PANEL;
+                let (p0, p1) = (run.w[0][0].wrapping_add(end), run.w[0][1].wrapping_add(end));
+                let (p2, p3) = (run.w[1][0].wrapping_add(end), run.w[1][1].wrapping_add(end));
                 // SAFETY: the loop goes through the run's units, and no further.
                 unsafe {
                     asm!(
@@ -175,6 +185,55 @@ macro_rules! multiply {
                     );
                 }
             }
+
+            #[inline]
+            #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
+            unsafe fn eight_by_3(sums: &mut Sums<MR_3, 3>, run: &Run<3>) {
+                let [
+                    [s0, t0, u0], [s1, t1, u1], [s2, t2, u2], [s3, t3, u3], [s4, t4, u4], [s5, t5, u5],
+                    [s6, t6, u6], [s7, t7, u7],
+                ] = sums;
+                let (bytes, stride) = (run.units * UNIT, run.stride);
+                let end = run.units * PANEL;
+                let (p0, p1) = (run.w[0][0].wrapping_add(end), run.w[0][1].wrapping_add(end));
+                let (p2, p3) = (run.w[1][0].wrapping_add(end), run.w[1][1].wrapping_add(end));
+                let (p4, p5) = (run.w[2][0].wrapping_add(end), run.w[2][1].wrapping_add(end));
+                // SAFETY: the loop goes through the run's units, and no further.
+                unsafe {
+                    asm!(
+                        "2:",
+                        "vmovups ymm24, ymmword ptr [{p0} + 8*{i}]",
+                        "vmovups ymm25, ymmword ptr [{p2} + 8*{i}]",
+                        "vmovups ymm26, ymmword ptr [{p4} + 8*{i}]",
+                        "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
+                        "vinsertf32x8 zmm25, zmm25, ymmword ptr [{p3} + 8*{i}], 1",
+                        "vinsertf32x8 zmm26, zmm26, ymmword ptr [{p5} + 8*{i}], 1",
+                        pixel!("{a0}", "zmm28", $op, "zmm0" * "zmm24", "zmm8" * "zmm25", "zmm16" * "zmm26"),
+                        pixel!("{a0} + {d}", "zmm29", $op, "zmm1" * "zmm24", "zmm9" * "zmm25", "zmm17" * "zmm26"),
+                        pixel!("{a0} + 2*{d}", "zmm28", $op, "zmm2" * "zmm24", "zmm10" * "zmm25", "zmm18" * "zmm26"),
+                        pixel!("{a0} + {d3}", "zmm29", $op, "zmm3" * "zmm24", "zmm11" * "zmm25", "zmm19" * "zmm26"),
+                        pixel!("{a4}", "zmm28", $op, "zmm4" * "zmm24", "zmm12" * "zmm25", "zmm20" * "zmm26"),
+                        pixel!("{a4} + {d}", "zmm29", $op, "zmm5" * "zmm24", "zmm13" * "zmm25", "zmm21" * "zmm26"),
+                        pixel!("{a4} + 2*{d}", "zmm28", $op, "zmm6" * "zmm24", "zmm14" * "zmm25", "zmm22" * "zmm26"),
+                        pixel!("{a4} + {d3}", "zmm29", $op, "zmm7" * "zmm24", "zmm15" * "zmm25", "zmm23" * "zmm26"),
+                        "add {a0}, 4\nadd {a4}, 4\nadd {i}, 4\njnz 2b",
+                        a0 = inout(reg) run.a => _,
+                        a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
+                        i = inout(reg) bytes.wrapping_neg() => _,
+                        d = in(reg) stride, d3 = in(reg) 3 * stride,
+                        p0 = in(reg) p0, p1 = in(reg) p1, p2 = in(reg) p2, p3 = in(reg) p3,
+                        p4 = in(reg) p4, p5 = in(reg) p5,
+                        inout("zmm0") *s0, inout("zmm1") *s1, inout("zmm2") *s2, inout("zmm3") *s3,
+                        inout("zmm4") *s4, inout("zmm5") *s5, inout("zmm6") *s6, inout("zmm7") *s7,
+                        inout("zmm8") *t0, inout("zmm9") *t1, inout("zmm10") *t2, inout("zmm11") *t3,
+                        inout("zmm12") *t4, inout("zmm13") *t5, inout("zmm14") *t6, inout("zmm15") *t7,
+                        inout("zmm16") *u0, inout("zmm17") *u1, inout("zmm18") *u2, inout("zmm19") *u3,
+                        inout("zmm20") *u4, inout("zmm21") *u5, inout("zmm22") *u6, inout("zmm23") *u7,
+                        out("zmm24") _, out("zmm25") _, out("zmm26") _, out("zmm28") _, out("zmm29") _,
+                        options(nostack, readonly),
+                    );
+                }
+            }
         }
     };
 }
@@ -204,11 +263,14 @@ pub(super) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
         if M == MR && P == 2 {
             return O::twelve_by_2(&mut *(&raw mut *sums).cast(), &*(&raw const *run).cast());
         }
+        if M == MR_3 && P == 3 {
+            return O::eight_by_3(&mut *(&raw mut *sums).cast(), &*(&raw const *run).cast());
+        }
         let mut c = *sums;
         for unit in 0..run.units {
             let mut w = [_mm512_setzero_si512(); P];
             for p in 0..P {
-                w[p] = pair(run.w[p].map(|w| w.add(unit * PANEL)));
+                w[p] = pair(run.w[p], unit * PANEL);
             }
             for i in 0..M {
                 let x = run.a.add(i * run.stride + unit * UNIT);
@@ -222,16 +284,31 @@ pub(super) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
     }
 }
 
-/// A unit's weights of two panels.
+/// A unit's weights of two panels, `at` bytes from where they begin.
 ///
 /// # Safety
 /// A panel's unit can be read at each.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn pair(w: [*const u8; 2]) -> __m512i {
+unsafe fn pair(w: [*const u8; 2], at: usize) -> __m512i {
     // SAFETY: the caller's promise.
     unsafe {
-        let low = _mm512_castsi256_si512(_mm256_loadu_si256(w[0].cast()));
-        _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(w[1].cast()))
+        let low = _mm512_castsi256_si512(_mm256_loadu_si256(w[0].add(at).cast()));
+        _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(w[1].add(at).cast()))
     }
+}
+
+/// Four registers' numbers, `zero_point` added, within bounds that are whole numbers of s8, as bytes: one register's
+/// after the other's. Narrowing saturates.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(crate) fn narrow(v: [__m512i; 4], zero_point: i32, lo: f32, hi: f32) -> __m512i {
+    let zero_point = _mm512_set1_epi16(zero_point as i16);
+    let low = _mm512_adds_epi16(_mm512_packs_epi32(v[0], v[1]), zero_point);
+    let high = _mm512_adds_epi16(_mm512_packs_epi32(v[2], v[3]), zero_point);
+    // Each 128 bits hold four bytes of each register.
+    let v = _mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(lo as i8));
+    let v = _mm512_min_epi8(v, _mm512_set1_epi8(hi as i8));
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_permutexvar_epi32(order, v)
 }

@@ -1,6 +1,7 @@
 //! The contract between the convolution driver and kernels that do a whole block of pixels in one call: those that
 //! first copy the block's inputs into scratch, in a form that the inner loop reads best.
 
+use super::gather::Gather;
 use crate::cpu::Features;
 
 /// A block of output pixels times a range of output channels.
@@ -8,18 +9,10 @@ use crate::cpu::Features;
 pub struct Block<'a> {
     /// Output pixels, at least 1.
     pub pixels: usize,
-    /// Pixels of a group.
-    pub group: usize,
-    /// For each group of pixels `slots * group` addresses, `[slot][pixel]`: the first channel that the pixel reads
-    /// at the tap, or at the first tap of the kernel's row when the group is merged. Pixels past the last one of the
-    /// block repeat it.
-    pub a: *const *const u8,
-    /// Addresses of each pixel in `a`.
-    pub slots: usize,
-    /// For each group, whether the taps of a kernel's row are one dense run of memory.
-    pub merged: &'a [bool],
-    /// Rows and columns of the kernel.
-    pub taps: [usize; 2],
+    /// Where their inputs are.
+    pub inputs: Gather<'a>,
+    /// Kernel positions.
+    pub taps: usize,
     /// Input channels of a tap.
     pub depth: usize,
     /// The first panel of weights.
@@ -47,9 +40,8 @@ pub struct Block<'a> {
 /// A kernel for blocks.
 ///
 /// # Safety
-/// The addresses are valid for what `Block` says: each of `a` for `depth` elements, or `taps[1] * depth` in a merged
-/// group (s8: 15 more may be read), each of `y` at `offset` for `cols` elements, `w`, `bias`
-/// and `multiplier` for whole panels; there are at most as many pixels as [`BlockRow::pixels`] says; and the
+/// The addresses are valid for what `Block` says: `inputs` for runs of `depth` elements a tap (s8: 15 more may be read),
+/// each of `y` at `offset` for `cols` elements, `w`, `bias` and `multiplier` for whole panels; there are at most as many pixels as [`BlockRow::pixels`] says; and the
 /// processor has the features of the row.
 pub type Run = unsafe fn(&Block<'_>);
 
@@ -62,6 +54,8 @@ pub struct Problem {
     pub taps: usize,
     /// Input channels of each.
     pub depth: usize,
+    /// What a sum times its multiplier cannot exceed in magnitude, whatever the input (s8).
+    pub reach: f64,
 }
 
 /// A row of a table of kernels for blocks.
@@ -71,7 +65,7 @@ pub struct BlockRow {
     pub name: &'static str,
     /// What the processor must have.
     pub needs: Features,
-    /// Pixels that lie together in the list of addresses; tiles of pixels are multiples of it.
+    /// Pixels computed at once; tiles of pixels are multiples of it.
     pub mr: usize,
     /// Output channels computed at once: a multiple of a panel's. Any `cols` is allowed nevertheless.
     pub nr: usize,

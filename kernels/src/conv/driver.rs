@@ -1,9 +1,9 @@
 //! Cuts indirect products into tiles and feeds the microkernels.
 //!
-//! A tile is a range of output pixels times a range of one group's output channels. Within it, a block of pixels
-//! gets its list of addresses first (one for each pixel and tap, on the stack), then panels of weights go by
-//! outside and groups of pixels inside, so that a panel stays in the first-level cache while all pixels of the
-//! block meet it. At last the rest of the epilogue is applied to the block, still in cache.
+//! A tile is a range of output pixels times a range of one group's output channels. Within it, a block of pixels goes
+//! to a kernel that copies its inputs, or gets its list of addresses, with which panels of weights go by outside and
+//! groups of pixels inside, so that a panel stays in the first-level cache while all pixels of the block meet it. At
+//! last the rest of the epilogue is applied to the block, still in cache.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -12,45 +12,19 @@ use cygnet_format::op::{Unary, UnaryKind};
 use cygnet_format::program::DType;
 
 use super::block::{Block, BlockRow, Problem};
-use super::geometry::Axis;
+use super::gather::Gather;
+use super::geometry::{Pixel, Product};
+use super::list::{BLOCK_PIXELS, LIST, Layout, List};
 use super::micro::{Args, MAX_MR, NR, Row};
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::{Function, Lookup};
 use crate::view::{Mem, View};
-
-/// Addresses in a block's list: 16 KiB of stack.
-pub(super) const LIST: usize = 2048;
-
-/// Most pixels of a block.
-const BLOCK_PIXELS: usize = 256;
 
 /// Multiply-accumulates of a tile that is worth handing to another thread: some 50,000 cycles.
 const TILE_MACS: usize = 1 << 20;
 
 /// Fewest pixels of a tile while it has channels to give away: below, weights are read too often.
 const MIN_PIXELS: usize = 48;
-
-/// One indirect product: a whole convolution, or one phase of a transposed one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Product {
-    pub rows: Axis,
-    pub cols: Axis,
-    /// Bytes from the start of the packed weights to this product's.
-    pub weights: usize,
-    /// Elements from the start of the bias to this product's.
-    pub bias: usize,
-}
-
-impl Product {
-    fn taps(&self) -> usize {
-        self.rows.taps * self.cols.taps
-    }
-
-    /// Whether rows of `x` and `y` correspond one to one, in order.
-    fn is_pointwise(&self) -> bool {
-        self.rows == Axis::identity(self.rows.input) && self.cols == Axis::identity(self.cols.input)
-    }
-}
 
 /// Where a tap outside the image reads.
 pub(super) enum Padding {
@@ -168,13 +142,7 @@ struct Plan {
     call_channels: usize,
     /// Pixels of a block.
     block_pixels: usize,
-    /// Taps of a row of the kernel that are inside the image are one run of memory, and packed as one tap.
-    runs: bool,
-    /// Addresses of each pixel in the list.
-    slots: usize,
-    pointwise: bool,
-    /// Rows and columns of the output whose taps are all inside the image.
-    interior: [Range<usize>; 2],
+    layout: Layout,
 }
 
 /// A convolution ready to run.
@@ -187,7 +155,7 @@ pub(super) struct Conv {
 
 impl Setup {
     /// Input channels of a group.
-    fn depth(&self) -> usize {
+    pub fn depth(&self) -> usize {
         self.x.cols() / self.groups
     }
 
@@ -225,8 +193,8 @@ pub(super) fn inputs(setup: &Setup, product: &Product) -> usize {
 }
 
 /// What a kernel is chosen by.
-pub(super) fn problem(setup: &Setup, product: &Product) -> Problem {
-    Problem { pixels: pixels(setup, product), taps: product.taps(), depth: setup.depth() }
+pub(super) fn problem(setup: &Setup, product: &Product, reach: f64) -> Problem {
+    Problem { pixels: pixels(setup, product), taps: product.taps(), depth: setup.depth(), reach }
 }
 
 /// Output pixels of a product.
@@ -273,11 +241,18 @@ impl Plan {
             channel_tiles: channels.div_ceil(tile_channels),
             panel,
             call_channels: (s.span / panel.max(1) * NR).clamp(nr, tile_channels.max(nr)) / nr * nr,
-            block_pixels: (LIST / (s.slots(&product) * mr)).min(block / mr) * mr,
-            runs: s.runs(&product),
-            slots: s.slots(&product),
-            pointwise: product.is_pointwise(),
-            interior: [product.rows.interior(), product.cols.interior()],
+            block_pixels: match s.by {
+                Implementation::Rows(_) => (LIST / (s.slots(&product) * mr)).min(block / mr) * mr,
+                Implementation::Block(_) => block,
+            },
+            layout: Layout {
+                mr,
+                runs: s.runs(&product),
+                slots: s.slots(&product),
+                pointwise: product.is_pointwise(),
+                interior: [product.rows.interior(), product.cols.interior()],
+                output: if s.y.rank == 4 { [s.y.dims[1], s.y.dims[2]] } else { [1, product.cols.outputs] },
+            },
         }
     }
 
@@ -300,191 +275,62 @@ impl Conv {
     }
 }
 
-/// The addresses of one block of pixels.
-struct List {
-    list: [MaybeUninit<*const u8>; LIST],
-    /// Start of each pixel's row of the output.
-    out: [MaybeUninit<*mut u8>; BLOCK_PIXELS],
-    /// For each group of pixels, whether its taps are merged into runs.
-    merged: [bool; BLOCK_PIXELS],
-}
-
-/// A pixel of a product: image, row and column of its output.
-#[derive(Clone, Copy)]
-struct Pixel {
-    image: usize,
-    row: usize,
-    col: usize,
-}
-
-impl Pixel {
-    fn new(p: &Product, index: usize) -> Self {
-        let (line, col) = (index / p.cols.outputs, index % p.cols.outputs);
-        Self { image: line / p.rows.outputs, row: line % p.rows.outputs, col }
-    }
-
-    fn step(&mut self, p: &Product) {
-        self.col += 1;
-        if self.col == p.cols.outputs {
-            self.col = 0;
-            self.row += 1;
-            if self.row == p.rows.outputs {
-                self.row = 0;
-                self.image += 1;
-            }
-        }
-    }
-}
-
 /// The addresses of a run's operands, for one group.
-struct Bases {
-    x: *const u8,
-    padding: *const u8,
-    y: *mut u8,
+#[derive(Debug)]
+pub(super) struct Bases {
+    /// The first input channel, and a row of as many where taps are outside the image; the first output channel of all.
+    pub x: *const u8,
+    pub padding: *const u8,
+    pub y: *mut u8,
     /// Bytes from one element's row to the next.
-    x_row: usize,
-    y_row: usize,
+    pub x_row: usize,
+    pub y_row: usize,
 }
+
+/// A block of pixels: a part of a product's, and which output channels.
+struct Work<'a> {
+    plan: &'a Plan,
+    bases: &'a Bases,
+    first: usize,
+    count: usize,
+    group: usize,
+    channels: Range<usize>,
+}
+
+/// Where the output of each pixel of a block begins.
+type Outputs = [MaybeUninit<*mut u8>; BLOCK_PIXELS];
 
 impl Conv {
-    /// Fills the list for `count` pixels from `first` on.
+    /// Does a block, a few pixels at a time.
     ///
     /// # Safety
-    /// `bases` are those of the operands the step was prepared with, and the pixels are the plan's.
-    unsafe fn fill(&self, plan: &Plan, bases: &Bases, first: usize, count: usize, list: &mut List) {
-        let (p, mr) = (&plan.product, self.setup.by.mr());
-        if plan.pointwise {
-            for i in 0..count.next_multiple_of(mr) {
-                let index = first + i.min(count - 1);
-                // SAFETY: the index is that of a row of the input and of the output.
-                unsafe {
-                    list.list[i] = MaybeUninit::new(bases.x.add(index * bases.x_row));
-                    list.out[i] = MaybeUninit::new(bases.y.add(index * bases.y_row));
-                }
-            }
-            return;
-        }
-        let (height, width) = (p.rows.input, p.cols.input);
-        let (out_height, out_width) = (self.setup.y.dims[1], self.setup.y.dims[2]);
-        let inside = |at: &Pixel| plan.interior[0].contains(&at.row) && plan.interior[1].contains(&at.col);
-        let mut next = Pixel::new(p, first);
-        let mut pixels = [next; MAX_MR];
-        for (group, start) in (0..count).step_by(mr).enumerate() {
-            let rows = mr.min(count - start);
-            let last = Pixel { col: next.col + mr - 1, ..next };
-            if rows == mr && inside(&next) && inside(&last) {
-                // SAFETY: the group lies in one row of the output, all its taps inside the image.
-                unsafe { self.fill_stretch(plan, bases, next, start, list) };
-                next = last;
-                next.step(p);
-                continue;
-            }
-            for row in 0..mr {
-                if row < rows {
-                    pixels[row] = next;
-                    next.step(p);
-                } else {
-                    pixels[row] = pixels[rows - 1];
-                }
-            }
-            let merged = plan.runs && pixels[..rows].iter().all(inside);
-            list.merged[group] = merged;
-            let across = if merged { 1 } else { p.cols.taps };
-            let to = &mut list.list[group * plan.slots * mr..][..plan.slots * mr];
-            for row in 0..mr {
-                let at = pixels[row];
-                let index = (at.image * out_height + p.rows.out(at.row)) * out_width + p.cols.out(at.col);
-                // SAFETY: the index is that of a row of the output.
-                list.out[start + row] = MaybeUninit::new(unsafe { bases.y.add(index * bases.y_row) });
-                let image = at.image * height;
-                for ky in 0..p.rows.taps {
-                    let line = p.rows.at(at.row, ky).map(|iy| (image + iy) * width);
-                    for kx in 0..across {
-                        let address = match (line, p.cols.at(at.col, kx)) {
-                            // SAFETY: `at` gives positions inside the image only.
-                            (Some(line), Some(ix)) => unsafe { bases.x.add((line + ix) * bases.x_row) },
-                            _ => bases.padding,
-                        };
-                        to[(ky * across + kx) * mr + row] = MaybeUninit::new(address);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Fills the list for one whole group of pixels, `start` pixels into the block.
-    ///
-    /// # Safety
-    /// As [`Self::fill`]; the pixels follow `at` in one row of the output, and all their taps are inside the image.
-    unsafe fn fill_stretch(&self, plan: &Plan, bases: &Bases, at: Pixel, start: usize, list: &mut List) {
-        let (p, mr) = (&plan.product, self.setup.by.mr());
-        let (width, y) = (p.cols.input, &self.setup.y);
-        list.merged[start / mr] = plan.runs;
-        // SAFETY: the index is that of a row of the output, and so are those of the pixels that follow; the first tap
-        // is inside the image.
-        let (out, origin) = unsafe {
-            let line = at.image * y.dims[1] + p.rows.out(at.row);
-            let out = bases.y.add((line * y.dims[2] + p.cols.out(at.col)) * bases.y_row);
-            let line = at.image * p.rows.input + p.rows.start(at.row) as usize;
-            (out, bases.x.add((line * width + p.cols.start(at.col) as usize) * bases.x_row))
-        };
-        let out_step = p.cols.out_step * bases.y_row;
-        for (i, to) in list.out[start..start + mr].iter_mut().enumerate() {
-            *to = MaybeUninit::new(out.wrapping_add(i * out_step));
-        }
-        // Bytes from pixel to pixel, and from tap to tap, across and down.
-        let step = p.cols.step as usize * bases.x_row;
-        let tap = p.cols.spacing as isize * bases.x_row as isize;
-        let tap_row = p.rows.spacing as isize * (width * bases.x_row) as isize;
-        let across = if plan.runs { 1 } else { p.cols.taps };
-        let mut slots = list.list[start * plan.slots..][..plan.slots * mr].chunks_exact_mut(mr);
-        for ky in 0..p.rows.taps as isize {
-            for (kx, to) in (0..across as isize).zip(&mut slots) {
-                // Every address is inside the image.
-                let first = origin.wrapping_offset(ky * tap_row + kx * tap);
-                for (i, to) in to.iter_mut().enumerate() {
-                    *to = MaybeUninit::new(first.wrapping_add(i * step));
-                }
-            }
-        }
-    }
-
-    /// Does `channels` of a group for `count` pixels of a block, a few of them at a time.
-    ///
-    /// # Safety
-    /// `list` was filled with these pixels of the plan.
-    unsafe fn rows(
-        &self,
-        mem: &Mem,
-        plan: &Plan,
-        row: Row,
-        list: &List,
-        count: usize,
-        group: usize,
-        channels: Range<usize>,
-    ) {
-        let (s, p, mr) = (&self.setup, &plan.product, row.mr);
+    /// The work is of this step, and `mem` the memory that it was prepared against.
+    unsafe fn rows(&self, mem: &Mem, work: &Work<'_>, row: Row, list: &mut List) {
+        let (s, p, mr) = (&self.setup, &work.plan.product, row.mr);
+        let (plan, layout) = (work.plan, &work.plan.layout);
         let size = s.x.dtype.size();
-        for channel in channels.clone().step_by(plan.call_channels) {
-            let panel = group * s.channels().div_ceil(NR) + channel / NR;
-            for start in (0..count).step_by(mr) {
-                let offset = (group * s.channels() + channel) * size;
+        // SAFETY: the pixels are the plan's, which saw to it that their addresses fit the list.
+        unsafe { list.fill(p, layout, work.bases, work.first, work.count) };
+        for channel in work.channels.clone().step_by(plan.call_channels) {
+            let panel = work.group * s.channels().div_ceil(NR) + channel / NR;
+            for start in (0..work.count).step_by(mr) {
+                let offset = (work.group * s.channels() + channel) * size;
                 let mut y = [std::ptr::null_mut::<u8>(); MAX_MR];
-                for (to, out) in y.iter_mut().zip(&list.out[start..start + mr]) {
+                for (to, out) in y.iter_mut().zip(&list.outputs()[start..start + mr]) {
                     // SAFETY: `fill` set `mr` entries of each group of pixels; a channel of a row of y.
                     *to = unsafe { out.assume_init().add(offset) };
                 }
-                let merged = list.merged[start / mr];
+                let merged = list.is_merged(layout, start);
                 // SAFETY: the group's part of the list; panels of the packed constants, of which `prepare` proved
                 // the lengths.
                 unsafe {
                     let args = Args {
-                        rows: mr.min(count - start),
+                        rows: mr.min(work.count - start),
                         taps: if merged { p.rows.taps } else { p.taps() },
                         depth: if merged { s.depth() * p.cols.taps } else { s.depth() },
-                        a: list.list.as_ptr().add(start * plan.slots).cast(),
+                        a: list.group(layout, start),
                         w: s.weights.ptr::<u8>(mem).add(p.weights + panel * plan.panel),
-                        cols: plan.call_channels.min(channels.end - channel),
+                        cols: plan.call_channels.min(work.channels.end - channel),
                         y: y.as_ptr(),
                         bias: self.bias(mem, p.bias + panel * NR),
                         multiplier: self.multiplier(mem, panel),
@@ -498,37 +344,41 @@ impl Conv {
         }
     }
 
-    /// Does `channels` of a group for `count` pixels of a block at once.
+    /// Does a block at once; the addresses of its outputs go to `out`.
     ///
     /// # Safety
     /// As [`Self::rows`], and the kernel's scratch is there.
-    unsafe fn block(
-        &self,
-        mem: &Mem,
-        plan: &Plan,
-        row: BlockRow,
-        list: &List,
-        count: usize,
-        group: usize,
-        channels: Range<usize>,
-    ) {
-        let (s, p) = (&self.setup, &plan.product);
-        let panel = group * s.channels().div_ceil(NR) + channels.start / NR;
-        // SAFETY: as in `rows`; `fill` set an entry of `out` for each pixel; blocks have no more pixels than the row
-        // allows.
+    unsafe fn block(&self, mem: &Mem, work: &Work<'_>, row: BlockRow, out: &mut Outputs) {
+        let (s, p) = (&self.setup, &work.plan.product);
+        let layout = &work.plan.layout;
+        let panel = work.group * s.channels().div_ceil(NR) + work.channels.start / NR;
+        let mut at = Pixel::new(p, work.first);
+        for to in &mut out[..work.count] {
+            let line = at.image * layout.output[0] + p.rows.out(at.row);
+            let index = line * layout.output[1] + p.cols.out(at.col);
+            // SAFETY: the index is that of a row of the output.
+            *to = MaybeUninit::new(unsafe { work.bases.y.add(index * work.bases.y_row) });
+            at.step(p);
+        }
+        // SAFETY: panels of the packed constants, of which `prepare` proved the lengths; blocks have no more pixels than
+        // the row allows.
         unsafe {
             let block = Block {
-                pixels: count,
-                group: row.mr,
-                a: list.list.as_ptr().cast(),
-                slots: plan.slots,
-                merged: &list.merged[..count.div_ceil(row.mr)],
-                taps: [p.rows.taps, p.cols.taps],
+                pixels: work.count,
+                inputs: Gather {
+                    product: p,
+                    bases: work.bases,
+                    first: work.first,
+                    pixels: work.count,
+                    runs: layout.runs,
+                    interior: &layout.interior[1],
+                },
+                taps: p.taps(),
                 depth: s.depth(),
-                w: s.weights.ptr::<u8>(mem).add(p.weights + panel * plan.panel),
-                cols: channels.len(),
-                y: list.out.as_ptr().cast(),
-                offset: (group * s.channels() + channels.start) * s.x.dtype.size(),
+                w: s.weights.ptr::<u8>(mem).add(p.weights + panel * work.plan.panel),
+                cols: work.channels.len(),
+                y: out.as_ptr().cast(),
+                offset: (work.group * s.channels() + work.channels.start) * s.x.dtype.size(),
                 bias: self.bias(mem, p.bias + panel * NR),
                 multiplier: self.multiplier(mem, panel),
                 lo: s.lo,
@@ -650,24 +500,26 @@ unsafe impl Kernel for Conv {
                 y_row: s.y.pitch * size,
             }
         };
-        let mut block = List {
-            list: [MaybeUninit::uninit(); LIST],
-            out: [MaybeUninit::uninit(); BLOCK_PIXELS],
-            merged: [false; BLOCK_PIXELS],
-        };
+        let mut list = List::new();
+        let mut out: Outputs = [MaybeUninit::uninit(); BLOCK_PIXELS];
         for first in (first..end).step_by(plan.block_pixels) {
             let count = plan.block_pixels.min(end - first);
-            // SAFETY: the pixels are the plan's.
-            unsafe { self.fill(plan, &bases, first, count, &mut block) };
-            // SAFETY: the list is filled; the channels are the tile's.
-            unsafe {
+            let work = Work { plan, bases: &bases, first, count, group, channels: from..to };
+            // SAFETY: pixels and channels are the tile's.
+            let out = unsafe {
                 match s.by {
-                    Implementation::Rows(row) => self.rows(mem, plan, row, &block, count, group, from..to),
-                    Implementation::Block(row) => self.block(mem, plan, row, &block, count, group, from..to),
+                    Implementation::Rows(row) => {
+                        self.rows(mem, &work, row, &mut list);
+                        &list.outputs()[..count]
+                    }
+                    Implementation::Block(row) => {
+                        self.block(mem, &work, row, &mut out);
+                        &out[..count]
+                    }
                 }
-            }
+            };
             // SAFETY: the rows were written just now.
-            unsafe { self.finish(mem, &block.out[..count], group * channels + from, to - from) };
+            unsafe { self.finish(mem, out, group * channels + from, to - from) };
         }
     }
 }

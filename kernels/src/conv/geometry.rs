@@ -104,6 +104,58 @@ impl Axis {
     }
 }
 
+/// One indirect product: a whole convolution, or one phase of a transposed one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Product {
+    pub rows: Axis,
+    pub cols: Axis,
+    /// Bytes from the start of the packed weights to this product's.
+    pub weights: usize,
+    /// Elements from the start of the bias to this product's.
+    pub bias: usize,
+}
+
+impl Product {
+    /// Kernel positions.
+    pub fn taps(&self) -> usize {
+        self.rows.taps * self.cols.taps
+    }
+
+    /// Whether rows of `x` and `y` correspond one to one, in order.
+    pub fn is_pointwise(&self) -> bool {
+        self.rows == Axis::identity(self.rows.input) && self.cols == Axis::identity(self.cols.input)
+    }
+}
+
+/// A pixel of a product: image, row and column of its output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pixel {
+    pub image: usize,
+    pub row: usize,
+    pub col: usize,
+}
+
+impl Pixel {
+    /// The pixel of an index, row by row.
+    pub fn new(p: &Product, index: usize) -> Self {
+        let (line, col) = (index / p.cols.outputs, index % p.cols.outputs);
+        Self { image: line / p.rows.outputs, row: line % p.rows.outputs, col }
+    }
+
+    /// Goes on to the next one.
+    pub fn step(&mut self, p: &Product) {
+        self.col += 1;
+        if self.col == p.cols.outputs {
+            self.col = 0;
+            self.row += 1;
+            if self.row == p.rows.outputs {
+                self.row = 0;
+                self.image += 1;
+            }
+        }
+    }
+}
+
 /// Kernel, stride and dilation of an axis, each at least 1.
 pub(crate) fn positive(window: &Window, axis: usize) -> Result<(i64, i64, i64), String> {
     let values = [("kernel", window.kernel), ("stride", window.stride), ("dilation", window.dilation)];

@@ -6,7 +6,7 @@
 //! stride.
 
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+pub(crate) mod avx512;
 pub mod block;
 pub mod f16;
 pub mod f32;
@@ -17,17 +17,20 @@ pub mod s8;
 pub mod transpose;
 
 mod driver;
+mod gather;
 pub(crate) mod geometry;
 #[cfg(target_arch = "aarch64")]
 mod in_order;
+mod list;
 mod winograd;
 
 use cygnet_format::op;
 use cygnet_format::program::{DType, Storage};
 
 use self::block::BlockRow;
-use self::driver::{Conv, Implementation, LIST, Product, Setup};
-use self::geometry::{Axis, is_pointwise};
+use self::driver::{Conv, Implementation, Setup};
+use self::geometry::{Axis, Product, is_pointwise};
+use self::list::LIST;
 use self::micro::Row;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::view::View;
@@ -250,10 +253,11 @@ fn finish(
 ) -> Result<Box<dyn Kernel>, PrepareError> {
     let slots = products.iter().map(|p| driver::slots(&setup, p)).max().unwrap_or(1);
     let inputs = products.iter().map(|p| driver::inputs(&setup, p)).max().unwrap_or(1);
+    let reach = reach(cx, &setup, inputs);
     let block = family.blocks.iter().find(|row| {
         cx.cpu().has(row.needs)
-            && slots <= LIST / row.mr
-            && products.iter().all(|p| (row.suits)(&driver::problem(&setup, p)))
+            && slots <= MAX_TAPS
+            && products.iter().all(|p| (row.suits)(&driver::problem(&setup, p, reach)))
             && (row.pixels)(inputs) >= row.mr
     });
     if let Some(block) = block {
@@ -268,6 +272,18 @@ fn finish(
         cx.error(format!("a kernel of {slots} positions is above the limit of {MAX_TAPS}"))
     })?);
     Ok(Box::new(Conv::new(setup, products)))
+}
+
+/// What a sum over `inputs` inputs times its multiplier cannot exceed in magnitude; 0 where there are no multipliers.
+fn reach(cx: &Context<'_>, setup: &Setup, inputs: usize) -> f64 {
+    let Some(multiplier) = &setup.multiplier else { return 0.0 };
+    let multipliers = cx.constant_bytes(multiplier).as_chunks().0;
+    let products = inputs as f64 * 128.0 * 127.0;
+    // A transposed convolution has as many biases for each phase as there are multipliers.
+    let biases = cx.constant_bytes(&setup.bias).as_chunks().0.iter();
+    let sums = biases.map(|&b| products + f64::from(i32::from_le_bytes(b).unsigned_abs()));
+    let scales = multipliers.iter().cycle().map(|&m| f64::from(::core::primitive::f32::from_le_bytes(m)));
+    sums.zip(scales).map(|(sum, m)| sum * m.abs()).fold(0.0, f64::max)
 }
 
 /// The biases for a kernel that adds `offset` to its inputs: each less that times the sum of its channel's weights. One

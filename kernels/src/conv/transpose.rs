@@ -8,8 +8,8 @@
 
 use cygnet_format::op::{self, Window};
 
-use super::driver::{Padding, Product};
-use super::geometry::{Axis, positive};
+use super::driver::Padding;
+use super::geometry::{Axis, Product, positive};
 use super::pack;
 use super::{Parts, family, finish, image_axes, packed_bytes, setup};
 use crate::kernel::{Context, Kernel, PrepareError};

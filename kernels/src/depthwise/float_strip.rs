@@ -1,4 +1,4 @@
-//! f32 and f16 by strips, on every instruction set: eight channels of four output columns.
+//! f32 and f16 by strips, on every instruction set: a vector of channels of four output columns.
 //!
 //! Each output takes its taps in their order; an input pixel is loaded once for each row of the window and all the
 //! outputs that see it. f16 operands are widened to f32; the clamped result is rounded once.
@@ -6,30 +6,40 @@
 use super::patch;
 use super::strip::{Choice, Micro, Strip, Window};
 use crate::cpu::Cpu;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Avx512;
 use crate::simd::{Elem, Isa, LANES, V8, isa_name};
 
 /// The implementation of a window for a processor and its name; portable Rust has none.
 #[allow(unused_variables)]
 pub(super) fn choose<T: Elem>(cpu: Cpu, window: Window) -> Option<Choice> {
-    let isa = Isa::of(cpu);
+    let isa = Isa::wide(cpu);
     macro_rules! named {
         ($k:literal, $s:literal) => {{
             let name = if size_of::<T>() == 4 {
-                isa_name!(isa, "depthwise_f32_", $k, "x", $k, "s", $s, "_4x8c")
+                isa_name!(isa, "depthwise_f32_", $k, "x", $k, "s", $s)
             } else {
-                isa_name!(isa, "depthwise_f16_", $k, "x", $k, "s", $s, "_4x8c")
+                isa_name!(isa, "depthwise_f16_", $k, "x", $k, "s", $s)
             };
-            let (run, by_table): (Micro, Micro) = match isa {
+            type Pair = (Micro, Micro);
+            let (lanes, (run, by_table)): (_, Pair) = match isa {
                 Isa::Generic => return None,
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => (avx2::<T, $k, $s, false>, avx2::<T, $k, $s, true>),
+                Isa::Avx2 => (LANES, (avx2::<T, $k, $s, false>, avx2::<T, $k, $s, true>)),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => (Avx512::LANES, (avx512::<T, $k, $s, false>, avx512::<T, $k, $s, true>)),
                 #[cfg(target_arch = "aarch64")]
-                Isa::Neon => (neon::<T, $k, $s, false>, neon::<T, $k, $s, true>),
+                Isa::Neon => (LANES, (neon::<T, $k, $s, false>, neon::<T, $k, $s, true>)),
             };
-            let copy =
-                if size_of::<T>() == 4 { patch::plain::<32> } else { patch::plain::<16> as patch::Copy };
-            let unit = LANES * size_of::<T>();
-            Some(Choice { name, run, lanes: LANES, copy, unit, direct: true, by_table: Some(by_table) })
+            let unit = lanes * size_of::<T>();
+            let copy = match unit {
+                #[cfg(target_arch = "x86_64")]
+                64 => patch::lines,
+                32 => patch::plain::<32>,
+                _ => patch::plain::<16> as patch::Copy,
+            };
+            let by_table = Some(by_table);
+            Some(Choice { name, run, lanes, step: lanes, copy, unit, direct: true, by_table })
         }};
     }
     match (window.taps, window.stride) {
@@ -47,6 +57,15 @@ pub(super) fn choose<T: Elem>(cpu: Cpu, window: Window) -> Option<Choice> {
 unsafe fn avx2<T: Elem, const K: usize, const S: usize, const TABLE: bool>(s: &Strip) {
     // SAFETY: the caller's promise.
     unsafe { run::<crate::simd::Avx2, T, K, S, TABLE>(s) }
+}
+
+/// # Safety
+/// As [`Micro`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+unsafe fn avx512<T: Elem, const K: usize, const S: usize, const TABLE: bool>(s: &Strip) {
+    // SAFETY: the caller's promise.
+    unsafe { run::<Avx512, T, K, S, TABLE>(s) }
 }
 
 /// # Safety

@@ -143,7 +143,7 @@ pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn
             DType::S8 => s8::strips(cpu, window, || {
                 let bytes = |v: &View| cx.constant_bytes(v);
                 let m = layer.multiplier.as_ref().map_or(&[][..], bytes);
-                s8::small_sums(bytes(&layer.weights), bytes(&layer.bias), m)
+                s8::Reach::of(bytes(&layer.weights), bytes(&layer.bias), m)
             }),
             DType::F32 => float_strip::choose::<f32>(cpu, window),
             _ => float_strip::choose::<F16>(cpu, window),

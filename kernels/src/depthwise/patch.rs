@@ -59,6 +59,24 @@ pub(super) unsafe fn widened(input: &Input) {
     }
 }
 
+/// Up to 64 bytes as they are.
+///
+/// # Safety
+/// As [`Copy`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn lines(input: &Input) {
+    use std::arch::x86_64::*;
+    let mask = u64::MAX >> (64 - input.bytes.next_multiple_of(16));
+    // SAFETY: the caller's promise; a patch has places of 64 bytes.
+    unsafe {
+        rectangle(input, 64, |from, to| {
+            let v = _mm512_maskz_loadu_epi8(mask, from.cast());
+            _mm512_storeu_si512(to.cast(), v);
+        });
+    }
+}
+
 /// Calls `copy` with where each pixel is and where it goes.
 ///
 /// # Safety

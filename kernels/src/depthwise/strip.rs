@@ -26,8 +26,8 @@ const LINE: usize = 64;
 /// Bytes of a patch. Scratch memory is one for inputs, one for outputs and the table where there is one.
 const PATCH: usize = 24 << 10;
 
-/// Most output columns of a patch. One row of them fits: 5 rows of (64 - 1) * 2 + 5 pixels of 32 bytes.
-const PATCH_COLUMNS: usize = 64;
+/// Bytes of most output columns of a patch. One row of them fits: 5 rows of (64 - 1) * 2 + 5 pixels of 32 bytes.
+const PATCH_COLUMNS: usize = 64 * 32;
 
 /// Most addresses of the table.
 const TABLE: usize = 4096;
@@ -78,6 +78,8 @@ pub(super) struct Strip {
     /// Output rows and columns, at least one of each.
     pub rows: usize,
     pub columns: usize,
+    /// Channels, a multiple of [`Choice::step`].
+    pub channels: usize,
     /// First channel of tap 0, and bytes from a tap to the next.
     pub w: *const u8,
     pub w_tap: usize,
@@ -105,6 +107,8 @@ pub(super) struct Choice {
     pub run: Micro,
     /// Channels of a group.
     pub lanes: usize,
+    /// What a group may have a multiple of, in place of all its channels.
+    pub step: usize,
     /// How input gets to a patch, and the bytes of a group there.
     pub copy: patch::Copy,
     pub unit: usize,
@@ -168,16 +172,16 @@ impl Strips {
     unsafe fn group(&self, work: &Work, rows: Range<usize>, first: usize, n: usize) {
         let all = 0..self.layer.axes[1].outputs;
         let size = self.layer.x.dtype.size();
-        let Some(columns) = self.direct().filter(|_| n == self.choice.lanes) else {
+        let Some(columns) = self.direct().filter(|_| self.is_whole(n)) else {
             // SAFETY: the caller's promise.
             unsafe {
                 match self.choice.by_table {
-                    Some(run) if n == self.choice.lanes && self.tabled() => {
+                    Some(run) if self.is_whole(n) && self.tabled() => {
                         let row = self.table_columns() * size_of::<*const u8>();
                         let x =
                             Spaced { at: work.table.cast_const().cast(), row, pixel: size_of::<*const u8>() };
                         let y = self.outputs(work, rows.start, 0, first);
-                        run(&self.strip(work, [rows.len(), all.len()], first, x, y));
+                        run(&self.strip(work, [rows.len(), all.len()], first, n, x, y));
                     }
                     _ => self.patched(work, rows, all, first, n),
                 }
@@ -197,7 +201,7 @@ impl Strips {
                 let from = ((work.image * down.input + iy) * across.input + ix) * pixel;
                 let x = Spaced { at: work.at.x.add(from + first * size), row: across.input * pixel, pixel };
                 let y = self.outputs(work, start, columns.start, first);
-                (self.choice.run)(&self.strip(work, [end - start, columns.len()], first, x, y));
+                (self.choice.run)(&self.strip(work, [end - start, columns.len()], first, n, x, y));
             }
             self.patched(work, start..end, columns.end..all.end, first, n);
             self.patched(work, end..rows.end, all, first, n);
@@ -214,8 +218,9 @@ impl Strips {
         }
         let (size, unit) = (self.layer.x.dtype.size(), self.choice.unit);
         let Window { taps, stride } = self.window;
-        for left in columns.clone().step_by(PATCH_COLUMNS) {
-            let columns = left..columns.end.min(left + PATCH_COLUMNS);
+        let most = (PATCH_COLUMNS / unit).min(64);
+        for left in columns.clone().step_by(most) {
+            let columns = left..columns.end.min(left + most);
             let across = (columns.len() - 1) * stride + taps;
             let most = (PATCH / (across * unit) - taps) / stride + 1;
             for top in rows.clone().step_by(most) {
@@ -228,12 +233,13 @@ impl Strips {
                     let x = Spaced { at: work.patch.cast_const(), row: across * unit, pixel: unit };
                     let y = self.outputs(work, top, left, first);
                     let extents = [rows.len(), columns.len()];
-                    if n == self.choice.lanes {
-                        (self.choice.run)(&self.strip(work, extents, first, x, y));
+                    if self.is_whole(n) {
+                        (self.choice.run)(&self.strip(work, extents, first, n, x, y));
                         continue;
                     }
                     let whole = Spaced { at: work.patch.add(PATCH), row: columns.len() * unit, pixel: unit };
-                    (self.choice.run)(&self.strip(work, extents, first, x, whole));
+                    let more = n.next_multiple_of(self.choice.step);
+                    (self.choice.run)(&self.strip(work, extents, first, more, x, whole));
                     for (row, column) in (0..extents[0]).flat_map(|i| (0..extents[1]).map(move |j| (i, j))) {
                         let from = whole.at.add(row * whole.row + column * unit);
                         let to = y.at.add(row * y.row + column * y.pixel);
@@ -303,6 +309,7 @@ impl Strips {
         work: &Work,
         [rows, columns]: [usize; 2],
         first: usize,
+        channels: usize,
         x: Spaced<*const u8>,
         y: Spaced<*mut u8>,
     ) -> Strip {
@@ -313,6 +320,7 @@ impl Strips {
             y,
             rows,
             columns,
+            channels,
             // SAFETY: the group has weights and biases, these of four bytes a channel.
             w: unsafe { work.at.weights.add(first * size) },
             w_tap: super::pack::padded_channels(self.layer.y.cols()) * size,
@@ -323,6 +331,11 @@ impl Strips {
             hi: self.layer.hi,
             zero_point: self.layer.zero_point,
         }
+    }
+
+    /// Whether microkernels can do a group of `n` channels as it is.
+    fn is_whole(&self, n: usize) -> bool {
+        n.is_multiple_of(self.choice.step)
     }
 
     /// Whether whole groups go by the table.

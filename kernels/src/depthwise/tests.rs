@@ -328,7 +328,7 @@ fn records_that_do_not_fit_are_refused() {
 fn small_sums_stay_below_their_bounds() {
     let small = |bias: i32, m: f32| {
         let bytes = |v: [i32; 2]| le(&v, i32::to_le_bytes);
-        s8::small_sums(&[0, 0x81], &bytes([0, bias]), &le(&[9.0, m], f32::to_le_bytes))
+        s8::Reach::of(&[0, 0x81], &bytes([0, bias]), &le(&[9.0, m], f32::to_le_bytes)).is_small()
     };
     let room = (1 << 22) - 1 - 16256;
     assert!(small(room, 0.0078) && small(-room, -0.0078));

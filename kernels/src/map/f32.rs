@@ -4,7 +4,7 @@ use cygnet_format::op::{Unary, UnaryKind};
 
 use crate::cpu::Cpu;
 use crate::math::{self, UnaryFn};
-use crate::simd::{Elem, F16, Isa, LANES, V8, isa_name, load_part, per_isa, store_part};
+use crate::simd::{Elem, F16, Isa, V8, isa_name, load_part, per_isa, store_part};
 
 /// A row function: reads `n` elements of `x`, writes as many to `y`, which may be `x`. The last arguments are
 /// the function's parameters.
@@ -22,7 +22,7 @@ pub(crate) struct Function {
 impl Function {
     /// The function for `cpu`.
     pub(crate) fn new(cpu: Cpu, unary: Unary) -> Self {
-        let isa = Isa::of(cpu);
+        let isa = Isa::wide(cpu);
         macro_rules! arms {
             ($($kind:ident $text:literal,)+) => {
                 match unary.kind {
@@ -85,21 +85,21 @@ impl Function {
 }
 
 per_isa! {
-    fn pick[T: Elem, F: UnaryFn](x: *const T, y: *mut T, n: usize, a: f32, b: f32) = row
+    wide fn pick[T: Elem, F: UnaryFn](x: *const T, y: *mut T, n: usize, a: f32, b: f32) = row
 }
 
 #[inline(always)]
 unsafe fn row<V: V8, T: Elem, F: UnaryFn>(x: *const T, y: *mut T, n: usize, a: f32, b: f32) {
     let (a, b) = (V::splat(a), V::splat(b));
-    let whole = n - n % LANES;
+    let whole = n - n % V::LANES;
     let mut i = 0;
     while i < whole {
-        // SAFETY: eight elements from i on are within the caller's n.
+        // SAFETY: the elements from i on are within the caller's n.
         unsafe { T::store(F::apply(T::load::<V>(x.add(i)), a, b), y.add(i)) };
-        i += LANES;
+        i += V::LANES;
     }
     if whole < n {
-        // SAFETY: n - whole < 8 elements are left.
+        // SAFETY: n - whole elements are left, fewer than lanes.
         unsafe {
             let v = load_part(x.add(whole), n - whole, T::default(), T::load::<V>);
             store_part(F::apply(v, a, b), y.add(whole), n - whole, T::store);

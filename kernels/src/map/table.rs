@@ -14,6 +14,8 @@ pub(crate) type Lookup = unsafe fn(x: *const i8, y: *mut i8, n: usize, table: *c
 /// Implementations, best first.
 const ROWS: &[(&str, Features, Lookup)] = &[
     #[cfg(target_arch = "x86_64")]
+    ("table_s8_avx512vbmi", Features::AVX512_VNNI, avx512),
+    #[cfg(target_arch = "x86_64")]
     ("table_s8_avx2", Features::AVX2, avx2),
     #[cfg(target_arch = "aarch64")]
     ("table_s8_neon", Features::NEON, neon),
@@ -127,6 +129,34 @@ unsafe fn avx2(x: *const i8, y: *mut i8, n: usize, table: *const i8) {
         let v = look_up(_mm256_loadu_si256(rest.as_ptr().cast()));
         _mm256_storeu_si256(rest.as_mut_ptr().cast(), v);
         std::ptr::copy_nonoverlapping(rest.as_ptr(), y, n);
+    }
+}
+
+/// Two lookups in 128 entries, of which the top bit of the index chooses.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+unsafe fn avx512(x: *const i8, y: *mut i8, n: usize, table: *const i8) {
+    use std::arch::x86_64::*;
+    // SAFETY: every access is below n; the table has 256 entries.
+    unsafe {
+        let part = |i: usize| _mm512_loadu_si512(table.add(64 * i).cast());
+        // Indices are x + 128: negative x come first in the table.
+        let (negative, positive) = ([part(0), part(1)], [part(2), part(3)]);
+        let look_up = |v: __m512i| {
+            let found = _mm512_permutex2var_epi8(positive[0], v, positive[1]);
+            let other = _mm512_permutex2var_epi8(negative[0], v, negative[1]);
+            _mm512_mask_mov_epi8(found, _mm512_movepi8_mask(v), other)
+        };
+        let whole = n / 64 * 64;
+        for i in (0..whole).step_by(64) {
+            let v = _mm512_loadu_si512(x.add(i).cast());
+            _mm512_storeu_si512(y.add(i).cast(), look_up(v));
+        }
+        if whole < n {
+            let mask = (1 << (n - whole)) - 1;
+            let v = _mm512_maskz_loadu_epi8(mask, x.add(whole));
+            _mm512_mask_storeu_epi8(y.add(whole), mask, look_up(v));
+        }
     }
 }
 

@@ -16,7 +16,7 @@
 
 mod erf;
 mod exp;
-mod log;
+pub(crate) mod log;
 mod pow;
 mod trig;
 mod unary;

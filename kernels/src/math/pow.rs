@@ -2,7 +2,7 @@
 
 use std::f64::consts::{LN_2, LOG2_E};
 
-use crate::simd::V8;
+use crate::simd::{MAX_LANES, V8};
 
 /// x^y by lanes. Exponents 1, 2, 3, 0.5, -0.5 and -1 are the expressions x, x * x, (x * x) * x, sqrt(x),
 /// 1 / sqrt(x) and 1 / x in f32; all others are 2^(y log2 x) in f64, rounded once.
@@ -24,8 +24,8 @@ pub(crate) fn pow<V: V8>(x: V, y: V) -> V {
 #[inline(never)]
 fn each<V: V8>(x: V, y: V) -> V {
     let (x, y) = (x.lanes(), y.lanes());
-    let mut z = [0.0; 8];
-    for i in 0..8 {
+    let mut z = [0.0; MAX_LANES];
+    for i in 0..V::LANES {
         z[i] = one(x[i], y[i]);
     }
     V::from_lanes(z)

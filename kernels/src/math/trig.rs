@@ -1,7 +1,7 @@
 //! sin(x) and cos(x).
 
 use super::exp::{MAGIC, horner};
-use crate::simd::V8;
+use crate::simd::{MAX_LANES, V8};
 
 /// (sin(r) - r) / r^3 and (cos(r) - 1 + r^2 / 2) / r^4 in r^2, for |r| <= pi / 4: 4e-9 and 1e-10.
 const SIN: [f32; 3] = [-1.666_665_5e-1, 8.332_173e-3, -1.951_665_5e-4];
@@ -31,15 +31,15 @@ fn reduce<V: V8>(x: V) -> (V::I, V) {
 #[cold]
 fn reduce_far<V: V8>(x: V, q: V::I, r: V) -> (V::I, V) {
     let (x, mut r) = (x.lanes(), r.lanes());
-    let mut quadrants = [0_i32; 8];
-    // SAFETY: the array has eight elements.
+    let mut quadrants = [0_i32; MAX_LANES];
+    // SAFETY: the array takes every lane.
     unsafe { V::store_i32(q, quadrants.as_mut_ptr()) };
-    for i in 0..8 {
+    for i in 0..V::LANES {
         if x[i].abs() > NEAR && x[i].is_finite() {
             (quadrants[i], r[i]) = payne_hanek(x[i]);
         }
     }
-    // SAFETY: the array has eight elements.
+    // SAFETY: the array has every lane.
     (unsafe { V::load_i32(quadrants.as_ptr()) }, V::from_lanes(r))
 }
 

@@ -84,12 +84,12 @@ unsafe fn row<V: V8, T: Elem, J: Join>(x: *const T, n: usize, shift: f32) -> f32
         acc = J::take(acc, unsafe { T::load::<V>(x.add(i)) }, shift);
         i += LANES;
     }
-    let mut lanes = acc.lanes();
+    let mut lanes = acc.eight();
     if whole < n {
         // SAFETY: n - whole < 8 elements are left.
         let v = unsafe { load_part(x.add(whole), n - whole, T::default(), T::load::<V>) };
         // Lanes past the end take nothing.
-        lanes[..n - whole].copy_from_slice(&J::take(acc, v, shift).lanes()[..n - whole]);
+        lanes[..n - whole].copy_from_slice(&J::take(acc, v, shift).eight()[..n - whole]);
     }
     reduce_lanes(lanes, J::join)
 }

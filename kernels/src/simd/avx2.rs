@@ -85,6 +85,12 @@ impl V8 for Avx2 {
         unsafe { _mm256_storeu_si256(p.cast(), v) }
     }
 
+    #[inline(always)]
+    unsafe fn look_up(table: *const f32, index: __m256i) -> Self {
+        // SAFETY: the caller vouches for the entries.
+        Self(unsafe { _mm256_i32gather_ps::<4>(table, index) })
+    }
+
     vop! {
         fn add(x, o) = _mm256_add_ps(x, o);
         fn sub(x, o) = _mm256_sub_ps(x, o);

@@ -1,4 +1,5 @@
-//! Eight lanes of f32 on every instruction set: the small trait that elementwise kernels are written over.
+//! Lanes of f32 on every instruction set: the small trait that elementwise kernels are written over. Eight of them; on
+//! AVX-512 sixteen, for functions that go element by element.
 //!
 //! A kernel is one generic function `#[inline(always)] unsafe fn algo<V: V8>(..)`; [`per_isa!`] instantiates it once
 //! per row of its table, each time inside a function that has that instruction set's target features. Every
@@ -10,17 +11,21 @@ mod scalar;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use row::{Elem, F16, LANES, load_part, load_some, reduce_lanes, store_part};
+pub(crate) use row::{Elem, F16, LANES, MAX_LANES, load_part, load_some, reduce_lanes, store_part};
 pub(crate) use scalar::Scalar;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
 
@@ -34,6 +39,9 @@ pub(crate) enum Isa {
     /// AVX2 with FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// AVX-512: sixteen lanes.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
     /// Advanced SIMD.
     #[cfg(target_arch = "aarch64")]
     Neon,
@@ -49,19 +57,30 @@ impl Isa {
         (Self::Generic, Features::NONE),
     ];
 
-    /// The best one that `cpu` may use.
+    /// The best one that `cpu` may use for functions that go element by element.
+    pub(crate) fn wide(cpu: Cpu) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if cpu.has(Features::AVX512_VNNI) {
+            return Self::Avx512;
+        }
+        Self::of(cpu)
+    }
+
+    /// The best one of eight lanes that `cpu` may use.
     pub(crate) fn of(cpu: Cpu) -> Self {
         let found = Self::TABLE.iter().find(|&&(_, needs)| cpu.has(needs));
         found.map_or(Self::Generic, |&(isa, _)| isa)
     }
 
-    /// The one of `generic`, `avx2`, `neon` that belongs to it.
+    /// The one of `generic`, `avx2`, `avx512`, `neon` that belongs to it.
     #[allow(unused_variables)]
-    pub(crate) fn select<T>(self, generic: T, avx2: T, neon: T) -> T {
+    pub(crate) fn select<T>(self, generic: T, avx2: T, avx512: T, neon: T) -> T {
         match self {
             Self::Generic => generic,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512,
             #[cfg(target_arch = "aarch64")]
             Self::Neon => neon,
         }
@@ -71,7 +90,12 @@ impl Isa {
 /// The name of an implementation: a prefix and the instruction set.
 macro_rules! isa_name {
     ($isa:expr, $($prefix:expr),+) => {
-        $isa.select(concat!($($prefix),+, "_generic"), concat!($($prefix),+, "_avx2"), concat!($($prefix),+, "_neon"))
+        $isa.select(
+            concat!($($prefix),+, "_generic"),
+            concat!($($prefix),+, "_avx2"),
+            concat!($($prefix),+, "_avx512"),
+            concat!($($prefix),+, "_neon"),
+        )
     };
 }
 pub(crate) use isa_name;
@@ -79,8 +103,27 @@ pub(crate) use isa_name;
 /// Defines `fn pick[Generics](isa) -> unsafe fn(args)`, which returns the instance of the generic function `algo`
 /// for an instruction set. The pointer may be called where that instruction set is present and `algo`'s own
 /// conditions hold.
+///
+/// `wide fn pick` has an instance of sixteen [lanes](V8::LANES) too, for AVX-512; others take eight there.
 macro_rules! per_isa {
-    ($(#[$meta:meta])* $vis:vis fn $pick:ident[$($g:ident: $b:path),*]($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $algo:ident) => {
+    ($(#[$meta:meta])* $vis:vis wide fn $pick:ident $($rest:tt)+) => {
+        $crate::simd::per_isa! { @wide $(#[$meta])* $vis fn $pick $($rest)+ }
+    };
+    ($(#[$meta:meta])* $vis:vis fn $pick:ident $($rest:tt)+) => {
+        $crate::simd::per_isa! { @eight $(#[$meta])* $vis fn $pick $($rest)+ }
+    };
+    (@avx512 eight $algo:ident [$($g:ident: $b:path),*]($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {};
+    (@avx512 wide $algo:ident [$($g:ident: $b:path),*]($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+        unsafe fn avx512<$($g: $b),*>($($arg: $ty),*) $(-> $ret)? {
+            // SAFETY: the caller keeps the conditions of the generic function.
+            unsafe { $algo::<$crate::simd::Avx512, $($g),*>($($arg),*) }
+        }
+    };
+    (@pick512 eight [$($g:ident),*]) => { avx2::<$($g),*> };
+    (@pick512 wide [$($g:ident),*]) => { avx512::<$($g),*> };
+    (@$width:ident $(#[$meta:meta])* $vis:vis fn $pick:ident[$($g:ident: $b:path),*]($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $algo:ident) => {
         $(#[$meta])*
         $vis fn $pick<$($g: $b),*>(isa: $crate::simd::Isa) -> unsafe fn($($ty),*) $(-> $ret)? {
             unsafe fn generic<$($g: $b),*>($($arg: $ty),*) $(-> $ret)? {
@@ -93,6 +136,7 @@ macro_rules! per_isa {
                 // SAFETY: as above.
                 unsafe { $algo::<$crate::simd::Avx2, $($g),*>($($arg),*) }
             }
+            $crate::simd::per_isa! { @avx512 $width $algo [$($g: $b),*]($($arg: $ty),*) $(-> $ret)? }
             #[cfg(target_arch = "aarch64")]
             #[target_feature(enable = "neon")]
             unsafe fn neon<$($g: $b),*>($($arg: $ty),*) $(-> $ret)? {
@@ -103,6 +147,8 @@ macro_rules! per_isa {
                 $crate::simd::Isa::Generic => generic::<$($g),*>,
                 #[cfg(target_arch = "x86_64")]
                 $crate::simd::Isa::Avx2 => avx2::<$($g),*>,
+                #[cfg(target_arch = "x86_64")]
+                $crate::simd::Isa::Avx512 => $crate::simd::per_isa!(@pick512 $width [$($g),*]),
                 #[cfg(target_arch = "aarch64")]
                 $crate::simd::Isa::Neon => neon::<$($g),*>,
             }
@@ -111,13 +157,16 @@ macro_rules! per_isa {
 }
 pub(crate) use per_isa;
 
-/// Eight lanes of f32, and with [`V8::I`] eight lanes of i32.
+/// Eight lanes of f32, and with [`V8::I`] eight lanes of i32: [`V8::LANES`], wherever eight are spoken of.
 ///
 /// Comparisons give masks: lanes of [`V8::I`] with all bits set or none. Comparisons with NaN are false.
 ///
 /// Methods may be called only where the instruction set is present, that is from functions generic over `V8` that
 /// [`per_isa!`] instantiates. Loads and stores are unaligned and take all eight lanes.
 pub(crate) trait V8: Copy {
+    /// How many lanes.
+    const LANES: usize = LANES;
+
     /// Eight lanes of i32.
     type I: Copy;
 
@@ -233,6 +282,23 @@ pub(crate) trait V8: Copy {
     /// `a == b` as a mask.
     fn ieq(a: Self::I, b: Self::I) -> Self::I;
 
+    /// The entries of a table, lane by lane.
+    ///
+    /// # Safety
+    /// Every index is one of the table's.
+    #[inline(always)]
+    unsafe fn look_up(table: *const f32, index: Self::I) -> Self {
+        let mut i = [0_i32; MAX_LANES];
+        let mut found = [0.0; MAX_LANES];
+        // SAFETY: the array takes every lane; the entries are there.
+        unsafe {
+            Self::store_i32(index, i.as_mut_ptr());
+            for lane in 0..Self::LANES {
+                found[lane] = *table.add(i[lane] as usize);
+            }
+        }
+        Self::from_lanes(found)
+    }
     /// `self > o`
     #[inline(always)]
     fn gt(self, o: Self) -> Self::I {
@@ -264,18 +330,27 @@ pub(crate) trait V8: Copy {
         let sign = Self::iand(s.to_bits(), Self::isplat(i32::MIN));
         Self::from_bits(Self::ior(self.abs().to_bits(), sign))
     }
-    /// The lanes as an array.
+    /// The lanes as an array, zeros behind them.
     #[inline(always)]
-    fn lanes(self) -> [f32; 8] {
-        let mut a = [0.0; 8];
-        // SAFETY: the array has eight elements.
+    fn lanes(self) -> [f32; MAX_LANES] {
+        let mut a = [0.0; MAX_LANES];
+        // SAFETY: the array takes every lane.
         unsafe { self.store(a.as_mut_ptr()) };
         a
     }
     /// From an array.
     #[inline(always)]
-    fn from_lanes(a: [f32; 8]) -> Self {
-        // SAFETY: the array has eight elements.
+    fn from_lanes(a: [f32; MAX_LANES]) -> Self {
+        // SAFETY: the array has every lane.
         unsafe { Self::load(a.as_ptr()) }
+    }
+    /// The lanes of a vector of eight.
+    #[inline(always)]
+    fn eight(self) -> [f32; LANES] {
+        const { assert!(Self::LANES == LANES) };
+        let mut a = [0.0; LANES];
+        // SAFETY: the array has eight elements.
+        unsafe { self.store(a.as_mut_ptr()) };
+        a
     }
 }

@@ -2,8 +2,11 @@
 
 use super::V8;
 
-/// Lanes of a vector.
+/// Lanes of a vector, where functions do not go element by element.
 pub(crate) const LANES: usize = 8;
+
+/// The most lanes that any vector has.
+pub(crate) const MAX_LANES: usize = 16;
 
 /// An element type that is computed with as f32.
 pub(crate) trait Elem: Copy + Default {
@@ -50,10 +53,10 @@ impl Elem for F16 {
     }
 }
 
-/// The first `n < 8` elements and `fill` in the other lanes, reading no more than the `n`.
+/// The first `n` elements and `fill` in the other lanes, reading no more than the `n`.
 ///
 /// # Safety
-/// `n` elements can be read, and `n` is at most 8.
+/// `n` elements can be read, and `n` is at most the lanes that `load` reads.
 #[inline(always)]
 pub(crate) unsafe fn load_part<T: Copy, R>(
     p: *const T,
@@ -61,8 +64,8 @@ pub(crate) unsafe fn load_part<T: Copy, R>(
     fill: T,
     load: unsafe fn(*const T) -> R,
 ) -> R {
-    let mut part = [fill; LANES];
-    // SAFETY: `n` elements can be read and fit in the array, whose eight are then loaded.
+    let mut part = [fill; MAX_LANES];
+    // SAFETY: `n` elements can be read and fit in the array, which is then loaded.
     unsafe {
         std::ptr::copy_nonoverlapping(p, part.as_mut_ptr(), n);
         load(part.as_ptr())
@@ -79,10 +82,10 @@ pub(crate) unsafe fn load_some<V: V8, T: Elem>(p: *const T, n: usize) -> V {
     unsafe { if n == LANES { T::load(p) } else { load_part(p, n, T::default(), T::load::<V>) } }
 }
 
-/// Stores the first `n < 8` of what `store` would store.
+/// Stores the first `n` of what `store` would store.
 ///
 /// # Safety
-/// `n` elements can be written, and `n` is at most 8.
+/// `n` elements can be written, and `n` is at most the lanes that `store` writes.
 #[inline(always)]
 pub(crate) unsafe fn store_part<T: Copy + Default, R>(
     v: R,
@@ -90,8 +93,8 @@ pub(crate) unsafe fn store_part<T: Copy + Default, R>(
     n: usize,
     store: unsafe fn(R, *mut T),
 ) {
-    let mut part = [T::default(); LANES];
-    // SAFETY: the array takes eight elements, of which `n` are then copied.
+    let mut part = [T::default(); MAX_LANES];
+    // SAFETY: the array takes every lane, of which `n` are then copied.
     unsafe {
         store(v, part.as_mut_ptr());
         std::ptr::copy_nonoverlapping(part.as_ptr(), p, n);

@@ -5,16 +5,25 @@ use super::*;
 /// Applies each operation to vectors of interesting values and hands out the results' bits.
 #[inline(always)]
 unsafe fn everything<V: V8>(x: *const f32, out: *mut i32) {
-    const HALF: [u16; 8] = [0, 0x8000, 0x3c00, 0x0001, 0x7c00, 0xfbff, 0x03ff, 0x5640];
-    const BYTES: [i8; 8] = [-128, 127, 0, -1, 1, 100, -100, 5];
+    const HALF: [u16; 16] = twice([0, 0x8000, 0x3c00, 0x0001, 0x7c00, 0xfbff, 0x03ff, 0x5640]);
+    const BYTES: [i8; 16] = twice([-128, 127, 0, -1, 1, 100, -100, 5]);
+    // Sixteen lanes are those of two pairs.
+    let pairs = V::LANES / LANES;
     let mut n = 0;
     let mut put = |v: V::I| {
-        // SAFETY: `OPS` results for each pair have room.
-        unsafe { V::store_i32(v, out.add(n)) };
-        n += LANES;
+        let mut lanes = [0; MAX_LANES];
+        // SAFETY: the array takes every lane; `OPS` results for each pair have room.
+        unsafe {
+            V::store_i32(v, lanes.as_mut_ptr());
+            for pair in 0..pairs {
+                let to = out.add((n % OPS + (n / OPS * pairs + pair) * OPS) * LANES);
+                std::ptr::copy_nonoverlapping(lanes[pair * LANES..].as_ptr(), to, LANES);
+            }
+        }
+        n += 1;
     };
-    for i in 0..PAIRS {
-        // SAFETY: there are PAIRS + 2 vectors.
+    for i in (0..PAIRS).step_by(pairs) {
+        // SAFETY: there are PAIRS + 3 vectors of eight.
         let (a, b, c) =
             unsafe { (V::load(x.add(8 * i)), V::load(x.add(8 * i + 8)), V::load(x.add(8 * i + 16))) };
         let floats = [
@@ -56,12 +65,11 @@ unsafe fn everything<V: V8>(x: *const f32, out: *mut i32) {
             V::shl::<5>(ia),
             V::sar::<9>(ia),
             V::ieq(ia, ib),
-            V::isplat(i32::from(V::any(a.lt(b)))),
         ];
         ints.into_iter().for_each(&mut put);
-        let mut half = [0_u16; 8];
-        let mut low = [0_u8; 8];
-        // SAFETY: all arrays have eight elements.
+        let mut half = [0_u16; MAX_LANES];
+        let mut low = [0_u8; MAX_LANES];
+        // SAFETY: all arrays have as many elements as lanes, or more.
         unsafe {
             V::select(a.eq(a), a, b.abs()).store_f16(half.as_mut_ptr());
             put(V::load_i32(half.map(|h| if h & 0x7fff > 0x7c00 { 0 } else { i32::from(h) }).as_ptr()));
@@ -74,11 +82,41 @@ unsafe fn everything<V: V8>(x: *const f32, out: *mut i32) {
     }
 }
 
+const fn twice<T: Copy>(v: [T; 8]) -> [T; 16] {
+    let mut both = [v[0]; 16];
+    let mut i = 0;
+    while i < 16 {
+        both[i] = v[i % 8];
+        i += 1;
+    }
+    both
+}
+
 const PAIRS: usize = 400;
-const OPS: usize = 17 + 16 + 5;
+const OPS: usize = 17 + 15 + 5;
 
 per_isa! {
-    fn pick[](x: *const f32, out: *mut i32) = everything
+    wide fn pick[](x: *const f32, out: *mut i32) = everything
+}
+
+/// Whether `any` sees a single lane of a mask, whichever it is, and none where there is none.
+#[inline(always)]
+unsafe fn any_sees_each_lane<V: V8>() -> bool {
+    let below = |x: [f32; MAX_LANES]| V::any(V::from_lanes(x).lt(V::splat(0.0)));
+    let each = (0..V::LANES).all(|lane| below(std::array::from_fn(|i| if i == lane { -1.0 } else { 0.0 })));
+    each && !below([0.0; MAX_LANES])
+}
+
+per_isa! {
+    wide fn pick_any[]() -> bool = any_sees_each_lane
+}
+
+#[test]
+fn any_looks_at_every_lane() {
+    for (name, cpu) in Cpu::runnable() {
+        // SAFETY: the processor has this instruction set.
+        assert!(unsafe { pick_any(Isa::wide(cpu))() }, "{name}");
+    }
 }
 
 #[test]
@@ -104,7 +142,7 @@ fn every_instruction_set_gives_the_scalar_bits() {
         f32::NAN,
         f32::MAX,
     ];
-    let x: Vec<f32> = (0..8 * (PAIRS + 2))
+    let x: Vec<f32> = (0..8 * (PAIRS + 3))
         .map(|i| match i % 3 {
             0 => odd[random.bits() as usize % odd.len()],
             1 => random.unit() * 300.0,
@@ -114,7 +152,7 @@ fn every_instruction_set_gives_the_scalar_bits() {
     let mut results = Cpu::runnable().into_iter().map(|(name, cpu)| {
         let mut out = vec![0; PAIRS * OPS * LANES];
         // SAFETY: the processor has this instruction set; the arrays have the lengths that the function uses.
-        unsafe { pick(Isa::of(cpu))(x.as_ptr(), out.as_mut_ptr()) };
+        unsafe { pick(Isa::wide(cpu))(x.as_ptr(), out.as_mut_ptr()) };
         (name, out)
     });
     let (_, want) = results.next().expect("the scalar one");

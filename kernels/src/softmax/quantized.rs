@@ -1,100 +1,177 @@
-//! Softmax of s8, in plain Rust: lookups leave vectors nothing to do.
+//! Softmax of s8: exponentials by a table over how far an element is below the maximum.
 
 use cygnet_format::program::Quant;
 
 use super::Lines;
 use crate::kernel::{Context, Kernel, PrepareError};
-use crate::math::scalar;
+use crate::math::{log::log, scalar};
 use crate::quant;
-use crate::reduce::COLUMNS;
-use crate::simd::{LANES, reduce_lanes};
+use crate::simd::{Isa, LANES, V8, isa_name, load_part, per_isa, reduce_lanes, store_part};
 use crate::view::Mem;
 
 pub(super) fn kernel(lines: Lines, log: bool, cx: &Context<'_>) -> Result<Box<dyn Kernel>, PrepareError> {
     let x = quant::required(cx, &lines.x, "input")?;
     let y = quant::required(cx, &lines.y, "output")?;
-    // e^(x - m) by how far the quantized x is below m, and the exponents themselves.
-    let exponent: [f32; 256] = std::array::from_fn(|d| -(d as f32) * x.scale);
-    let exp = exponent.map(scalar::exp);
-    Ok(Box::new(Softmax { lines, log, exponent, exp, quant: y }))
+    let isa = Isa::of(cx.cpu());
+    let exp = std::array::from_fn(|d| scalar::exp(-(d as f32) * x.scale));
+    let function = Function { exp, log, scale: x.scale, quant: y };
+    let name = if log { isa_name!(isa, "log_softmax_s8") } else { isa_name!(isa, "softmax_s8") };
+    Ok(Box::new(Softmax { lines, function, line: pick_line(isa), block: pick_block(isa), name }))
 }
+
+/// Vectors of terms that a line keeps.
+const KEPT: usize = 4;
 
 struct Softmax {
     lines: Lines,
-    log: bool,
-    exponent: [f32; 256],
+    function: Function,
+    line: unsafe fn(&Function, *const i8, *mut i8, usize),
+    block: unsafe fn(&Function, *const i8, *mut i8, usize, usize, [usize; 2]),
+    name: &'static str,
+}
+
+struct Function {
+    /// e^(x - m) by how far the quantized x is below m.
     exp: [f32; 256],
+    log: bool,
+    /// The input's.
+    scale: f32,
     quant: Quant,
 }
 
-impl Softmax {
-    /// (1 / s) / scale, or ln(s).
-    fn last_term(&self, s: f32) -> f32 {
-        if self.log { scalar::log(s) } else { 1.0 / s / self.quant.scale }
-    }
+per_isa! {
+    fn pick_line[](f: &Function, x: *const i8, y: *mut i8, n: usize) = line
+}
+per_isa! {
+    fn pick_block[](f: &Function, x: *const i8, y: *mut i8, n: usize, count: usize, stride: [usize; 2]) = block
+}
 
-    /// The result of an element `d` below the maximum.
+/// Up to eight elements.
+///
+/// # Safety
+/// `n <= 8` can be read.
+#[inline(always)]
+unsafe fn load<V: V8>(x: *const i8, n: usize) -> V::I {
+    // SAFETY: the caller's promise.
+    unsafe { if n == LANES { V::load_s8(x) } else { load_part(x, n, i8::MIN, V::load_s8) } }
+}
+
+impl Function {
+    /// e^(x - m), m not below x.
     #[inline(always)]
-    fn result(&self, d: usize, k: f32) -> i8 {
-        let r = if self.log { (self.exponent[d] - k) / self.quant.scale } else { self.exp[d] * k };
-        let (lo, hi) = (-128 - self.quant.zero_point, 127 - self.quant.zero_point);
-        let r = if r < lo as f32 { lo as f32 } else { r };
-        let r = if r > hi as f32 { hi as f32 } else { r };
-        // Rounds to nearest even: a sum with 1.5 * 2^23 has the integer in its last bits, for |r| up to 2^22. The
-        // function of the library would be called, where the instruction is not there on every processor.
-        let whole = (r + 12_582_912.0).to_bits() as i32 - 12_582_912.0_f32.to_bits() as i32;
-        (whole + self.quant.zero_point) as i8
+    fn term<V: V8>(&self, m: V::I, x: V::I) -> V {
+        // SAFETY: differences are from 0 to 255.
+        unsafe { V::look_up(self.exp.as_ptr(), V::isub(m, x)) }
     }
 
-    /// One line along the last axis.
-    fn line(&self, x: &[i8], y: &mut [i8]) {
-        let m = x.iter().fold(i8::MIN, |m, &v| if v > m { v } else { m });
-        let mut lanes = [0.0; LANES];
-        for part in x.chunks(LANES) {
-            lanes.iter_mut().zip(part).for_each(|(sum, &v)| *sum += self.exp[below(m, v)]);
+    /// (1 / s) / scale, or ln(s).
+    #[inline(always)]
+    fn last_term<V: V8>(&self, s: V) -> V {
+        if self.log { log(s) } else { V::splat(1.0).div(s).div(V::splat(self.quant.scale)) }
+    }
+
+    /// A result before it is quantized.
+    #[inline(always)]
+    fn result<V: V8>(&self, m: V::I, x: V::I, k: V) -> V {
+        if self.log {
+            let exponent = V::from_i32(V::isub(m, x)).neg().mul(V::splat(self.scale));
+            exponent.sub(k).div(V::splat(self.quant.scale))
+        } else {
+            self.term::<V>(m, x).mul(k)
         }
-        let k = self.last_term(reduce_lanes(lanes, |a, b| a + b));
-        y.iter_mut().zip(x).for_each(|(y, &v)| *y = self.result(below(m, v), k));
     }
 
-    /// `n` adjacent lines.
+    /// Quantizes up to eight results.
     ///
     /// # Safety
-    /// `x` and `y` have `count` rows of `n` elements, at the strides of the lines.
-    unsafe fn block(&self, x: *const i8, y: *mut i8, n: usize) {
-        let Lines { count, stride, .. } = self.lines;
-        let (mut m, mut k) = ([i8::MIN; COLUMNS], [0.0; COLUMNS]);
-        for pass in 0..3 {
-            for i in 0..count {
-                // SAFETY: as the caller vouches.
-                let row = unsafe { std::slice::from_raw_parts(x.add(i * stride[0]), n) };
-                match pass {
-                    0 => m.iter_mut().zip(row).for_each(|(m, &v)| *m = v.max(*m)),
-                    1 => (0..n).for_each(|c| k[c] += self.exp[below(m[c], row[c])]),
-                    _ => {
-                        // SAFETY: as the caller vouches; input and output do not overlap.
-                        let out = unsafe { std::slice::from_raw_parts_mut(y.add(i * stride[1]), n) };
-                        (0..n).for_each(|c| out[c] = self.result(below(m[c], row[c]), k[c]));
-                    }
-                }
-            }
-            if pass == 1 {
-                k[..n].iter_mut().for_each(|s| *s = self.last_term(*s));
-            }
+    /// `n <= 8` can be written.
+    #[inline(always)]
+    unsafe fn store<V: V8>(&self, r: V, y: *mut i8, n: usize) {
+        let zero = self.quant.zero_point;
+        let r = r.clamp(V::splat((-128 - zero) as f32), V::splat((127 - zero) as f32));
+        let q = V::iadd(r.to_i32(), V::isplat(zero));
+        // SAFETY: the caller's promise.
+        unsafe {
+            if n == LANES { V::store_low8(q, y.cast()) } else { store_part(q, y.cast(), n, V::store_low8) }
         }
     }
 }
 
-/// How far `v` is below the maximum.
+/// One line of `n` elements along the last axis.
+///
+/// # Safety
+/// They can be read and written; input and output do not overlap.
 #[inline(always)]
-fn below(m: i8, v: i8) -> usize {
-    usize::from(m.wrapping_sub(v).cast_unsigned())
+unsafe fn line<V: V8>(f: &Function, x: *const i8, y: *mut i8, n: usize) {
+    // SAFETY: the elements are within the line.
+    unsafe {
+        let mut most = V::splat(-128.0);
+        for i in (0..n).step_by(LANES) {
+            most = most.max(V::from_i32(load::<V>(x.add(i), LANES.min(n - i))));
+        }
+        let most = reduce_lanes(most.eight(), |a, b| if a > b { a } else { b });
+        let m = V::isplat(most as i32);
+        let mut acc = V::splat(0.0);
+        let whole = n - n % LANES;
+        // The first terms are kept: looking up is what takes the time.
+        let mut kept = [V::splat(0.0); KEPT];
+        for i in (0..whole).step_by(LANES) {
+            let e = f.term(m, load::<V>(x.add(i), LANES));
+            acc = acc.add(e);
+            if let Some(kept) = kept.get_mut(i / LANES) {
+                *kept = e;
+            }
+        }
+        let mut lanes = acc.eight();
+        if whole < n {
+            let more = acc.add(f.term(m, load::<V>(x.add(whole), n - whole))).eight();
+            lanes[..n - whole].copy_from_slice(&more[..n - whole]);
+        }
+        let k = f.last_term(V::splat(reduce_lanes(lanes, |a, b| a + b)));
+        for i in (0..n).step_by(LANES) {
+            let part = LANES.min(n - i);
+            let r = match kept.get(i / LANES) {
+                Some(e) if part == LANES && !f.log => e.mul(k),
+                _ => f.result(m, load::<V>(x.add(i), part), k),
+            };
+            f.store(r, y.add(i), part);
+        }
+    }
+}
+
+/// `n` adjacent lines of `count` elements, `stride` apart in input and output.
+///
+/// # Safety
+/// As [`line`].
+#[inline(always)]
+unsafe fn block<V: V8>(f: &Function, x: *const i8, y: *mut i8, n: usize, count: usize, stride: [usize; 2]) {
+    for c in (0..n).step_by(LANES) {
+        let part = LANES.min(n - c);
+        // SAFETY: the elements are within the lines.
+        unsafe {
+            let (x, y) = (x.add(c), y.add(c));
+            let mut most = V::splat(-128.0);
+            for i in 0..count {
+                most = most.max(V::from_i32(load::<V>(x.add(i * stride[0]), part)));
+            }
+            let m = most.to_i32();
+            let mut s = V::splat(0.0);
+            for i in 0..count {
+                s = s.add(f.term(m, load::<V>(x.add(i * stride[0]), part)));
+            }
+            let k = f.last_term(s);
+            for i in 0..count {
+                let r = f.result(m, load::<V>(x.add(i * stride[0]), part), k);
+                f.store(r, y.add(i * stride[1]), part);
+            }
+        }
+    }
 }
 
 // SAFETY: lines lie inside both views; tiles are disjoint in the output.
 unsafe impl Kernel for Softmax {
     fn name(&self) -> &'static str {
-        if self.log { "log_softmax_s8" } else { "softmax_s8" }
+        self.name
     }
     fn tiles(&self) -> usize {
         self.lines.tiles()
@@ -102,16 +179,14 @@ unsafe impl Kernel for Softmax {
     unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
         // SAFETY: `mem` is the memory of these views.
         let (from, to) = unsafe { (self.lines.x.ptr::<i8>(mem), self.lines.y.ptr_mut::<i8>(mem)) };
-        let n = self.lines.count;
+        let Lines { count, stride, last, .. } = self.lines;
         // SAFETY: positions come from the lines; input and output do not overlap.
         self.lines.tile(tile, |y, x, columns| unsafe {
-            if self.lines.last {
-                self.line(
-                    std::slice::from_raw_parts(from.add(x), n),
-                    std::slice::from_raw_parts_mut(to.add(y), n),
-                );
+            let (x, y) = (from.add(x), to.add(y));
+            if last {
+                (self.line)(&self.function, x, y, count);
             } else {
-                self.block(from.add(x), to.add(y), columns);
+                (self.block)(&self.function, x, y, columns, count, stride);
             }
         });
     }

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 
 use super::avx2::{Sums, accumulate, clamp, store};
 use crate::conv::block::{Block, Problem};
+use crate::conv::gather::{self, Sink};
 use crate::conv::micro::NR;
 
 /// Pixels computed at once.
@@ -16,15 +17,15 @@ const PIXELS: usize = 96;
 /// Most input channels of a tap that are worth the copying.
 const DEPTH: usize = 32;
 
-/// Numbers that may be written past a pixel's inputs.
+/// Numbers that may be written past a pixel's inputs, and between it and the next.
 const OVER: usize = 8;
 
 /// Bytes of scratch.
-pub(super) const SCRATCH: usize = (128 << 10) + 4 * OVER;
+pub(super) const SCRATCH: usize = 128 << 10;
 
 /// Most pixels of a block over `k` inputs.
 pub(super) fn pixels(k: usize) -> usize {
-    let most = ((SCRATCH / 4 - OVER) / k.max(1)).min(PIXELS);
+    let most = (SCRATCH / 4 / (k + OVER)).min(PIXELS);
     if most < MR { 0 } else { most / MR * MR }
 }
 
@@ -33,27 +34,21 @@ pub(super) fn suits(p: &Problem) -> bool {
     p.taps > 1 && p.depth <= DEPTH && p.pixels >= MR
 }
 
-/// Copies every pixel's inputs, `k` numbers each.
-///
-/// # Safety
-/// As [`crate::conv::block::Run`]; `to` has room for all pixels and [`OVER`] more numbers.
-#[target_feature(enable = "avx2")]
-unsafe fn inputs(b: &Block<'_>, k: usize, to: *mut f32) {
-    for (group, &merged) in b.merged.iter().enumerate() {
-        let first = group * b.group;
-        let (slots, each) =
-            if merged { (b.taps[0], b.taps[1] * b.depth) } else { (b.taps[0] * b.taps[1], b.depth) };
-        for row in 0..b.group.min(b.pixels - first) {
-            // SAFETY: each group has `slots` addresses for each of its pixels, each of `each` numbers.
-            unsafe {
-                let mut a = b.a.add(first * b.slots + row);
-                let mut to = to.add((first + row) * k);
-                for _ in 0..slots {
-                    copy(*a, to, each);
-                    to = to.add(each);
-                    a = a.add(b.group);
-                }
-            }
+/// Copies runs of inputs to pixels `stride` numbers apart. What is written past a run is written over by the runs that
+/// follow it, or lies between two pixels' inputs.
+struct Copied {
+    to: *mut f32,
+    stride: usize,
+    depth: usize,
+}
+
+impl Sink for Copied {
+    #[inline(always)]
+    unsafe fn take(&mut self, run: gather::Run) {
+        // SAFETY: the pixels have room; the run can be read.
+        unsafe {
+            let to = self.to.add(run.pixel * self.stride + run.tap * self.depth);
+            copy(run.from, to, run.taps * self.depth);
         }
     }
 }
@@ -61,9 +56,8 @@ unsafe fn inputs(b: &Block<'_>, k: usize, to: *mut f32) {
 /// Copies `n` numbers.
 ///
 /// # Safety
-/// `from` is valid for `n` numbers, `to` for as many and [`OVER`] more.
-#[inline]
-#[target_feature(enable = "avx2")]
+/// `from` is valid for `n` numbers, `to` for as many and [`OVER`] more; the processor has AVX2.
+#[inline(always)]
 unsafe fn copy(from: *const u8, to: *mut f32, n: usize) {
     let from = from.cast::<f32>();
     // SAFETY: the caller's promise; a mask keeps the last load inside.
@@ -106,7 +100,7 @@ unsafe fn tile<const M: usize, const P: usize>(
         }
         let mut rows = [a; M];
         for i in 0..M {
-            rows[i] = a.add((pixel + i) * k);
+            rows[i] = a.add((pixel + i) * (k + OVER));
         }
         accumulate::<false, M, P>(&mut sums, &rows, k, b.w.add(first / NR * panel), panel);
         for i in 0..M {
@@ -148,11 +142,11 @@ unsafe fn panels<const P: usize>(b: &Block<'_>, a: *const f32, k: usize, first: 
 /// As [`crate::conv::block::Run`].
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn block(b: &Block<'_>) {
-    let k = b.taps[0] * b.taps[1] * b.depth;
+    let k = b.taps * b.depth;
     let a = b.scratch.cast::<f32>();
     // SAFETY: the caller's promise.
     unsafe {
-        inputs(b, k, a);
+        b.inputs.runs(0..b.taps, &mut Copied { to: a, stride: k + OVER, depth: b.depth });
         for first in (0..b.cols).step_by(2 * NR) {
             if b.cols - first > NR {
                 panels::<2>(b, a, k, first);

@@ -5,8 +5,9 @@
 
 use std::arch::x86_64::*;
 
-use crate::conv::avx512::{self, Fma, LANES, Run};
+use crate::conv::avx512::{self, Fma, LANES, Multiply, Run, Sums};
 use crate::conv::block::{Block, Problem};
+use crate::conv::gather::{self, Sink};
 use crate::conv::micro::NR;
 use crate::float::{Float, Half, Single};
 
@@ -41,12 +42,21 @@ pub(crate) fn suits(_: &Problem) -> bool {
     true
 }
 
-/// Sixteen numbers, f16 when HALF, of which the first `n` can be read; the others are zero.
+/// Sixteen numbers, f16 when HALF.
 ///
 /// # Safety
-/// `n` numbers can be read.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+/// They can be read; the processor has AVX-512 F.
+#[inline(always)]
+unsafe fn load<const HALF: bool>(p: *const u8) -> __m512 {
+    // SAFETY: the caller's promise.
+    unsafe { if HALF { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) } else { _mm512_loadu_ps(p.cast()) } }
+}
+
+/// The same, of which the first `n` can be read; the others are zero.
+///
+/// # Safety
+/// `n` numbers can be read; the processor has AVX-512 F, BW and VL.
+#[inline(always)]
 unsafe fn load_part<const HALF: bool>(p: *const u8, n: usize) -> __m512 {
     let mask = (1_u32 << n.min(LANES)) - 1;
     // SAFETY: masked lanes are not read.
@@ -59,41 +69,50 @@ unsafe fn load_part<const HALF: bool>(p: *const u8, n: usize) -> __m512 {
     }
 }
 
-/// Copies inputs `start..start + n` of every pixel.
+/// Copies runs of inputs to pixels `stride` numbers apart. What is written past a run is written over by the runs that
+/// follow it, or lies between two pixels' inputs.
+struct Copied<const HALF: bool> {
+    to: *mut f32,
+    stride: usize,
+    depth: usize,
+    /// The first tap, and what to leave out at its beginning.
+    tap: usize,
+    skip: usize,
+    /// Most inputs of a pixel.
+    n: usize,
+}
+
+impl<const HALF: bool> Sink for Copied<HALF> {
+    #[inline(always)]
+    unsafe fn take(&mut self, run: gather::Run) {
+        let size = if HALF { Half::SIZE } else { Single::SIZE };
+        // SAFETY: the pixels have room; the run can be read.
+        unsafe {
+            let to = self.to.add(run.pixel * self.stride + (run.tap - self.tap) * self.depth);
+            let from = run.from.add(self.skip * size);
+            let n = self.n.min(run.taps * self.depth);
+            let mut i = 0;
+            while i + LANES <= n {
+                _mm512_storeu_ps(to.add(i), load::<HALF>(from.add(i * size)));
+                i += LANES;
+            }
+            if i < n {
+                _mm512_storeu_ps(to.add(i), load_part::<HALF>(from.add(i * size), n - i));
+            }
+        }
+    }
+}
+
+/// Copies inputs `start..start + n` of every pixel: whole taps, or a part of one.
 ///
 /// # Safety
 /// As [`crate::conv::block::Run`]; `to` has room for all pixels, `stride` numbers apart, and a register more.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn inputs<const HALF: bool>(b: &Block<'_>, start: usize, n: usize, stride: usize, to: *mut f32) {
-    if n == 0 {
-        return; // A phase of a transposed convolution without taps.
-    }
-    let size = if HALF { Half::SIZE } else { Single::SIZE };
-    for (group, &merged) in b.merged.iter().enumerate() {
-        let first = group * b.group;
-        let each = if merged { b.taps[1] * b.depth } else { b.depth };
-        let (slot, skip) = (start / each, start % each);
-        for row in 0..b.group.min(b.pixels - first) {
-            // SAFETY: each group has addresses of all inputs for each of its pixels. What is written past a run is
-            // written over by what follows it.
-            unsafe {
-                let mut a = b.a.add(first * b.slots + slot * b.group + row);
-                let mut to = to.add((first + row) * stride);
-                let (mut skip, mut left) = (skip, n);
-                while left > 0 {
-                    let run = (each - skip).min(left);
-                    let from = (*a).add(skip * size);
-                    for i in (0..run).step_by(LANES) {
-                        _mm512_storeu_ps(to.add(i), load_part::<HALF>(from.add(i * size), run - i));
-                    }
-                    to = to.add(run);
-                    a = a.add(b.group);
-                    left -= run;
-                    skip = 0;
-                }
-            }
-        }
-    }
+    let (tap, skip) = (start / b.depth, start % b.depth);
+    let mut to = Copied::<HALF> { to, stride, depth: b.depth, tap, skip, n };
+    // SAFETY: the caller's promise.
+    unsafe { b.inputs.runs(tap..(start + n).div_ceil(b.depth), &mut to) };
 }
 
 /// A chunk of a block's inputs.
@@ -122,7 +141,7 @@ unsafe fn tile<const HALF: bool, const M: usize, const P: usize>(
     pixel: usize,
 ) {
     let size = if HALF { Half::SIZE } else { Single::SIZE };
-    let mut sums = [[_mm512_setzero_ps(); P]; M];
+    let mut sums: Sums<M, P> = [[_mm512_setzero_si512(); P]; M];
     let mut w = [[b.w; 2]; P];
     let mut counts = [0_u16; P];
     // SAFETY: the block's pixels, biases and weights of whole panels, and 32 bytes behind biases.
@@ -133,13 +152,13 @@ unsafe fn tile<const HALF: bool, const M: usize, const P: usize>(
             // Columns of a panel that is not there do not count: the first one takes its place.
             w[p] = [panel, if b.cols - at > NR { panel.add(NR * c.k * size) } else { panel }];
             counts[p] = ((1_u32 << (b.cols - at).min(LANES)) - 1) as u16;
-            let bias = _mm512_loadu_ps(b.bias.cast::<f32>().add(at));
+            let bias = _mm512_loadu_si512(b.bias.cast::<f32>().add(at).cast());
             for i in 0..M {
                 sums[i][p] = if c.start == 0 {
                     bias
                 } else {
                     let y = (*b.y.add(pixel + i)).add(b.offset + at * size);
-                    _mm512_maskz_loadu_ps(counts[p], y.cast())
+                    _mm512_maskz_loadu_epi32(counts[p], y.cast())
                 };
             }
         }
@@ -147,17 +166,15 @@ unsafe fn tile<const HALF: bool, const M: usize, const P: usize>(
         if HALF {
             multiply_half(&mut sums, a, c.stride, w, c.n);
         } else if c.n > 0 {
-            let mut bits = sums.map(|sums| sums.map(|v| _mm512_castps_si512(v)));
             let run = Run { a: a.cast(), stride: c.stride * size, w, units: c.n };
-            avx512::multiply::<Fma, M, P>(&mut bits, &run);
-            sums = bits.map(|bits| bits.map(|v| _mm512_castsi512_ps(v)));
+            avx512::multiply::<Fma, M, P>(&mut sums, &run);
         }
         let last = c.start + c.n == c.k;
         let (lo, hi) = (_mm512_set1_ps(b.lo), _mm512_set1_ps(b.hi));
         for i in 0..M {
             let y = (*b.y.add(pixel + i)).add(b.offset + first * size);
             for p in 0..P {
-                let sum = sums[i][p];
+                let sum = _mm512_castsi512_ps(sums[i][p]);
                 // The second operand where the comparison fails, as the definition of clamp has it.
                 let v = if last { _mm512_min_ps(hi, _mm512_max_ps(lo, sum)) } else { sum };
                 let y = y.add(p * LANES * size);
@@ -177,9 +194,9 @@ unsafe fn tile<const HALF: bool, const M: usize, const P: usize>(
 /// # Safety
 /// `a` is valid for `n` numbers at each of M multiples of `stride`, each of `w` for as many units of a panel.
 #[inline]
-#[target_feature(enable = "avx512f,f16c")]
+#[target_feature(enable = "avx512f,avx512vnni,f16c")]
 unsafe fn multiply_half<const M: usize, const P: usize>(
-    sums: &mut [[__m512; P]; M],
+    sums: &mut Sums<M, P>,
     a: *const f32,
     stride: usize,
     w: [[*const u8; 2]; P],
@@ -189,15 +206,17 @@ unsafe fn multiply_half<const M: usize, const P: usize>(
     for k in 0..n {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut wk = [_mm512_setzero_ps(); P];
+            let mut wk = [_mm512_setzero_si512(); P];
             for p in 0..P {
-                let [low, high] = w[p].map(|w| _mm_loadu_si128(w.add(k * NR * Half::SIZE).cast()));
-                wk[p] = _mm512_cvtph_ps(_mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high));
+                let low = _mm_loadu_si128(w[p][0].add(k * NR * Half::SIZE).cast());
+                let high = _mm_loadu_si128(w[p][1].add(k * NR * Half::SIZE).cast());
+                let both = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high);
+                wk[p] = _mm512_castps_si512(_mm512_cvtph_ps(both));
             }
             for i in 0..M {
-                let x = _mm512_set1_ps(*a.add(i * stride + k));
+                let x = _mm512_castps_si512(_mm512_set1_ps(*a.add(i * stride + k)));
                 for p in 0..P {
-                    c[i][p] = _mm512_fmadd_ps(x, wk[p], c[i][p]);
+                    c[i][p] = Fma::step(c[i][p], x, wk[p]);
                 }
             }
         }
@@ -210,7 +229,7 @@ unsafe fn multiply_half<const M: usize, const P: usize>(
 /// # Safety
 /// As [`tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c")]
-unsafe fn columns<const HALF: bool, const P: usize>(b: &Block<'_>, c: &Chunk, first: usize) {
+unsafe fn columns<const HALF: bool, const MR: usize, const P: usize>(b: &Block<'_>, c: &Chunk, first: usize) {
     let mut pixel = 0;
     // SAFETY: the caller's promise.
     unsafe {
@@ -255,17 +274,25 @@ unsafe fn wide<const HALF: bool, const M: usize, const P: usize>(b: &Block<'_>, 
 /// As [`crate::conv::block::Run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c")]
 pub(crate) unsafe fn block<const HALF: bool>(b: &Block<'_>) {
-    let k = b.taps[0] * b.taps[1] * b.depth;
-    let most = if HALF { k } else { CHUNK.min((SCRATCH / 4 - LANES) / b.pixels - APART) };
-    let inputs_at = b.scratch.cast::<f32>();
+    let k = b.taps * b.depth;
+    let most = if HALF { k } else { chunk(b, k) };
     let mut start = 0;
     // SAFETY: the caller's promise; the scratch has [`SCRATCH`] bytes.
     unsafe {
         loop {
-            let n = most.min(k - start);
-            let stride = n + APART;
-            inputs::<HALF>(b, start, n, stride, inputs_at);
-            let c = Chunk { inputs: inputs_at, stride, start, n, k };
+            let c = match b.inputs.matrix() {
+                // Rows of f32 are read where they are.
+                Some((from, row)) if !HALF && !row.is_multiple_of(4 << 10) => {
+                    Chunk { inputs: from.cast(), stride: row / 4, start: 0, n: k, k }
+                }
+                _ => {
+                    let part = if most < b.depth { b.depth - start % b.depth } else { k - start };
+                    let n = most.min(part);
+                    let (to, stride) = (b.scratch.cast::<f32>(), n + APART);
+                    inputs::<HALF>(b, start, n, stride, to);
+                    Chunk { inputs: to, stride, start, n, k }
+                }
+            };
             let mut first = match b.pixels {
                 1 => wide::<HALF, 1, 8>(b, &c),
                 2 => wide::<HALF, 2, 4>(b, &c),
@@ -273,17 +300,38 @@ pub(crate) unsafe fn block<const HALF: bool>(b: &Block<'_>) {
                 _ => 0,
             };
             while first < b.cols {
-                if b.cols - first > LANES {
-                    columns::<HALF, 2>(b, &c, first);
-                } else {
-                    columns::<HALF, 1>(b, &c, first);
+                match (b.cols - first).div_ceil(LANES) {
+                    1 => {
+                        columns::<HALF, MR, 1>(b, &c, first);
+                        first += LANES;
+                    }
+                    // In place of two, of which the second would have one register alone.
+                    3 => {
+                        columns::<HALF, { avx512::MR_3 }, 3>(b, &c, first);
+                        first += 3 * LANES;
+                    }
+                    _ => {
+                        columns::<HALF, MR, 2>(b, &c, first);
+                        first += 2 * LANES;
+                    }
                 }
-                first += 2 * LANES;
             }
-            start += n;
+            start += c.n;
             if start == k {
                 return;
             }
         }
+    }
+}
+
+/// Inputs of a chunk: as many as the scratch takes; whole taps, or an even part of one.
+fn chunk(b: &Block<'_>, k: usize) -> usize {
+    let room = CHUNK.min((SCRATCH / 4 - LANES) / b.pixels - APART);
+    if k <= room {
+        k
+    } else if b.depth <= room {
+        room / b.depth * b.depth
+    } else {
+        b.depth.div_ceil(b.depth.div_ceil(room))
     }
 }

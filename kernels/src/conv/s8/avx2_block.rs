@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 
 use crate::conv::block::{Block, Problem};
+use crate::conv::gather::{self, Sink};
 use crate::conv::micro::{KB_S8, NR};
 
 /// Pixels computed at once.
@@ -28,14 +29,14 @@ const WEIGHT_BYTES: usize = CHUNK * 2 * NR * 2;
 const SUM_BYTES: usize = PIXELS * 2 * NR * 4;
 
 /// Inputs of a pixel that may be written past its end.
-const OVER: usize = 32;
+const OVER: usize = 16;
 
 /// Bytes of scratch: weights, sums, inputs.
-pub(super) const SCRATCH: usize = WEIGHT_BYTES + SUM_BYTES + INPUT_BYTES + 2 * OVER;
+pub(super) const SCRATCH: usize = WEIGHT_BYTES + SUM_BYTES + INPUT_BYTES;
 
 /// Most pixels of a block over `k` inputs.
 pub(super) fn pixels(k: usize) -> usize {
-    let most = (INPUT_BYTES / 2 / k.max(1)).min(PIXELS);
+    let most = (INPUT_BYTES / 2 / (k + OVER)).min(PIXELS);
     if most < MR { 0 } else { most / MR * MR }
 }
 
@@ -52,9 +53,8 @@ pub(super) fn merges(depth: usize) -> bool {
 /// Sixteen signed bytes as 16-bit numbers.
 ///
 /// # Safety
-/// `from` is valid for 16 bytes, `to` for 16 numbers.
-#[inline]
-#[target_feature(enable = "avx2")]
+/// `from` is valid for 16 bytes, `to` for 16 numbers; the processor has AVX2.
+#[inline(always)]
 unsafe fn widen(from: *const u8, to: *mut i16) {
     // SAFETY: the caller's promise.
     unsafe { _mm256_storeu_si256(to.cast(), _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast()))) };
@@ -63,50 +63,39 @@ unsafe fn widen(from: *const u8, to: *mut i16) {
 /// `taps` taps of three channels, dense, each to four numbers, of which the last is zero.
 ///
 /// # Safety
-/// `from` is valid for `3 * taps + 13` bytes, `to` for `4 * taps + 12` numbers.
-#[inline]
-#[target_feature(enable = "avx2")]
+/// `from` is valid for `3 * taps + 13` bytes, `to` for `4 * taps + 12` numbers; the processor has AVX2.
+#[inline(always)]
 unsafe fn spread(from: *const u8, to: *mut i16, taps: usize) {
-    let order = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
-    for tap in (0..taps).step_by(4) {
-        // SAFETY: the caller's promise.
-        unsafe {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let order = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+        for tap in (0..taps).step_by(4) {
             let v = _mm_loadu_si128(from.add(3 * tap).cast());
             _mm256_storeu_si256(to.add(4 * tap).cast(), _mm256_cvtepi8_epi16(_mm_shuffle_epi8(v, order)));
         }
     }
 }
 
-/// Converts every pixel's inputs, `k` numbers each.
-///
-/// # Safety
-/// As [`crate::conv::block::Run`]; `to` has room for all pixels and [`OVER`] more numbers.
-#[target_feature(enable = "avx2")]
-unsafe fn inputs(b: &Block<'_>, k: usize, to: *mut i16) {
-    let depth = b.depth.next_multiple_of(KB_S8);
-    for (group, &merged) in b.merged.iter().enumerate() {
-        let first = group * b.group;
-        let (slots, per_slot) = if merged { (b.taps[0], b.taps[1]) } else { (b.taps[0] * b.taps[1], 1) };
-        let spreads = per_slot > 1 && b.depth == 3;
-        let each = depth * per_slot;
-        for row in 0..b.group.min(b.pixels - first) {
-            // SAFETY: each group has `slots` addresses for each of its pixels. A slot's numbers are written in groups
-            // of 16, and what goes too far is written over by what follows it.
-            unsafe {
-                let mut a = b.a.add(first * b.slots + row);
-                let mut to = to.add((first + row) * k);
-                for _ in 0..slots {
-                    let from = *a;
-                    if spreads {
-                        spread(from, to, per_slot);
-                    } else {
-                        widen(from, to);
-                        for i in (16..each).step_by(16) {
-                            widen(from.add(i), to.add(i));
-                        }
-                    }
-                    to = to.add(each);
-                    a = a.add(b.group);
+/// Converts runs of inputs, to pixels `stride` numbers apart. Numbers are written in groups of 16; what goes too far is
+/// written over by the runs that follow, or lies between two pixels' inputs.
+struct Copied {
+    to: *mut i16,
+    stride: usize,
+    depth: usize,
+}
+
+impl Sink for Copied {
+    #[inline(always)]
+    unsafe fn take(&mut self, run: gather::Run) {
+        let depth = self.depth.next_multiple_of(KB_S8);
+        // SAFETY: the pixels have room; inputs can be read as [`crate::conv::block::Run`] says.
+        unsafe {
+            let to = self.to.add(run.pixel * self.stride + run.tap * depth);
+            if self.depth == 3 && run.taps > 1 {
+                spread(run.from, to, run.taps);
+            } else {
+                for i in (0..run.taps * depth).step_by(16) {
+                    widen(run.from.add(i), to.add(i));
                 }
             }
         }
@@ -251,7 +240,7 @@ struct Scratch {
     weights: *mut i16,
     /// `[pixel][panel][8]`.
     sums: *mut i32,
-    /// `[pixel][k]`.
+    /// `[pixel][k + OVER]`.
     inputs: *mut i16,
 }
 
@@ -291,7 +280,8 @@ unsafe fn tile<const M: usize, const P: usize>(
                 };
             }
         }
-        accumulate::<M, P>(&mut sums, s.inputs.add(pixel * c.k + c.start), c.k, s.weights, c.n);
+        let stride = c.k + OVER;
+        accumulate::<M, P>(&mut sums, s.inputs.add(pixel * stride + c.start), stride, s.weights, c.n);
         if c.start + c.n < c.k {
             for i in 0..M {
                 for p in 0..P {
@@ -353,7 +343,7 @@ unsafe fn panels<const P: usize>(b: &Block<'_>, s: &Scratch, first: usize, k: us
 /// As [`crate::conv::block::Run`].
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn block(b: &Block<'_>) {
-    let k = b.taps[0] * b.taps[1] * b.depth.next_multiple_of(KB_S8);
+    let k = b.taps * b.depth.next_multiple_of(KB_S8);
     // SAFETY: the caller's promise; the parts lie one after another in the scratch.
     unsafe {
         let s = Scratch {
@@ -361,7 +351,7 @@ pub(super) unsafe fn block(b: &Block<'_>) {
             sums: b.scratch.add(WEIGHT_BYTES).cast(),
             inputs: b.scratch.add(WEIGHT_BYTES + SUM_BYTES).cast(),
         };
-        inputs(b, k, s.inputs);
+        b.inputs.runs(0..b.taps, &mut Copied { to: s.inputs, stride: k + OVER, depth: b.depth });
         for first in (0..b.cols).step_by(2 * NR) {
             if b.cols - first > NR {
                 panels::<2>(b, &s, first, k);

@@ -5,9 +5,11 @@
 //! repeated, meet a block of a panel's weights.
 
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 
 use crate::conv::avx512::{self, Dot, Run};
 use crate::conv::block::{Block, Problem};
+use crate::conv::gather::{self, Sink};
 use crate::conv::micro::{KB_S8, NR};
 
 /// What is added to inputs: the difference of an unsigned byte and a signed one.
@@ -31,20 +33,21 @@ const OVER: usize = 64;
 /// Bytes of scratch.
 pub(super) const SCRATCH: usize = INPUT_BYTES + OVER;
 
-/// Bytes from a pixel's `k` inputs to the next's. A multiple of 4 KiB would make all pixels share a few lines of the
-/// first-level cache.
+/// Bytes from a pixel's `k` inputs to the next's: room for what is written past them, and no multiple of 4 KiB, which
+/// would make all pixels share a few lines of the first-level cache.
 fn stride(k: usize) -> usize {
-    if k.is_multiple_of(1 << 10) { k + 64 } else { k }
+    let stride = k + OVER;
+    if stride.is_multiple_of(4 << 10) { stride + 64 } else { stride }
 }
 
 /// Most pixels of a block over `k` inputs.
 pub(super) fn pixels<const MR: usize>(k: usize) -> usize {
-    (INPUT_BYTES / stride(k).max(1)).min(PIXELS) / MR * MR
+    (INPUT_BYTES / stride(k)).min(PIXELS) / MR * MR
 }
 
-/// Always: few pixels' inputs are copied in no time.
-pub(super) fn suits(_: &Problem) -> bool {
-    true
+/// Where scaled sums are in the range of i32, roundings included. Few pixels' inputs are copied in no time.
+pub(super) fn suits(p: &Problem) -> bool {
+    p.reach < f64::from(1 << 30)
 }
 
 /// Whether merged runs of taps of this depth can be copied.
@@ -66,25 +69,21 @@ trait Vector: Copy {
     unsafe fn load(p: *const i32) -> Self;
     /// f32 lanes from memory.
     unsafe fn load_f32(p: *const f32) -> Self::Floats;
-    /// The same f32 in every lane.
-    unsafe fn splat_f32(v: f32) -> Self::Floats;
-    /// The same integer in every lane.
-    unsafe fn splat(v: i32) -> Self;
     /// Adds the products of M pixels and P registers of channels.
     unsafe fn multiply<const M: usize, const P: usize>(sums: &mut [[Self; P]; M], run: &Run<P>);
-    /// `rne(clamp(f32(self) * m, lo, hi)) + zero_point`, in the low bytes.
-    unsafe fn requantize(self, m: Self::Floats, bounds: &Bounds<Self>) -> __m128i;
-    /// Stores the first `n` of a register's channels, `n` at least 1.
-    unsafe fn store(v: __m128i, y: *mut u8, n: usize);
+    /// Requantizes M pixels' sums, and stores each pixel's first `n` channels at its address.
+    ///
+    /// The contract clamps before it rounds. Bounds are whole numbers, so that rounding first gives the same, as long as
+    /// no product is outside the range of i32 ([`suits`]); then narrowing saturates.
+    unsafe fn finish<const M: usize, const P: usize>(
+        sums: &[[Self; P]; M],
+        multiplier: &[Self::Floats; P],
+        b: &Block<'_>,
+        y: [*mut u8; M],
+        n: usize,
+    );
     /// Copies `n` bytes with [`OFFSET`] added to each; up to 63 bytes may be written past them.
     unsafe fn shift(from: *const u8, to: *mut u8, n: usize);
-}
-
-/// Requantization's bounds, less the zero point, and the zero point.
-struct Bounds<V: Vector> {
-    lo: V::Floats,
-    hi: V::Floats,
-    zero_point: V,
 }
 
 /// Two panels.
@@ -105,41 +104,90 @@ impl Vector for __m512i {
     }
 
     #[inline(always)]
-    unsafe fn splat_f32(v: f32) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_set1_ps(v) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat(v: i32) -> Self {
-        // SAFETY: as above.
-        unsafe { _mm512_set1_epi32(v) }
-    }
-
-    #[inline(always)]
     unsafe fn multiply<const M: usize, const P: usize>(sums: &mut [[Self; P]; M], run: &Run<P>) {
         // SAFETY: as above.
         unsafe { avx512::multiply::<Dot, M, P>(sums, run) }
     }
 
     #[inline(always)]
-    unsafe fn requantize(self, m: __m512, bounds: &Bounds<Self>) -> __m128i {
-        // SAFETY: as above.
+    unsafe fn finish<const M: usize, const P: usize>(
+        sums: &[[Self; P]; M],
+        multiplier: &[__m512; P],
+        b: &Block<'_>,
+        y: [*mut u8; M],
+        n: usize,
+    ) {
+        // SAFETY: as above. Rows that are not there are the last one again.
         unsafe {
-            let v = _mm512_mul_ps(_mm512_cvtepi32_ps(self), m);
-            let v = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(v, bounds.lo), bounds.hi));
-            _mm512_cvtepi32_epi8(_mm512_add_epi32(v, bounds.zero_point))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store(v: __m128i, y: *mut u8, n: usize) {
-        // SAFETY: as above.
-        unsafe {
-            if n >= 2 * NR {
-                _mm_storeu_si128(y.cast(), v);
-            } else {
-                _mm_mask_storeu_epi8(y.cast(), (1 << n) - 1, v);
+            match P {
+                1 => {
+                    for i in (0..M).step_by(4) {
+                        let mut v = [sums[i][0]; 4];
+                        for j in 0..4 {
+                            v[j] = scaled(sums[(i + j).min(M - 1)][0], multiplier[0]);
+                        }
+                        let v = avx512::narrow(v, b.zero_point, b.lo, b.hi);
+                        let (low, high) = (_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
+                        for j in 0..(M - i).min(4) {
+                            let half = if j < 2 { low } else { high };
+                            let v = if j % 2 == 0 {
+                                _mm256_castsi256_si128(half)
+                            } else {
+                                _mm256_extracti128_si256::<1>(half)
+                            };
+                            if n >= 16 {
+                                _mm_storeu_si128(y[i + j].cast(), v);
+                            } else {
+                                _mm_mask_storeu_epi8(y[i + j].cast(), (1 << n) - 1, v);
+                            }
+                        }
+                    }
+                }
+                2 => {
+                    for i in (0..M).step_by(2) {
+                        let next = (i + 1).min(M - 1);
+                        let v = [
+                            scaled(sums[i][0], multiplier[0]),
+                            scaled(sums[i][1], multiplier[1]),
+                            scaled(sums[next][0], multiplier[0]),
+                            scaled(sums[next][1], multiplier[1]),
+                        ];
+                        let v = avx512::narrow(v, b.zero_point, b.lo, b.hi);
+                        let (low, high) = (_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
+                        for j in 0..(M - i).min(2) {
+                            let v = if j == 0 { low } else { high };
+                            if n >= 32 {
+                                _mm256_storeu_si256(y[i + j].cast(), v);
+                            } else {
+                                _mm256_mask_storeu_epi8(y[i + j].cast(), (1 << n) - 1, v);
+                            }
+                        }
+                    }
+                }
+                3 => {
+                    for i in 0..M {
+                        let v = [
+                            scaled(sums[i][0], multiplier[0]),
+                            scaled(sums[i][1], multiplier[1]),
+                            scaled(sums[i][2], multiplier[2]),
+                            sums[i][2],
+                        ];
+                        let v = avx512::narrow(v, b.zero_point, b.lo, b.hi);
+                        _mm512_mask_storeu_epi8(y[i].cast(), (1 << n.min(48)) - 1, v);
+                    }
+                }
+                _ => {
+                    for i in 0..M {
+                        for p in (0..P).step_by(4) {
+                            let mut v = [sums[i][p]; 4];
+                            for j in 0..4 {
+                                v[j] = scaled(sums[i][p + j], multiplier[p + j]);
+                            }
+                            let v = avx512::narrow(v, b.zero_point, b.lo, b.hi);
+                            _mm512_storeu_si512(y[i].add(p * 16).cast(), v);
+                        }
+                    }
+                }
             }
         }
     }
@@ -163,6 +211,16 @@ impl Vector for __m512i {
     }
 }
 
+/// Sums times their multipliers, to the nearest integer.
+///
+/// # Safety
+/// The processor has AVX-512 F.
+#[inline(always)]
+unsafe fn scaled(sums: __m512i, multiplier: __m512) -> __m512i {
+    // SAFETY: the caller's promise.
+    unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), multiplier)) }
+}
+
 /// One panel.
 impl Vector for __m256i {
     const PANELS: usize = 1;
@@ -181,24 +239,15 @@ impl Vector for __m256i {
     }
 
     #[inline(always)]
-    unsafe fn splat_f32(v: f32) -> __m256 {
-        // SAFETY: as above.
-        unsafe { _mm256_set1_ps(v) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat(v: i32) -> Self {
-        // SAFETY: as above.
-        unsafe { _mm256_set1_epi32(v) }
-    }
-
-    #[inline(always)]
     unsafe fn multiply<const M: usize, const P: usize>(sums: &mut [[Self; P]; M], run: &Run<P>) {
         let mut c = *sums;
         for unit in 0..run.units {
             // SAFETY: as above.
             unsafe {
-                let w = run.w.map(|[w, _]| _mm256_loadu_si256(w.add(unit * KB_S8 * NR).cast()));
+                let mut w = [_mm256_setzero_si256(); P];
+                for p in 0..P {
+                    w[p] = _mm256_loadu_si256(run.w[p][0].add(unit * KB_S8 * NR).cast());
+                }
                 for i in 0..M {
                     let x = run.a.add(i * run.stride + unit * KB_S8);
                     let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
@@ -212,21 +261,27 @@ impl Vector for __m256i {
     }
 
     #[inline(always)]
-    unsafe fn requantize(self, m: __m256, bounds: &Bounds<Self>) -> __m128i {
+    unsafe fn finish<const M: usize, const P: usize>(
+        sums: &[[Self; P]; M],
+        multiplier: &[__m256; P],
+        b: &Block<'_>,
+        y: [*mut u8; M],
+        n: usize,
+    ) {
         // SAFETY: as above.
         unsafe {
-            let v = _mm256_mul_ps(_mm256_cvtepi32_ps(self), m);
-            let v = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(v, bounds.lo), bounds.hi));
-            let v = _mm256_add_epi32(v, bounds.zero_point);
-            let v = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
-            _mm_packs_epi16(v, v)
+            for i in 0..M {
+                for p in 0..P {
+                    let v = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[i][p]), multiplier[p]);
+                    let v = _mm256_cvtps_epi32(v);
+                    let v = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+                    let v = _mm_adds_epi16(v, _mm_set1_epi16(b.zero_point as i16));
+                    let v = _mm_max_epi8(_mm_packs_epi16(v, v), _mm_set1_epi8(b.lo as i8));
+                    let v = _mm_min_epi8(v, _mm_set1_epi8(b.hi as i8));
+                    super::avx2::store(v, y[i].add(p * NR), n - p * NR);
+                }
+            }
         }
-    }
-
-    #[inline(always)]
-    unsafe fn store(v: __m128i, y: *mut u8, n: usize) {
-        // SAFETY: as above.
-        unsafe { super::avx2::store(v, y, n) }
     }
 
     #[inline(always)]
@@ -259,33 +314,26 @@ unsafe fn spread(from: *const u8, to: *mut u8, taps: usize) {
     }
 }
 
-/// Copies every pixel's inputs, `stride` bytes apart.
-///
-/// # Safety
-/// As [`crate::conv::block::Run`]; `to` has room for all pixels and [`OVER`] more bytes.
-#[inline(always)]
-unsafe fn inputs<V: Vector>(b: &Block<'_>, stride: usize, to: *mut u8) {
-    let depth = b.depth.next_multiple_of(KB_S8);
-    for (group, &merged) in b.merged.iter().enumerate() {
-        let first = group * b.group;
-        let (slots, per_slot) = if merged { (b.taps[0], b.taps[1]) } else { (b.taps[0] * b.taps[1], 1) };
-        let spreads = per_slot > 1 && b.depth == 3;
-        let each = depth * per_slot;
-        for row in 0..b.group.min(b.pixels - first) {
-            // SAFETY: each group has `slots` addresses for each of its pixels. What is written past a slot's bytes is
-            // written over by what follows it.
-            unsafe {
-                let mut a = b.a.add(first * b.slots + row);
-                let mut to = to.add((first + row) * stride);
-                for _ in 0..slots {
-                    if spreads {
-                        spread(*a, to, per_slot);
-                    } else {
-                        V::shift(*a, to, each);
-                    }
-                    to = to.add(each);
-                    a = a.add(b.group);
-                }
+/// Copies runs of inputs, [`OFFSET`] added, to pixels `stride` bytes apart. What is written past a run is written over by
+/// the runs that follow it, or lies between two pixels' inputs.
+struct Copied<V> {
+    vector: PhantomData<V>,
+    to: *mut u8,
+    stride: usize,
+    depth: usize,
+}
+
+impl<V: Vector> Sink for Copied<V> {
+    #[inline(always)]
+    unsafe fn take(&mut self, run: gather::Run) {
+        let depth = self.depth.next_multiple_of(KB_S8);
+        // SAFETY: the pixels have room; inputs can be read as [`crate::conv::block::Run`] says.
+        unsafe {
+            let to = self.to.add(run.pixel * self.stride + run.tap * depth);
+            if self.depth == 3 && run.taps > 1 {
+                spread(run.from, to, run.taps);
+            } else {
+                V::shift(run.from, to, run.taps * depth);
             }
         }
     }
@@ -294,7 +342,7 @@ unsafe fn inputs<V: Vector>(b: &Block<'_>, stride: usize, to: *mut u8) {
 /// A block being computed, its inputs copied.
 struct Work<'a, V: Vector> {
     b: &'a Block<'a>,
-    bounds: Bounds<V>,
+    vector: PhantomData<V>,
     /// Inputs of a pixel, and bytes from one's to the next's.
     k: usize,
     stride: usize,
@@ -321,17 +369,17 @@ impl<V: Vector> Work<'_, V> {
         let b = self.b;
         // SAFETY: biases and multipliers are there for whole panels, and 32 bytes behind them can be read.
         unsafe {
-            let at = |p: usize| first + p * Self::LANES;
-            Columns {
-                w: std::array::from_fn(|p| {
-                    let w = b.w.add(at(p) * self.k);
-                    // Channels of a panel that is not there do not count: the first one takes its place.
-                    [w, if b.cols - at(p) > NR { w.add(NR * self.k) } else { w }]
-                }),
-                bias: std::array::from_fn(|p| V::load(b.bias.cast::<i32>().add(at(p)))),
-                multiplier: std::array::from_fn(|p| V::load_f32(b.multiplier.add(at(p)))),
-                first,
+            let (bias, multiplier) = (V::load(b.bias.cast()), V::load_f32(b.multiplier));
+            let mut c = Columns { w: [[b.w; 2]; P], bias: [bias; P], multiplier: [multiplier; P], first };
+            for p in 0..P {
+                let at = first + p * Self::LANES;
+                let w = b.w.add(at * self.k);
+                // Channels of a panel that is not there do not count: the first one takes its place.
+                c.w[p] = [w, if b.cols - at > NR { w.add(NR * self.k) } else { w }];
+                c.bias[p] = V::load(b.bias.cast::<i32>().add(at));
+                c.multiplier[p] = V::load_f32(b.multiplier.add(at));
             }
+            c
         }
     }
 
@@ -350,13 +398,11 @@ impl<V: Vector> Work<'_, V> {
                 let units = self.k / KB_S8;
                 V::multiply(&mut sums, &Run { a, stride: self.stride, w: c.w, units });
             }
+            let mut y = [*b.y; M];
             for i in 0..M {
-                let y = (*b.y.add(pixel + i)).add(b.offset + c.first);
-                for p in 0..P {
-                    let v = sums[i][p].requantize(c.multiplier[p], &self.bounds);
-                    V::store(v, y.add(p * Self::LANES), b.cols - c.first - p * Self::LANES);
-                }
+                y[i] = (*b.y.add(pixel + i)).add(b.offset + c.first);
             }
+            V::finish(&sums, &c.multiplier, b, y, b.cols - c.first);
         }
     }
 
@@ -411,18 +457,21 @@ impl<V: Vector> Work<'_, V> {
 /// As [`crate::conv::block::Run`], with biases that make up for the offset.
 #[inline(always)]
 unsafe fn block<V: Vector, const MR: usize>(b: &Block<'_>) {
-    let k = b.taps[0] * b.taps[1] * b.depth.next_multiple_of(KB_S8);
+    let k = b.taps * b.depth.next_multiple_of(KB_S8);
     let lanes = V::PANELS * NR;
-    let zero = b.zero_point as f32;
+    // Rows of a matrix without gaps are copied as one run.
+    let dense = b.inputs.matrix().is_some_and(|(_, row)| row == k && !row.is_multiple_of(4 << 10));
+    let stride = if dense { k } else { stride(k) };
+    let work = Work { b, vector: PhantomData::<V>, k, stride };
     // SAFETY: the caller's promise; the scratch has [`SCRATCH`] bytes.
     unsafe {
-        let bounds = Bounds {
-            lo: V::splat_f32(b.lo - zero),
-            hi: V::splat_f32(b.hi - zero),
-            zero_point: V::splat(b.zero_point),
-        };
-        let work = Work { b, bounds, k, stride: stride(k) };
-        inputs::<V>(b, work.stride, b.scratch);
+        match b.inputs.matrix() {
+            Some((from, row)) if dense => V::shift(from, b.scratch, b.pixels * row),
+            _ => {
+                let mut to = Copied { vector: PhantomData::<V>, to: b.scratch, stride, depth: b.depth };
+                b.inputs.runs(0..b.taps, &mut to);
+            }
+        }
         let mut first = match b.pixels {
             1 => work.wide::<1, 8>(),
             2 | 3 if V::PANELS == 1 => 0,
@@ -431,12 +480,21 @@ unsafe fn block<V: Vector, const MR: usize>(b: &Block<'_>) {
             _ => 0,
         };
         while first < b.cols {
-            if b.cols - first > lanes {
-                work.all::<MR, 2>(first);
-            } else {
-                work.all::<MR, 1>(first);
+            match (b.cols - first).div_ceil(lanes) {
+                1 => {
+                    work.all::<MR, 1>(first);
+                    first += lanes;
+                }
+                // In place of two, of which the second would have one register alone.
+                3 if V::PANELS == 2 => {
+                    work.all::<{ avx512::MR_3 }, 3>(first);
+                    first += 3 * lanes;
+                }
+                _ => {
+                    work.all::<MR, 2>(first);
+                    first += 2 * lanes;
+                }
             }
-            first += 2 * lanes;
         }
     }
 }

@@ -8,7 +8,8 @@ use std::mem::MaybeUninit;
 
 use super::plan::{MAX_TILES, Plan};
 use super::{GROUP, Inputs, Isa, Matrices, Outputs, POSITIONS, Weights};
-use crate::conv::driver::{After, Padding, Product, Setup};
+use crate::conv::driver::{After, Padding, Setup};
+use crate::conv::geometry::Product;
 use crate::conv::micro::{KB_S8, NR};
 use crate::kernel::Kernel;
 use crate::view::Mem;

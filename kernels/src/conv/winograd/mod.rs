@@ -35,7 +35,8 @@ mod neon;
 mod plan;
 mod transform;
 
-use super::driver::{Product, Setup};
+use super::driver::Setup;
+use super::geometry::Product;
 use super::micro::NR;
 use crate::cpu::{Cpu, Features};
 use crate::kernel::{Algorithm, Kernel};

@@ -75,7 +75,7 @@ impl Requantize {
 
     /// Two pixels.
     ///
-    /// SMALL: no sum reaches 2^22 and no product 2^15, which [`super::small_sums`] proves, and the sums started at
+    /// SMALL: no sum reaches 2^22 and no product 2^15, which [`super::Reach`] proves, and the sums started at
     /// [`Self::start`]. The bits of a sum are then those of MAGIC plus the sum as f32, and the bits of a product plus
     /// MAGIC, which is rounded to nearest even at integers, end with the rounded product: conversions to and from
     /// integers, which are slow on some cores, are not needed.
