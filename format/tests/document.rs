@@ -1,6 +1,9 @@
 //! docs/format.md says what the code does.
 
-use cygnet_format::op::{BinaryKind, Op, PoolKind, ReduceKind, ResizeKind, UnaryKind};
+use cygnet_format::op::{
+    BinaryKind, CellKind, CumulateKind, Op, Outside, PoolKind, ReduceKind, ResizeKind, SampleKind,
+    ScatterKind, UnaryKind,
+};
 use cygnet_format::{DType, Kind, Precision, layout, meta};
 
 const DOCUMENT: &str = include_str!("../../docs/format.md");
@@ -75,6 +78,11 @@ fn enumerations() {
     line("pool", PoolKind::ALL, |k| k as u32, PoolKind::name);
     line("reduce", ReduceKind::ALL, |k| k as u32, ReduceKind::name);
     line("resize", ResizeKind::ALL, |k| k as u32, ResizeKind::name);
+    line("cumulate", CumulateKind::ALL, |k| k as u32, CumulateKind::name);
+    line("scatter", ScatterKind::ALL, |k| k as u32, ScatterKind::name);
+    line("sample", SampleKind::ALL, |k| k as u32, SampleKind::name);
+    line("outside", Outside::ALL, |k| k as u32, Outside::name);
+    line("recurrent", CellKind::ALL, |k| k as u32, CellKind::name);
     let precisions: Vec<_> = Precision::ALL.iter().map(|&p| format!("{} {}", p as u32, p.name())).collect();
     assert!(part("## 6. QUAN").contains(&format!("precision ({})", precisions.join(", "))));
 }

@@ -271,6 +271,9 @@ fn parameters() {
         Resize(14): extrapolation = f32::NAN;
         Copy(15): dims[5] = 0;
         Gather(17): axis = 6;
+        TopK(19): axis = 6;
+        Cumulate(20): axis = 6;
+        Recurrent(24): gate.a = f32::NAN, candidate.b = f32::NAN, cell.a = f32::NAN;
     }
     let Op::Copy(mut copy) = good(15) else { panic!("15 is copy") };
     (copy.dims[2], copy.dst_strides[2]) = (2, 0);
@@ -279,9 +282,22 @@ fn parameters() {
     fill.bits = f32::NAN.to_bits();
     assert!(Op::Fill(fill).in_range(), "bits of an element, not a parameter");
     // Codes of an enumeration and truth values end somewhere.
-    for (code, word, value) in
-        [(5, 0, 31), (7, 0, 19), (9, 0, 2), (10, 0, 10), (14, 0, 2), (4, 0, 2), (12, 1, 2)]
-    {
+    for (code, word, value) in [
+        (5, 0, 40),
+        (7, 0, 19),
+        (9, 0, 2),
+        (10, 0, 10),
+        (14, 0, 2),
+        (4, 0, 2),
+        (12, 1, 2),
+        (19, 1, 2),
+        (20, 0, 2),
+        (21, 0, 5),
+        (22, 0, 3),
+        (22, 1, 4),
+        (23, 0, 2),
+        (24, 0, 4),
+    ] {
         let mut words = good(code).words();
         words[word] = value;
         assert!(matches!(Op::decode(code, &words), Err(op::DecodeError::Value { .. })), "code {code}");

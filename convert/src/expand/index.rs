@@ -16,6 +16,7 @@ pub(super) fn rule(op: &str) -> Option<Rule> {
         "ScatterElements" => scatter_elements,
         "ScatterND" => scatter_nd,
         "TensorScatter" => tensor_scatter,
+        "TopK" => top_k,
         "Trilu" => trilu,
         "ai.onnx.ml.ArrayFeatureExtractor" => array_feature_extractor,
         "com.microsoft.ExpandDims" => expand_dims,
@@ -386,6 +387,29 @@ fn trilu(m: &mut Make<'_, '_>) -> Done {
     let zero = m.like(x, 0.0);
     let y = m.op("Where", &[kept, x, zero])?;
     m.done(y)
+}
+
+/// The first so many elements along an axis, of the greatest or least, and their indices.
+fn top_k(m: &mut Make<'_, '_>) -> Done {
+    let x = m.input(0)?;
+    let dims = m.dims(x);
+    let axis = m.axis("axis", -1, dims.len())?;
+    let Some(k) = m.int(1)? else { return m.fail("needs its number of elements") };
+    let k = k.clamp(0, dims[axis] as i64);
+    let attrs = [
+        ("axis", Attr::Int(axis as i64)),
+        ("k", Attr::Int(k)),
+        ("least", Attr::Int(i64::from(m.node.int("largest", 1) == 0))),
+    ];
+    let indices = m.op_with("cygnet.TopK", &[x], &attrs)?;
+    if m.wants(0) {
+        let at = along(m, indices, &dims, axis)?;
+        let elements = flat(m, x)?;
+        let values = m.gather(elements, at, 0)?;
+        m.give(0, values)?;
+    }
+    m.give(1, indices)?;
+    Ok(true)
 }
 
 /// Columns at indices, of the last dimension.

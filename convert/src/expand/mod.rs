@@ -11,7 +11,9 @@ mod loss;
 mod make;
 mod matrix;
 mod normal;
+mod places;
 mod quant;
+mod recurrent;
 mod signal;
 mod spatial;
 mod volume;
@@ -32,7 +34,9 @@ fn rule(op: &str) -> Option<Rule> {
         .or_else(|| loss::rule(op))
         .or_else(|| matrix::rule(op))
         .or_else(|| normal::rule(op))
+        .or_else(|| places::rule(op))
         .or_else(|| quant::rule(op))
+        .or_else(|| recurrent::rule(op))
         .or_else(|| signal::rule(op))
         .or_else(|| spatial::rule(op))
         .or_else(|| volume::rule(op))

@@ -17,7 +17,6 @@ pub const UNARY: &[&str] = &[
     "Clip",
     "Cos",
     "Cosh",
-    "CumSum",
     "Elu",
     "Erf",
     "Exp",
@@ -82,9 +81,6 @@ fn unary(c: &Ctx<'_>) -> Result<Types, String> {
     let dims = c.dims(0)?.to_vec();
     if matches!(c.node.op.as_str(), "Softmax" | "LogSoftmax") {
         super::axis(c.node.int("axis", -1), dims.len())?;
-    }
-    if c.node.op == "CumSum" {
-        super::axis(c.int(1)?, dims.len())?;
     }
     if c.node.op == "Trilu" && dims.len() < 2 {
         return Err(format!("needs an input of rank 2 or more, it is {dims:?}"));

@@ -1,6 +1,7 @@
 //! Shapes and element types of every value, interleaved with constant folding so that computed shapes resolve.
 
 mod elementwise;
+mod internal;
 mod layout;
 mod math;
 mod matrix;
@@ -146,6 +147,7 @@ pub(crate) fn has_rule(op: &str) -> bool {
 /// The rule of an operator; `None` for one that is not supported.
 fn rule(op: &str) -> Option<Rule> {
     elementwise::rule(op)
+        .or_else(|| internal::rule(op))
         .or_else(|| layout::rule(op))
         .or_else(|| matrix::rule(op))
         .or_else(|| normal::rule(op))

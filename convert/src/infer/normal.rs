@@ -8,18 +8,18 @@ pub fn rule(op: &str) -> Option<Rule> {
         "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2"
         | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceSumSquare" => reduce,
         "ArgMax" | "ArgMin" => arg,
-        "TopK" => top_k,
+        "CumProd" | "CumSum" => |c| {
+            let dims = c.dims(0)?.to_vec();
+            axis(c.int(1)?, dims.len())?;
+            Ok(vec![(c.elem(0)?, dims)])
+        },
         "BatchNormalization" => |c| {
             let x = c.dims(0)?;
             per_channel(c, &[1, 2, 3, 4], x.get(1).copied())?;
             Ok(vec![(c.elem(0)?, x.to_vec())])
         },
         "LayerNormalization" => layer_norm,
-        "NonMaxSuppression" => |_| {
-            Err("its number of outputs depends on the data, which static shapes exclude; \
-                 export the model without it and suppress overlapping boxes after the run"
-                .to_owned())
-        },
+        "NonMaxSuppression" => non_max_suppression,
         _ => return None,
     })
 }
@@ -62,15 +62,26 @@ fn arg(c: &Ctx<'_>) -> Result<Types, String> {
     Ok(vec![(ElemType::I64, dims)])
 }
 
-fn top_k(c: &Ctx<'_>) -> Result<Types, String> {
-    let mut dims = c.dims(0)?.to_vec();
-    let a = axis(c.node.int("axis", -1), dims.len())?;
-    let k = c.int(1)?;
-    match usize::try_from(k) {
-        Ok(k) if k <= dims[a] => dims[a] = k,
-        _ => return Err(format!("takes {k} of {} elements", dims[a])),
+/// As many rows as there can be: those behind the last kept box hold -1.
+fn non_max_suppression(c: &Ctx<'_>) -> Result<Types, String> {
+    let (&[batch, boxes, 4], &[b, classes, n]) = (c.dims(0)?, c.dims(1)?) else {
+        return Err(format!(
+            "needs boxes [B, N, 4] and scores [B, C, N], they are {:?} and {:?}",
+            c.dims(0)?,
+            c.dims(1)?
+        ));
+    };
+    if b != batch || n != boxes {
+        return Err(format!("has boxes {:?} and scores {:?}, which do not fit", c.dims(0)?, c.dims(1)?));
     }
-    Ok(vec![(c.elem(0)?, dims.clone()), (ElemType::I64, dims)])
+    // Without a known number all boxes may be kept.
+    let known = c.node.input(2).and_then(|v| c.graph.constant(v));
+    let most = match (c.node.input(2), known.and_then(|t| t.to_i64())) {
+        (None, _) => 0,
+        (Some(_), Some(v)) => v.first().map_or(0, |&v| usize::try_from(v).unwrap_or(0)).min(boxes),
+        (Some(_), None) => boxes,
+    };
+    Ok(vec![(ElemType::I64, vec![batch.saturating_mul(classes).saturating_mul(most), 3])])
 }
 
 /// Parameters must have one element per channel.

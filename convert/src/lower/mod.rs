@@ -6,6 +6,7 @@
 //! renames dimensions; `Reshape` renames them where the elements already lie in the right sequence. Data moves
 //! when a consumer needs an order that it did not get, and nowhere else.
 
+mod choice;
 mod conv;
 mod elementwise;
 mod layout;
@@ -232,6 +233,12 @@ impl Lowerer<'_> {
             "SpaceToDepth" => self.space_to_depth(node),
             "Resize" => self.resize(node),
             "Where" => self.select(node),
+            "CumSum" | "CumProd" => self.cumulate(node),
+            "NonMaxSuppression" => self.non_max_suppression(node),
+            "cygnet.TopK" => self.top_k(node),
+            "cygnet.Scatter" => self.scatter(node),
+            "cygnet.Sample" => self.sample(node),
+            "cygnet.Recurrent" => self.recurrent(node),
             "Cast" => self.cast(node),
             "BitCast" => self.bit_cast(node),
             "QuantizeLinear" => self.quantize_linear(node),
