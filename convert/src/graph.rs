@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use cygnet_format::golden::Array;
+use cygnet_format::program::DType;
 use half::{bf16, f16};
 
 /// Element type of a source tensor, under ONNX's names.
@@ -135,6 +137,27 @@ impl Tensor {
     /// An int64 constant.
     pub fn i64(dims: &[usize], data: Vec<i64>) -> Self {
         Self::new(dims.to_vec(), Data::I64(data))
+    }
+
+    /// The elements of an array as users hand it in; `None` for packed bytes.
+    pub fn from_array(array: &Array) -> Option<Self> {
+        macro_rules! read {
+            ($variant:ident, $t:ty) => {
+                Data::$variant(array.bytes.as_chunks().0.iter().map(|&b| <$t>::from_le_bytes(b)).collect())
+            };
+        }
+        let data = match array.dtype {
+            DType::F32 => read!(F32, f32),
+            DType::F16 => read!(F16, f16),
+            DType::S8 => read!(I8, i8),
+            DType::U8 => read!(U8, u8),
+            DType::S16 => read!(I16, i16),
+            DType::S32 => read!(I32, i32),
+            DType::S64 => read!(I64, i64),
+            DType::Packed => return None,
+        };
+        let tensor = Self { dims: array.dims.iter().map(|&d| d as usize).collect(), data };
+        (tensor.dims.iter().product::<usize>() == tensor.len()).then_some(tensor)
     }
 
     /// Number of elements.
