@@ -59,7 +59,8 @@ pub(crate) fn prepare(_: &op::Convert, cx: &Context<'_>) -> Result<Box<dyn Kerne
             |v: &View| format!("{}{}", if v.quant.is_some() { "quantized " } else { "" }, v.dtype.name());
         cx.error(format!("from {} to {} is not defined", of(&x), of(&y)))
     })?;
-    Ok(Box::new(Convert { x, y, walk: Walk::of([&y, &x], TILE_ELEMENTS), params, run, name }))
+    let walk = Walk::of([&y, &x], cx.grain(y.len(), TILE_ELEMENTS));
+    Ok(Box::new(Convert { x, y, walk, params, run, name }))
 }
 
 fn row(x: &View, y: &View, isa: Isa) -> Option<(&'static str, Row)> {

@@ -17,7 +17,7 @@ use cygnet_format::program::{ARENA_ALIGN, Program, READ_SLACK};
 use crate::arena::Arena;
 use crate::cpu::Cpu;
 use crate::kernel::{Kernel, PrepareError};
-use crate::prepare::{Limits, prepare};
+use crate::prepare::{Limits, prepare_for};
 use crate::view::Mem;
 
 /// How often a thread looks again before it sleeps: some 20 to 50 microseconds.
@@ -142,7 +142,7 @@ impl Leader {
         let kernels = program
             .steps
             .iter()
-            .map(|step| prepare(step, &program.tensors, &limits, cpu))
+            .map(|step| prepare_for(step, &program.tensors, &limits, cpu, threads))
             .collect::<Result<Vec<_>, _>>()?;
         Self::over(kernels, arena_bytes, weights, threads)
     }

@@ -66,7 +66,14 @@ pub struct Context<'a> {
     weights: &'a [u8],
     cpu: Cpu,
     algorithm: Algorithm,
+    threads: usize,
 }
+
+/// Threads that steps are cut for where it is not said how many there will be.
+const SOME_THREADS: usize = 4;
+
+/// Tiles for each thread: so many that one which is held up does not hold up the others for long.
+const TILES_PER_THREAD: usize = 8;
 
 impl<'a> Context<'a> {
     pub(crate) fn new(
@@ -76,12 +83,34 @@ impl<'a> Context<'a> {
         cpu: Cpu,
         algorithm: Algorithm,
     ) -> Self {
-        Self { step, tensors, weights, cpu, algorithm }
+        Self { step, tensors, weights, cpu, algorithm, threads: SOME_THREADS }
+    }
+
+    /// The same for a number of threads.
+    pub(crate) fn on_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// How many tiles a step of much work should have.
+    pub(crate) fn tiles(&self) -> usize {
+        if self.threads == 1 { 1 } else { self.threads * TILES_PER_THREAD }
     }
 
     /// The algorithm that is asked for.
     pub(crate) fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// How much of `total` units of work a tile should have, where `usual` is worth handing to another thread: all of it
+    /// for one thread; else so much that there are some tiles for each thread, and as many for all.
+    pub(crate) fn grain(&self, total: usize, usual: usize) -> usize {
+        if self.threads == 1 {
+            return total.max(1);
+        }
+        let least = (usual / TILES_PER_THREAD).max(1);
+        let tiles = (total / least).min(self.tiles().max(total / usual.max(1)));
+        let even = if tiles > self.threads { tiles / self.threads * self.threads } else { tiles.max(1) };
+        total.div_ceil(even).max(1)
     }
 
     /// The processor to choose an implementation for.

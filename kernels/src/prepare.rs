@@ -31,6 +31,21 @@ pub fn prepare(
     prepare_by(step, tensors, limits, cpu, Algorithm::Fastest)
 }
 
+/// [`prepare`] for a number of threads: steps are cut into as many tiles as those need, and no more.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_for(
+    step: &Step,
+    tensors: &[Tensor],
+    limits: &Limits<'_>,
+    cpu: Cpu,
+    threads: usize,
+) -> Result<Box<dyn Kernel>, PrepareError> {
+    let cx = Context::new(step, tensors, limits.weights, cpu, Algorithm::Fastest);
+    prepare_in(step, tensors, limits, &cx.on_threads(threads))
+}
+
 /// [`prepare`] with a say in the algorithm, for tests and measurements.
 ///
 /// # Errors
@@ -43,33 +58,41 @@ pub fn prepare_by(
     cpu: Cpu,
     algorithm: Algorithm,
 ) -> Result<Box<dyn Kernel>, PrepareError> {
-    let cx = Context::new(step, tensors, limits.weights, cpu, algorithm);
-    check_operands(step, tensors, limits, &cx)?;
+    prepare_in(step, tensors, limits, &Context::new(step, tensors, limits.weights, cpu, algorithm))
+}
+
+fn prepare_in(
+    step: &Step,
+    tensors: &[Tensor],
+    limits: &Limits<'_>,
+    cx: &Context<'_>,
+) -> Result<Box<dyn Kernel>, PrepareError> {
+    check_operands(step, tensors, limits, cx)?;
     match &step.op {
-        Op::Conv(p) => crate::conv::prepare(p, &cx),
-        Op::ConvTranspose(p) => crate::conv::transpose::prepare(p, &cx),
-        Op::DepthwiseConv(p) => crate::depthwise::prepare(p, &cx),
-        Op::MatMul(p) => crate::matmul::prepare(p, &cx),
-        Op::Map(p) => crate::map::prepare(p, &cx),
-        Op::Table(p) => crate::map::prepare_table(p, &cx),
-        Op::Binary(p) => crate::binary::prepare(p, &cx),
-        Op::Select(p) => crate::select::prepare(p, &cx),
-        Op::Convert(p) => crate::convert::prepare(p, &cx),
-        Op::Reduce(p) => crate::reduce::prepare(p, &cx),
-        Op::ArgReduce(p) => crate::reduce::prepare_arg(p, &cx),
-        Op::Softmax(p) => crate::softmax::prepare(p, &cx),
-        Op::LayerNorm(p) => crate::layer_norm::prepare(p, &cx),
-        Op::Pool(p) => crate::pool::prepare(p, &cx),
-        Op::Resize(p) => crate::resize::prepare(p, &cx),
-        Op::Copy(p) => crate::copy::prepare(p, &cx),
-        Op::Fill(p) => crate::fill::prepare(p, &cx),
-        Op::Gather(p) => crate::gather::prepare(p, &cx),
-        Op::TopK(p) => crate::top_k::prepare(p, &cx),
-        Op::Cumulate(p) => crate::cumulate::prepare(p, &cx),
-        Op::Scatter(p) => crate::scatter::prepare(p, &cx),
-        Op::Sample(p) => crate::sample::prepare(p, &cx),
-        Op::NonMaxSuppression(p) => crate::suppress::prepare(p, &cx),
-        Op::Recurrent(p) => crate::recurrent::prepare(p, &cx),
+        Op::Conv(p) => crate::conv::prepare(p, cx),
+        Op::ConvTranspose(p) => crate::conv::transpose::prepare(p, cx),
+        Op::DepthwiseConv(p) => crate::depthwise::prepare(p, cx),
+        Op::MatMul(p) => crate::matmul::prepare(p, cx),
+        Op::Map(p) => crate::map::prepare(p, cx),
+        Op::Table(p) => crate::map::prepare_table(p, cx),
+        Op::Binary(p) => crate::binary::prepare(p, cx),
+        Op::Select(p) => crate::select::prepare(p, cx),
+        Op::Convert(p) => crate::convert::prepare(p, cx),
+        Op::Reduce(p) => crate::reduce::prepare(p, cx),
+        Op::ArgReduce(p) => crate::reduce::prepare_arg(p, cx),
+        Op::Softmax(p) => crate::softmax::prepare(p, cx),
+        Op::LayerNorm(p) => crate::layer_norm::prepare(p, cx),
+        Op::Pool(p) => crate::pool::prepare(p, cx),
+        Op::Resize(p) => crate::resize::prepare(p, cx),
+        Op::Copy(p) => crate::copy::prepare(p, cx),
+        Op::Fill(p) => crate::fill::prepare(p, cx),
+        Op::Gather(p) => crate::gather::prepare(p, cx),
+        Op::TopK(p) => crate::top_k::prepare(p, cx),
+        Op::Cumulate(p) => crate::cumulate::prepare(p, cx),
+        Op::Scatter(p) => crate::scatter::prepare(p, cx),
+        Op::Sample(p) => crate::sample::prepare(p, cx),
+        Op::NonMaxSuppression(p) => crate::suppress::prepare(p, cx),
+        Op::Recurrent(p) => crate::recurrent::prepare(p, cx),
     }
 }
 

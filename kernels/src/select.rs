@@ -33,7 +33,7 @@ pub(crate) fn prepare(_: &op::Select, cx: &Context<'_>) -> Result<Box<dyn Kernel
         broadcast(cx, &a, y.dims(), "input 1")?,
         broadcast(cx, &b, y.dims(), "input 2")?,
     ];
-    let walk = Walk::new(y.dims(), &strides, TILE_ELEMENTS);
+    let walk = Walk::new(y.dims(), &strides, cx.grain(y.len(), TILE_ELEMENTS));
     let run: Row = match y.dtype.size() {
         1 => row::<u8>,
         2 => row::<u16>,

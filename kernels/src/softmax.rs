@@ -12,6 +12,7 @@ mod tests;
 use cygnet_format::op;
 use cygnet_format::program::{DType, MAX_RANK};
 
+use crate::cpu::Cpu;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::same_dims;
 use crate::math::{self, exp};
@@ -55,7 +56,7 @@ impl Lines {
         let last = axis + 1 == x.rank;
         let columns = if last { 1 } else { x.cols() };
         let count = x.dims[axis];
-        let per_tile = (8_192 / (count * columns.min(COLUMNS))).max(1);
+        let per_tile = (cx.grain(x.len(), 8_192) / (count * columns.min(COLUMNS))).max(1);
         Ok(Self { x, y, outer, columns, last, count, stride: [from[axis], to[axis]], per_tile })
     }
 
@@ -80,10 +81,9 @@ pub(crate) fn prepare(p: &op::Softmax, cx: &Context<'_>) -> Result<Box<dyn Kerne
         format!("maps {} to {}; both must be of one type", x.dtype.name(), y.dtype.name())
     })?;
     let lines = Lines::new(cx, p.axis, x, y)?;
-    let isa = Isa::of(cx.cpu());
     match x.dtype {
-        DType::F32 => Ok(Box::new(Softmax::<f32>::new(lines, p.log, isa))),
-        DType::F16 => Ok(Box::new(Softmax::<F16>::new(lines, p.log, isa))),
+        DType::F32 => Ok(Box::new(Softmax::<f32>::new(lines, p.log, cx.cpu()))),
+        DType::F16 => Ok(Box::new(Softmax::<F16>::new(lines, p.log, cx.cpu()))),
         DType::S8 => quantized::kernel(lines, p.log, cx),
         other => Err(cx.error(format!("of {} is not defined", other.name()))),
     }
@@ -112,18 +112,19 @@ enum Last {
 }
 
 impl<T: Elem> Softmax<T> {
-    fn new(lines: Lines, log: bool, isa: Isa) -> Self {
+    fn new(lines: Lines, log: bool, cpu: Cpu) -> Self {
+        let (isa, wide) = (Isa::of(cpu), Isa::wide(cpu));
         let name = match (log, size_of::<T>()) {
-            (false, 4) => isa_name!(isa, "softmax_f32"),
-            (false, _) => isa_name!(isa, "softmax_f16"),
-            (true, 4) => isa_name!(isa, "log_softmax_f32"),
-            (true, _) => isa_name!(isa, "log_softmax_f16"),
+            (false, 4) => isa_name!(wide, "softmax_f32"),
+            (false, _) => isa_name!(wide, "softmax_f16"),
+            (true, 4) => isa_name!(wide, "log_softmax_f32"),
+            (true, _) => isa_name!(wide, "log_softmax_f16"),
         };
         Self {
             lines,
             log,
             max: pick_row::<T, Max>(isa),
-            sum: pick_sum::<T>(isa),
+            sum: pick_sum::<T>(wide),
             column_max: pick_columns::<T, Max>(isa),
             column_sum: pick_columns::<T, SumExp>(isa),
             finish: pick_finish::<T>(isa),
@@ -201,7 +202,7 @@ unsafe impl<T: Elem> Kernel for Softmax<T> {
 }
 
 per_isa! {
-    fn pick_sum[T: Elem](x: *const T, n: usize, m: f32, keep: *mut T) -> f32 = sum
+    wide fn pick_sum[T: Elem](x: *const T, n: usize, m: f32, keep: *mut T) -> f32 = sum
 }
 per_isa! {
     fn pick_finish[T: Elem](
@@ -213,27 +214,26 @@ per_isa! {
 #[inline(always)]
 unsafe fn sum<V: V8, T: Elem>(x: *const T, n: usize, m: f32, keep: *mut T) -> f32 {
     let m = V::splat(m);
-    let mut acc = V::splat(0.0);
-    let whole = n - n % LANES;
+    let mut lanes = [0.0; LANES];
+    let whole = n - n % V::LANES;
     let mut i = 0;
     while i < whole {
-        // SAFETY: eight elements from i on are within n.
+        // SAFETY: the elements from i on are within n.
         unsafe {
             let e = exp(T::load::<V>(x.add(i)).sub(m));
-            acc = acc.add(e);
+            e.accumulate(&mut lanes);
             if !keep.is_null() {
                 T::store(e, keep.add(i));
             }
         }
-        i += LANES;
+        i += V::LANES;
     }
-    let mut lanes = acc.eight();
     if whole < n {
         let rest = n - whole;
-        // SAFETY: `rest` < 8 elements are left.
+        // SAFETY: `rest` elements are left, fewer than lanes.
         unsafe {
             let e = exp(load_part(x.add(whole), rest, T::default(), T::load::<V>).sub(m));
-            lanes[..rest].copy_from_slice(&acc.add(e).eight()[..rest]);
+            e.accumulate_some(rest, &mut lanes);
             if !keep.is_null() {
                 store_part(e, keep.add(whole), rest, T::store);
             }

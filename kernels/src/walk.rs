@@ -134,6 +134,16 @@ pub(crate) struct Walk<const K: usize> {
 impl<const K: usize> Walk<K> {
     /// Through `dims` with the strides of each operand, `grain` elements to a tile.
     pub(crate) fn new(dims: &[usize], strides: &[[usize; MAX_RANK]; K], grain: usize) -> Self {
+        Self::in_units(dims, strides, grain, 64)
+    }
+
+    /// The same, runs being cut at multiples of `unit` elements.
+    pub(crate) fn in_units(
+        dims: &[usize],
+        strides: &[[usize; MAX_RANK]; K],
+        grain: usize,
+        unit: usize,
+    ) -> Self {
         let mut by_dim = [[0; K]; MAX_RANK];
         for (d, to) in by_dim.iter_mut().enumerate() {
             *to = std::array::from_fn(|k| strides[k][d]);
@@ -144,7 +154,7 @@ impl<const K: usize> Walk<K> {
             Some((_, step)) if step[0] == 1 && step.iter().all(|&s| s <= 1) => outer.pop(),
             _ => (1, [0; K]),
         };
-        let chunk = run.min(grain.next_multiple_of(64));
+        let chunk = run.min(grain.next_multiple_of(unit));
         let chunks = run.div_ceil(chunk);
         let runs_per_tile = if chunks > 1 { 1 } else { (grain / run).max(1) };
         let tiles = outer.len().div_ceil(runs_per_tile) * chunks;

@@ -2,6 +2,7 @@
 
 use cygnet_format::op::{self, Epilogue, Op, PoolKind, ReduceKind, Window};
 use cygnet_format::program::DType;
+use cygnet_kernels::conv::micro::NR;
 
 use super::layout::transpose_const;
 use super::{Layout, Lowered, Lowerer};
@@ -187,11 +188,39 @@ impl Lowerer<'_> {
         let window = Window { kernel, stride, dilation, pad };
         let image = self.image(x)?;
         let dims = self.image_dims(y);
-        let op =
-            Op::ConvTranspose(op::ConvTranspose { window, groups: groups as u32, epilogue: Epilogue::NONE });
-        let out = self.step(&node.name, op, &[image, w, bias], &dims, DType::F32);
+        let apart = groups == 1 && kernel == stride && dilation == [1, 1] && crop == [0, 0];
+        let out = if apart && m < NR {
+            self.conv_then_spread(&node.name, image, w, bias, &dims)
+        } else {
+            let groups = groups as u32;
+            let op = Op::ConvTranspose(op::ConvTranspose { window, groups, epilogue: Epilogue::NONE });
+            self.step(&node.name, op, &[image, w, bias], &dims, DType::F32)
+        };
         self.define_image(y, out);
         Ok(())
+    }
+
+    /// A transposed convolution whose windows do not overlap: every input pixel makes `KH x KW` pixels of its own. As one
+    /// convolution these fill the vectors that a few channels alone would leave empty; then they are put in place.
+    /// Products and their order are the same.
+    fn conv_then_spread(&mut self, name: &str, image: Id, w: Id, bias: Id, dims: &[usize]) -> Id {
+        let (weights, biases) = (&self.lir.tensors[w], &self.lir.tensors[bias]);
+        let [m, kh, kw, c] = weights.dims[..] else { unreachable!("[M, KH, KW, C]") };
+        let (weights, biases) = (weights.constant.clone(), biases.constant.clone());
+        let weights = transpose_const(weights.as_ref().expect("weights"), &[m, kh, kw, c], &[1, 2, 0, 3]);
+        let biases = biases.as_ref().expect("bias").f32().repeat(kh * kw);
+        let n = kh * kw * m;
+        let w = self.lir.add_const(format!("{name}:weights"), &[n, 1, 1, c], weights);
+        let bias = self.lir.add_const(format!("{name}:bias"), &[n], Const::F32(biases));
+        let mut each = self.lir.tensors[image].dims.clone();
+        let (images, h, width) = (each[0], each[1], each[2]);
+        each[3] = n;
+        let op = Op::Conv(op::Conv { window: POINTWISE, groups: 1, epilogue: Epilogue::NONE });
+        let id = self.step(name, op, &[image, w, bias], &each, DType::F32);
+        let id = self.view(id, &[images, h, width, kh, kw, m]);
+        let lies = Layout::new(vec![0, 1, 3, 2, 4, 5]);
+        let id = self.arrange(id, &lies, &[images, h, kh, width, kw, m], &Layout::identity(6));
+        self.view(id, dims)
     }
 
     /// Rows times a constant matrix, given as `[K, N]` values.

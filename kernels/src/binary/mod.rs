@@ -13,6 +13,7 @@ use cygnet_format::op::{self, BinaryKind, Epilogue};
 use cygnet_format::program::{DType, MAX_RANK};
 
 use crate::convert::{Narrow, narrow};
+use crate::copy::run::copy_run;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::Function;
 use crate::quant::{self, zero_point};
@@ -62,8 +63,58 @@ pub(crate) fn prepare(p: &op::Binary, cx: &Context<'_>) -> Result<Box<dyn Kernel
     };
     let slow = matches!(p.kind, BinaryKind::Pow | BinaryKind::Mod | BinaryKind::Fmod);
     let weight = function.weight().max(if slow { 16 } else { 1 });
-    let walk = Walk::new(y.dims(), &strides, TILE_ELEMENTS / weight);
-    Ok(Box::new(Binary { a, b, y, walk, params, run, name, finish }))
+    let grain = cx.grain(y.len(), TILE_ELEMENTS / weight);
+    let (walk, repeated) = match Repeated::find(y.dims(), &strides) {
+        Some(r) => (Walk::in_units(&r.dims, &r.strides, grain, r.n), Some((r.operand, r.n))),
+        None => (Walk::new(y.dims(), &strides, grain), None),
+    };
+    Ok(Box::new(Binary { a, b, y, walk, repeated, params, run, name, finish }))
+}
+
+/// A short row of one operand that meets many dense rows of the other, as the scale of each channel does the pixels of an
+/// image. The rows go as one, and the short one is repeated.
+struct Repeated {
+    /// Which operand, 0 or 1, and its elements.
+    operand: usize,
+    n: usize,
+    /// The output's dimensions, the rows having become one, and the operands' strides over them: 0 over that for the
+    /// repeated operand.
+    dims: Vec<usize>,
+    strides: [[usize; MAX_RANK]; 3],
+}
+
+impl Repeated {
+    /// Most elements of such a row.
+    const MOST: usize = BLOCK / 2;
+
+    fn find(dims: &[usize], strides: &[[usize; MAX_RANK]; 3]) -> Option<Self> {
+        let last = dims.len().checked_sub(1)?;
+        let n = dims[last];
+        // Dimensions before the last one over which the operand does not move.
+        let operand = (0..2).find(|&o| strides[1 + o][last] == 1 && last > 0 && strides[1 + o][last - 1] == 0)?;
+        let mut first = last;
+        let mut rows = 1;
+        while first > 0 && strides[1 + operand][first - 1] == 0 {
+            let dense = |v: usize| dims[first - 1] == 1 || strides[v][first - 1] == n * rows;
+            if !dense(0) || !dense(2 - operand) {
+                break;
+            }
+            first -= 1;
+            rows *= dims[first];
+        }
+        let moves = strides[0][last] == 1 && strides[2 - operand][last] == 1;
+        if n > Self::MOST || rows < 2 || !moves {
+            return None;
+        }
+        let mut out =
+            Self { operand, n, dims: dims[..=first].to_vec(), strides: [[0; MAX_RANK]; 3] };
+        out.dims[first] = rows * n;
+        for (v, to) in out.strides.iter_mut().enumerate() {
+            to[..first].copy_from_slice(&strides[v][..first]);
+            to[first] = usize::from(v != 1 + operand);
+        }
+        Some(out)
+    }
 }
 
 fn is_comparison(kind: BinaryKind) -> bool {
@@ -138,6 +189,8 @@ struct Binary {
     b: View,
     y: View,
     walk: Walk<3>,
+    /// The operand that is repeated, and its elements.
+    repeated: Option<(usize, usize)>,
     params: Params,
     run: Row,
     name: &'static str,
@@ -161,6 +214,9 @@ unsafe impl Kernel for Binary {
                 let a = self.a.ptr::<u8>(mem).add(a * from);
                 let b = self.b.ptr::<u8>(mem).add(b * from);
                 let y = self.y.ptr_mut::<u8>(mem).add(y * to);
+                if let Some((operand, each)) = self.repeated {
+                    return self.repeat([a, b], operand, each, y, n);
+                }
                 if matches!(self.finish, Finish::Nothing) {
                     return (self.run)(a, b, y, n, steps, &self.params);
                 }
@@ -174,7 +230,33 @@ unsafe impl Kernel for Binary {
     }
 }
 
+/// A row, repeated.
+#[repr(align(64))]
+struct Rows([u8; 4 * BLOCK]);
+
 impl Binary {
+    /// `n` elements of which one operand's repeat after `each`.
+    ///
+    /// # Safety
+    /// As for [`Row`], but for that operand, which has `each` elements, at most [`Repeated::MOST`].
+    unsafe fn repeat(&self, from: [*const u8; 2], operand: usize, each: usize, y: *mut u8, n: usize) {
+        let (size, to) = (self.a.dtype.size(), self.y.dtype.size());
+        let mut rows = Rows([0; 4 * BLOCK]);
+        let at_once = BLOCK / each * each;
+        // SAFETY: the row is there; a block of elements of at most four bytes has room.
+        unsafe {
+            for i in (0..at_once.min(n)).step_by(each) {
+                copy_run(from[operand], rows.0.as_mut_ptr().add(i * size), each * size);
+            }
+        }
+        for i in (0..n).step_by(at_once) {
+            let mut at = from.map(|p| p.wrapping_add(i * size));
+            at[operand] = rows.0.as_ptr();
+            // SAFETY: the elements from i on are within n.
+            unsafe { self.block(at[0], at[1], y.add(i * to), at_once.min(n - i), [true; 2]) };
+        }
+    }
+
     /// One block of a row and its finish.
     ///
     /// # Safety

@@ -9,16 +9,16 @@ use std::arch::x86_64::*;
 use super::micro::NR;
 
 /// Pixels computed at once, with up to two pairs of panels.
-pub(super) const MR: usize = 12;
+pub(crate) const MR: usize = 12;
 
 /// Pixels computed at once with three pairs of panels.
-pub(super) const MR_3: usize = 8;
+pub(crate) const MR_3: usize = 8;
 
 /// Lanes of a register: two panels.
-pub(super) const LANES: usize = 2 * NR;
+pub(crate) const LANES: usize = 2 * NR;
 
 /// Sums of M pixels times P pairs of panels: 32-bit integers or f32.
-pub(super) type Sums<const M: usize, const P: usize> = [[__m512i; P]; M];
+pub(crate) type Sums<const M: usize, const P: usize> = [[__m512i; P]; M];
 
 /// Bytes of a unit, and of a panel for each.
 const UNIT: usize = 4;
@@ -26,7 +26,7 @@ const PANEL: usize = UNIT * NR;
 
 /// Inputs and weights of a product.
 #[derive(Clone, Copy)]
-pub(super) struct Run<const P: usize> {
+pub(crate) struct Run<const P: usize> {
     /// The first pixel's inputs, and bytes from a pixel to the next.
     pub a: *const u8,
     pub stride: usize,
@@ -37,7 +37,7 @@ pub(super) struct Run<const P: usize> {
 }
 
 /// What becomes of a unit of inputs, one of weights, and a sum.
-pub(super) trait Multiply {
+pub(crate) trait Multiply {
     /// One step.
     ///
     /// # Safety
@@ -61,10 +61,10 @@ pub(super) trait Multiply {
 }
 
 /// `sum + x * w`, f32, rounded once.
-pub(super) struct Fma;
+pub(crate) struct Fma;
 
 /// `sum + sum of four x * w`, x of unsigned bytes, w of signed ones.
-pub(super) struct Dot;
+pub(crate) struct Dot;
 
 /// The instructions of one pixel: its address, the register that its unit is repeated in, and one for each sum.
 macro_rules! pixel {
@@ -251,7 +251,7 @@ multiply!(Dot, "vpdpbusd", |sum, x, w| _mm512_dpbusd_epi32(sum, x, w));
 /// The run's addresses are valid for its units; AVX-512 F, DQ and VNNI are there.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
-pub(super) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
+pub(crate) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
     sums: &mut Sums<M, P>,
     run: &Run<P>,
 ) {

@@ -16,12 +16,23 @@ use super::gather::Gather;
 use super::geometry::{Pixel, Product};
 use super::list::{BLOCK_PIXELS, LIST, Layout, List};
 use super::micro::{Args, MAX_MR, NR, Row};
+use crate::copy::run::copy_run;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::{Function, Lookup};
 use crate::view::{Mem, View};
 
 /// Multiply-accumulates of a tile that is worth handing to another thread: some 50,000 cycles.
 const TILE_MACS: usize = 1 << 20;
+
+/// Bytes of a pixel's channels up to which those of several are put together for what follows clamping.
+const FEW: usize = 64;
+
+/// Room for them, aligned for every element type.
+#[repr(align(64))]
+struct Together([u8; 16 * FEW]);
+
+/// Fewest channels of a tile that copies its inputs.
+const BLOCK_CHANNELS: usize = 96;
 
 /// Fewest pixels of a tile while it has channels to give away: below, weights are read too often.
 const MIN_PIXELS: usize = 48;
@@ -121,6 +132,8 @@ pub(super) struct Setup {
     pub kb: usize,
     /// Bytes of weights that one call of the microkernel may go through.
     pub span: usize,
+    /// Tiles that a step of much work should have.
+    pub tiles: usize,
     pub lo: f32,
     pub hi: f32,
     pub zero_point: i32,
@@ -210,16 +223,21 @@ impl Plan {
         let panel = k * NR * s.x.dtype.size();
         let (mr, nr, block) = (s.by.mr(), s.by.nr(), s.by.pixels(k));
         let macs = |pixels: usize, channels: usize| pixels.saturating_mul(channels).saturating_mul(k.max(1));
-        let least = match s.by {
-            Implementation::Rows(_) => MIN_PIXELS.next_multiple_of(mr),
-            Implementation::Block(_) => block,
+        // First fewer pixels, down to `least`; then fewer channels, down to `few`.
+        let (tile, least, few) = match s.by {
+            Implementation::Rows(_) => (TILE_MACS, MIN_PIXELS.next_multiple_of(mr), nr),
+            // A tile copies its inputs by itself, which is as much work as a few channels.
+            Implementation::Block(_) => (
+                TILE_MACS.max(macs(pixels, channels).saturating_mul(s.groups) / s.tiles),
+                MIN_PIXELS.next_multiple_of(mr).min(block),
+                BLOCK_CHANNELS,
+            ),
         };
-        // First fewer pixels, down to `least`; then fewer channels; then fewer pixels again.
-        let fit = |fixed: usize| (TILE_MACS / macs(fixed, 1)).max(1);
+        let fit = |fixed: usize| (tile / macs(fixed, 1)).max(1);
         let mut tile_channels = channels;
         let mut tile_pixels = fit(channels).next_multiple_of(mr).max(least).min(pixels);
-        if macs(tile_pixels, channels) > 2 * TILE_MACS {
-            tile_channels = fit(tile_pixels).next_multiple_of(nr).min(channels);
+        if macs(tile_pixels, channels) > 2 * tile {
+            tile_channels = fit(tile_pixels).max(few).next_multiple_of(nr).min(channels);
         }
         // Even shares: no tile is a small rest.
         let share = |total: usize, part: usize, unit: usize| {
@@ -243,7 +261,7 @@ impl Plan {
             call_channels: (s.span / panel.max(1) * NR).clamp(nr, tile_channels.max(nr)) / nr * nr,
             block_pixels: match s.by {
                 Implementation::Rows(_) => (LIST / (s.slots(&product) * mr)).min(block / mr) * mr,
-                Implementation::Block(_) => block,
+                Implementation::Block(_) => share(tile_pixels, block, mr).min(block),
             },
             layout: Layout {
                 mr,
@@ -446,7 +464,26 @@ impl Conv {
             // Whole rows, one after another: one run.
             return apply(row(0), out.len() * channels);
         }
-        (0..out.len()).for_each(|i| apply(row(i), channels));
+        if channels * size > FEW {
+            return (0..out.len()).for_each(|i| apply(row(i), channels));
+        }
+        // So few that calls would take the time: some pixels' are put together for each.
+        let bytes = channels * size;
+        let mut together = Together([0; 16 * FEW]);
+        let at_once = together.0.len() / bytes;
+        for first in (0..out.len()).step_by(at_once) {
+            let pixels = first..out.len().min(first + at_once);
+            let to = together.0.as_mut_ptr();
+            for i in pixels.clone() {
+                // SAFETY: the channels are those of the row; there is room for each pixel's.
+                unsafe { copy_run(row(i), to.add((i - first) * bytes), bytes) };
+            }
+            apply(to, pixels.len() * channels);
+            for i in pixels {
+                // SAFETY: as above.
+                unsafe { copy_run(to.add((i - first) * bytes), row(i), bytes) };
+            }
+        }
     }
 }
 

@@ -238,6 +238,7 @@ fn setup(
         batch,
         kb: family.kb,
         span: family.span,
+        tiles: cx.tiles(),
         lo: epilogue.lo,
         hi: epilogue.hi,
         zero_point,

@@ -154,7 +154,8 @@ pub(crate) fn prepare(p: &op::Copy, cx: &Context<'_>) -> Result<Box<dyn Kernel>,
     let piece = [piece_rows, (most / piece_rows).clamp(1, cols.n)];
     let grid = [rows.n.div_ceil(piece[0]), cols.n.div_ceil(piece[1])];
     let pieces = plan.loops.iter().map(|l| l.n).product::<usize>() * grid[0] * grid[1];
-    let pieces_per_tile = (TILE_BYTES / (piece[0] * piece[1] * plan.size)).clamp(1, pieces);
+    let bytes = piece[0] * piece[1] * plan.size;
+    let pieces_per_tile = (cx.grain(pieces * bytes, TILE_BYTES) / bytes).clamp(1, pieces);
     Ok(Box::new(Copy { x, y, plan, row, rows, cols, piece, grid, pieces, pieces_per_tile }))
 }
 

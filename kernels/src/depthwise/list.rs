@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::{Layer, MAX_TAPS};
-use crate::kernel::Kernel;
+use crate::kernel::{Context, Kernel};
 use crate::view::Mem;
 
 /// Addresses that are written down at a time.
@@ -55,10 +55,11 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    pub(super) fn new(layer: Layer, (name, run): (&'static str, Micro)) -> Self {
+    pub(super) fn new(cx: &Context<'_>, layer: Layer, (name, run): (&'static str, Micro)) -> Self {
         let interior = super::interior(&layer.axes[1]);
         let channels = super::pack::padded_channels(layer.y.cols());
-        let pixels_per_tile = (TILE_MACS / (layer.taps() * channels)).clamp(1, layer.y.rows());
+        let (pixels, each) = (layer.y.rows(), layer.taps() * channels);
+        let pixels_per_tile = (cx.grain(each * pixels, TILE_MACS) / each).clamp(1, pixels);
         Self { layer, name, run, interior, pixels_per_tile }
     }
 

@@ -149,7 +149,7 @@ pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn
             _ => float_strip::choose::<F16>(cpu, window),
         };
         if let Some(found) = found {
-            return Ok(Box::new(strip::Strips::new(layer, window, found)));
+            return Ok(Box::new(strip::Strips::new(cx, layer, window, found)));
         }
     }
     let found = match dtype {
@@ -157,7 +157,7 @@ pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn
         DType::F32 => float::choose::<f32>(cpu),
         _ => float::choose::<F16>(cpu),
     };
-    Ok(Box::new(list::Listed::new(layer, found)))
+    Ok(Box::new(list::Listed::new(cx, layer, found)))
 }
 
 /// Outputs of an axis whose taps are all inside the input.

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use super::{Layer, Pointers, interior, patch};
 use crate::conv::geometry::Axis;
-use crate::kernel::Kernel;
+use crate::kernel::{Context, Kernel};
 use crate::view::Mem;
 
 /// Multiply-accumulates of a tile, about.
@@ -135,16 +135,17 @@ fn part(whole: usize, most: usize, step: usize) -> usize {
 }
 
 impl Strips {
-    pub fn new(layer: Layer, window: Window, choice: Choice) -> Self {
+    pub fn new(cx: &Context<'_>, layer: Layer, window: Window, choice: Choice) -> Self {
         let (rows, columns) = (layer.axes[0].outputs, layer.axes[1].outputs);
         let channels = layer.y.cols();
         let line = LINE / layer.y.dtype.size();
         let of_line = rows * columns * layer.taps() * line;
-        let (rows_per_tile, channels_per_tile) = if of_line <= TILE_MACS {
-            (rows, part(channels, TILE_MACS / of_line * line, line))
+        let of_row = columns * layer.taps() * channels;
+        let grain = cx.grain(of_row * rows, TILE_MACS);
+        let (rows_per_tile, channels_per_tile) = if of_line <= grain {
+            (rows, part(channels, grain / of_line * line, line))
         } else {
-            let of_row = columns * layer.taps() * channels;
-            (part(rows, (TILE_MACS / of_row).max(1), 1), channels)
+            (part(rows, (grain / of_row).max(1), 1), channels)
         };
         let interior = [interior(&layer.axes[0]), interior(&layer.axes[1])];
         Self { layer, choice, window, interior, rows_per_tile, channels_per_tile }

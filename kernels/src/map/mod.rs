@@ -25,7 +25,7 @@ pub(crate) fn prepare(p: &op::Map, cx: &Context<'_>) -> Result<Box<dyn Kernel>, 
         format!("maps {} to {}; both must be of one type", x.dtype.name(), y.dtype.name())
     })?;
     let function = Function::new(cx.cpu(), p.unary);
-    let walk = Walk::of([&y, &x], TILE_ELEMENTS / function.weight());
+    let walk = Walk::of([&y, &x], cx.grain(y.len(), TILE_ELEMENTS / function.weight()));
     match x.dtype {
         DType::F32 => Ok(Box::new(MapF32 { x, y, walk, function })),
         DType::F16 => Ok(Box::new(MapF16 { x, y, walk, function })),

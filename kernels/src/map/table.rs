@@ -37,7 +37,8 @@ pub(crate) fn prepare(_: &op::Table, cx: &Context<'_>) -> Result<Box<dyn Kernel>
     cx.ensure(y.dtype == DType::S8, || format!("writes {} where s8 is needed", y.dtype.name()))?;
     super::same_dims(cx, &x, &y)?;
     let (name, run) = lookup(cx.cpu());
-    Ok(Box::new(Table { x, y, table, walk: Walk::of([&y, &x], TILE_ELEMENTS), name, run }))
+    let walk = Walk::of([&y, &x], cx.grain(y.len(), TILE_ELEMENTS));
+    Ok(Box::new(Table { x, y, table, walk, name, run }))
 }
 
 struct Table {

@@ -42,10 +42,15 @@ fn exp2i<V: V8>(k: V::I) -> V {
 /// e^x: +inf above 88.73, 0 below -103.98, denormals between; NaN stays.
 #[inline(always)]
 pub(crate) fn exp<V: V8>(x: V) -> V {
-    let (k, q) = reduce(x.clamp(V::splat(-104.0), V::splat(89.0)));
+    const LEAST: f32 = -104.0;
+    let (k, q) = reduce(x.clamp(V::splat(LEAST), V::splat(89.0)));
     // Two factors, since 2^k may be out of range where the product is not; only the second can round.
     let half = V::sar::<1>(k);
-    q.add(V::splat(1.0)).mul(exp2i(half)).mul(exp2i(V::isub(k, half)))
+    let rest = exp2i(V::isub(k, half));
+    // What rounds to zero, as most of a masked softmax does, is multiplied by zero: many processors take a hundred
+    // cycles for a product that is below all numbers.
+    let rest = V::select(x.le(V::splat(LEAST)), V::splat(0.0), rest);
+    q.add(V::splat(1.0)).mul(exp2i(half)).mul(rest)
 }
 
 /// e^x - 1 without cancellation, for x <= 0.

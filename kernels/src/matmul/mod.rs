@@ -5,6 +5,8 @@
 //! at a time, onto the stack; the rows of `a` meet them there. Partial sums are kept exactly between the parts,
 //! so that their extent changes no bit.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod float;
 pub mod oracle;
 mod s8;
@@ -14,6 +16,7 @@ mod tests;
 use cygnet_format::op;
 use cygnet_format::program::{DType, MAX_RANK};
 
+use crate::cpu::{Cpu, Features};
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map;
 use crate::simd::F16;
@@ -52,18 +55,45 @@ struct Block {
     hi: f32,
     /// Of `a`, `b` and `y` (s8).
     zero_points: [i32; 3],
+    /// As many bytes as the implementation asks for.
+    scratch: *mut u8,
 }
 
 /// Computes a block.
 ///
 /// # Safety
 /// The matrices have the block's rows, columns and k; the processor has what the function needs; `rows` has at
-/// most [`MB`] elements.
+/// most [`MB`] elements; the scratch is there.
 type Run = unsafe fn(&Block);
+
+/// An implementation: its name, the function, and the bytes of scratch that it asks for.
+type Choice = (&'static str, Run, usize);
+
+/// The best implementation of an element type for `k` products and this multiplier.
+#[allow(unused_variables)]
+fn choose(cpu: Cpu, dtype: DType, k: usize, scale: f32) -> Choice {
+    #[cfg(target_arch = "x86_64")]
+    if cpu.has(Features::AVX512_VNNI) {
+        match dtype {
+            DType::S8 if avx512::suits_s8(k, scale) => {
+                return ("matmul_s8_12x32c4_avx512vnni", avx512::run_s8, avx512::SCRATCH_S8);
+            }
+            DType::F32 => return ("matmul_f32_12x32_avx512", avx512::run_f32, avx512::SCRATCH_F32),
+            _ => {}
+        }
+    }
+    let (name, run) = match dtype {
+        DType::S8 => s8::choose(cpu),
+        DType::F32 => float::choose::<f32>(cpu),
+        _ => float::choose::<F16>(cpu),
+    };
+    (name, run, 0)
+}
 
 struct MatMul {
     name: &'static str,
     run: Run,
+    scratch: usize,
     function: Option<map::Function>,
     transpose_b: bool,
     a: View,
@@ -107,7 +137,7 @@ pub(crate) fn prepare(p: &op::MatMul, cx: &Context<'_>) -> Result<Box<dyn Kernel
     let e = &p.epilogue;
     cx.ensure(e.lo <= e.hi, || format!("clamps to [{}, {}]", e.lo, e.hi))?;
     let (mut function, mut zero_points) = (None, [0; 3]);
-    let (name, run) = match a.dtype {
+    match a.dtype {
         DType::S8 => {
             let whole = |v: f32| v.fract() == 0.0 && (-128.0..=127.0).contains(&v);
             cx.ensure(whole(e.lo) && whole(e.hi), || {
@@ -122,24 +152,20 @@ pub(crate) fn prepare(p: &op::MatMul, cx: &Context<'_>) -> Result<Box<dyn Kernel
                 *to = v.quant.ok_or_else(|| cx.error("an operand is not quantized"))?.zero_point;
                 cx.ensure((-128..=127).contains(to), || format!("a zero point is {to}"))?;
             }
-            s8::choose(cx.cpu())
         }
         DType::F32 | DType::F16 => {
             function = Some(map::Function::new(cx.cpu(), e.unary)).filter(|f| !f.is_identity());
-            if a.dtype == DType::F32 {
-                float::choose::<f32>(cx.cpu())
-            } else {
-                float::choose::<F16>(cx.cpu())
-            }
         }
         other => return Err(cx.error(format!("inputs are {}; f32, f16 or s8 is needed", other.name()))),
-    };
+    }
+    let (name, run, scratch) = choose(cx.cpu(), a.dtype, k, p.scale);
     let panel_macs = m.min(MB).saturating_mul(k).saturating_mul(NB);
     let block_cols = (TILE_MACS / panel_macs).clamp(1, n.div_ceil(NB)) * NB;
     let block_macs = panel_macs.saturating_mul(block_cols / NB);
     let mut kernel = MatMul {
         name,
         run,
+        scratch,
         function,
         transpose_b: p.transpose_b,
         a,
@@ -153,7 +179,8 @@ pub(crate) fn prepare(p: &op::MatMul, cx: &Context<'_>) -> Result<Box<dyn Kernel
         block_cols,
         blocks_per_tile: 1,
     };
-    kernel.blocks_per_tile = (TILE_MACS / block_macs).clamp(1, kernel.blocks());
+    let grain = cx.grain(block_macs.saturating_mul(kernel.blocks()), TILE_MACS);
+    kernel.blocks_per_tile = (grain / block_macs).clamp(1, kernel.blocks());
     Ok(Box::new(kernel))
 }
 
@@ -213,6 +240,7 @@ impl MatMul {
                 lo: self.lo,
                 hi: self.hi,
                 zero_points: self.zero_points,
+                scratch: mem.scratch,
             });
             if let Some(f) = &self.function {
                 for row in rows {
@@ -240,6 +268,10 @@ unsafe impl Kernel for MatMul {
 
     fn macs(&self) -> u64 {
         self.y.len() as u64 * self.k as u64
+    }
+
+    fn scratch(&self) -> usize {
+        self.scratch
     }
 
     unsafe fn run_tile(&self, mem: &Mem, tile: usize) {

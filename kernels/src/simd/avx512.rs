@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::V8;
+use super::{LANES, V8};
 
 /// Sixteen f32.
 #[derive(Clone, Copy)]
@@ -81,6 +81,16 @@ impl V8 for Avx512 {
     unsafe fn store_i32(v: __m512i, p: *mut i32) {
         // SAFETY: the caller vouches for sixteen elements.
         unsafe { _mm512_storeu_si512(p.cast(), v) }
+    }
+
+    #[inline(always)]
+    fn accumulate(self, sums: &mut [f32; LANES]) {
+        // SAFETY: callers are instantiated for processors with AVX-512 (see `V8`); the array has eight elements.
+        unsafe {
+            let half = _mm256_add_ps(_mm256_loadu_ps(sums.as_ptr()), _mm512_castps512_ps256(self.0));
+            let both = _mm256_add_ps(half, _mm512_extractf32x8_ps::<1>(self.0));
+            _mm256_storeu_ps(sums.as_mut_ptr(), both);
+        }
     }
 
     vop! {

@@ -344,6 +344,20 @@ pub(crate) trait V8: Copy {
         // SAFETY: the array has every lane.
         unsafe { Self::load(a.as_ptr()) }
     }
+    /// Adds the vector to eight sums: of sixteen lanes first the lower half, then the upper one.
+    #[inline(always)]
+    fn accumulate(self, sums: &mut [f32; LANES]) {
+        const { assert!(Self::LANES == LANES) };
+        // SAFETY: the array has eight elements.
+        unsafe { Self::load(sums.as_ptr()).add(self).store(sums.as_mut_ptr()) };
+    }
+    /// Adds the first `n` lanes to eight sums, as [`Self::accumulate`] does.
+    #[inline(always)]
+    fn accumulate_some(self, n: usize, sums: &mut [f32; LANES]) {
+        for (i, v) in self.lanes()[..n].iter().enumerate() {
+            sums[i % LANES] += v;
+        }
+    }
     /// The lanes of a vector of eight.
     #[inline(always)]
     fn eight(self) -> [f32; LANES] {

@@ -1,18 +1,19 @@
-//! Softmax of s8: exponentials by a table over how far an element is below the maximum.
+//! Softmax of s8: exponentials by how far an element is below the maximum. They come from a table, or are computed where
+//! that is faster; the same function made the table.
 
 use cygnet_format::program::Quant;
 
 use super::Lines;
 use crate::kernel::{Context, Kernel, PrepareError};
-use crate::math::{log::log, scalar};
+use crate::math::{exp, log::log, scalar};
 use crate::quant;
-use crate::simd::{Isa, LANES, V8, isa_name, load_part, per_isa, reduce_lanes, store_part};
+use crate::simd::{Isa, LANES, MAX_LANES, V8, isa_name, load_part, per_isa, reduce_lanes, store_part};
 use crate::view::Mem;
 
 pub(super) fn kernel(lines: Lines, log: bool, cx: &Context<'_>) -> Result<Box<dyn Kernel>, PrepareError> {
     let x = quant::required(cx, &lines.x, "input")?;
     let y = quant::required(cx, &lines.y, "output")?;
-    let isa = Isa::of(cx.cpu());
+    let isa = Isa::wide(cx.cpu());
     let exp = std::array::from_fn(|d| scalar::exp(-(d as f32) * x.scale));
     let function = Function { exp, log, scale: x.scale, quant: y };
     let name = if log { isa_name!(isa, "log_softmax_s8") } else { isa_name!(isa, "softmax_s8") };
@@ -20,7 +21,7 @@ pub(super) fn kernel(lines: Lines, log: bool, cx: &Context<'_>) -> Result<Box<dy
 }
 
 /// Vectors of terms that a line keeps.
-const KEPT: usize = 4;
+const KEPT: usize = 16;
 
 struct Softmax {
     lines: Lines,
@@ -40,28 +41,36 @@ struct Function {
 }
 
 per_isa! {
-    fn pick_line[](f: &Function, x: *const i8, y: *mut i8, n: usize) = line
+    wide fn pick_line[](f: &Function, x: *const i8, y: *mut i8, n: usize) = line
 }
 per_isa! {
-    fn pick_block[](f: &Function, x: *const i8, y: *mut i8, n: usize, count: usize, stride: [usize; 2]) = block
+    wide fn pick_block[](f: &Function, x: *const i8, y: *mut i8, n: usize, count: usize, stride: [usize; 2]) = block
 }
 
-/// Up to eight elements.
+/// As many elements as lanes, or fewer.
 ///
 /// # Safety
-/// `n <= 8` can be read.
+/// `n` can be read.
 #[inline(always)]
 unsafe fn load<V: V8>(x: *const i8, n: usize) -> V::I {
     // SAFETY: the caller's promise.
-    unsafe { if n == LANES { V::load_s8(x) } else { load_part(x, n, i8::MIN, V::load_s8) } }
+    unsafe { if n == V::LANES { V::load_s8(x) } else { load_part(x, n, i8::MIN, V::load_s8) } }
 }
 
 impl Function {
     /// e^(x - m), m not below x.
     #[inline(always)]
     fn term<V: V8>(&self, m: V::I, x: V::I) -> V {
+        if V::LANES == MAX_LANES {
+            return exp(self.exponent(m, x));
+        }
         // SAFETY: differences are from 0 to 255.
         unsafe { V::look_up(self.exp.as_ptr(), V::isub(m, x)) }
+    }
+
+    #[inline(always)]
+    fn exponent<V: V8>(&self, m: V::I, x: V::I) -> V {
+        V::from_i32(V::isub(m, x)).neg().mul(V::splat(self.scale))
     }
 
     /// (1 / s) / scale, or ln(s).
@@ -74,17 +83,16 @@ impl Function {
     #[inline(always)]
     fn result<V: V8>(&self, m: V::I, x: V::I, k: V) -> V {
         if self.log {
-            let exponent = V::from_i32(V::isub(m, x)).neg().mul(V::splat(self.scale));
-            exponent.sub(k).div(V::splat(self.quant.scale))
+            self.exponent::<V>(m, x).sub(k).div(V::splat(self.quant.scale))
         } else {
             self.term::<V>(m, x).mul(k)
         }
     }
 
-    /// Quantizes up to eight results.
+    /// Quantizes as many results as lanes, or fewer.
     ///
     /// # Safety
-    /// `n <= 8` can be written.
+    /// `n` can be written.
     #[inline(always)]
     unsafe fn store<V: V8>(&self, r: V, y: *mut i8, n: usize) {
         let zero = self.quant.zero_point;
@@ -92,7 +100,7 @@ impl Function {
         let q = V::iadd(r.to_i32(), V::isplat(zero));
         // SAFETY: the caller's promise.
         unsafe {
-            if n == LANES { V::store_low8(q, y.cast()) } else { store_part(q, y.cast(), n, V::store_low8) }
+            if n == V::LANES { V::store_low8(q, y.cast()) } else { store_part(q, y.cast(), n, V::store_low8) }
         }
     }
 }
@@ -106,32 +114,31 @@ unsafe fn line<V: V8>(f: &Function, x: *const i8, y: *mut i8, n: usize) {
     // SAFETY: the elements are within the line.
     unsafe {
         let mut most = V::splat(-128.0);
-        for i in (0..n).step_by(LANES) {
-            most = most.max(V::from_i32(load::<V>(x.add(i), LANES.min(n - i))));
+        for i in (0..n).step_by(V::LANES) {
+            most = most.max(V::from_i32(load::<V>(x.add(i), V::LANES.min(n - i))));
         }
-        let most = reduce_lanes(most.eight(), |a, b| if a > b { a } else { b });
+        let most = most.lanes()[..V::LANES].iter().fold(-128.0, |a, &b| if a > b { a } else { b });
         let m = V::isplat(most as i32);
-        let mut acc = V::splat(0.0);
-        let whole = n - n % LANES;
-        // The first terms are kept: looking up is what takes the time.
+        let mut lanes = [0.0; LANES];
+        let whole = n - n % V::LANES;
+        // The first terms are kept: they are what takes the time.
         let mut kept = [V::splat(0.0); KEPT];
-        for i in (0..whole).step_by(LANES) {
-            let e = f.term(m, load::<V>(x.add(i), LANES));
-            acc = acc.add(e);
-            if let Some(kept) = kept.get_mut(i / LANES) {
+        for i in (0..whole).step_by(V::LANES) {
+            let e: V = f.term(m, load::<V>(x.add(i), V::LANES));
+            e.accumulate(&mut lanes);
+            if let Some(kept) = kept.get_mut(i / V::LANES) {
                 *kept = e;
             }
         }
-        let mut lanes = acc.eight();
         if whole < n {
-            let more = acc.add(f.term(m, load::<V>(x.add(whole), n - whole))).eight();
-            lanes[..n - whole].copy_from_slice(&more[..n - whole]);
+            let e: V = f.term(m, load::<V>(x.add(whole), n - whole));
+            e.accumulate_some(n - whole, &mut lanes);
         }
         let k = f.last_term(V::splat(reduce_lanes(lanes, |a, b| a + b)));
-        for i in (0..n).step_by(LANES) {
-            let part = LANES.min(n - i);
-            let r = match kept.get(i / LANES) {
-                Some(e) if part == LANES && !f.log => e.mul(k),
+        for i in (0..n).step_by(V::LANES) {
+            let part = V::LANES.min(n - i);
+            let r = match kept.get(i / V::LANES) {
+                Some(e) if part == V::LANES && !f.log => e.mul(k),
                 _ => f.result(m, load::<V>(x.add(i), part), k),
             };
             f.store(r, y.add(i), part);
@@ -145,8 +152,8 @@ unsafe fn line<V: V8>(f: &Function, x: *const i8, y: *mut i8, n: usize) {
 /// As [`line`].
 #[inline(always)]
 unsafe fn block<V: V8>(f: &Function, x: *const i8, y: *mut i8, n: usize, count: usize, stride: [usize; 2]) {
-    for c in (0..n).step_by(LANES) {
-        let part = LANES.min(n - c);
+    for c in (0..n).step_by(V::LANES) {
+        let part = V::LANES.min(n - c);
         // SAFETY: the elements are within the lines.
         unsafe {
             let (x, y) = (x.add(c), y.add(c));

@@ -29,7 +29,7 @@ pub(crate) const SCRATCH: usize = (PIXELS[0] * (CHUNK / 2 + APART) + LANES) * 4;
 
 /// Most pixels of a block over `k` f32 inputs.
 pub(crate) fn pixels_f32(k: usize) -> usize {
-    if k <= CHUNK / 2 { PIXELS[0] } else { PIXELS[1] }
+    if k <= CHUNK / 2 { PIXELS[0] } else { PIXELS[0] }
 }
 
 /// Most pixels of a block over `k` f16 inputs, which are not cut into chunks: an output of halves cannot hold sums.
