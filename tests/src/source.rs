@@ -44,8 +44,9 @@ impl Source {
     pub fn with(path: PathBuf, reference: &Path) -> Self {
         let arrays = npz::read(reference).unwrap_or_else(|e| panic!("{e}"));
         let part = |prefix: &str| -> Vec<Array> {
+            // In a .npz a slash would be a folder.
             let named =
-                |a: &Array| Some(Array { name: a.name.strip_prefix(prefix)?.to_owned(), ..a.clone() });
+                |a: &Array| Some(Array { name: a.name.strip_prefix(prefix)?.replace('|', "/"), ..a.clone() });
             arrays.iter().filter_map(named).collect()
         };
         Self { path, inputs: part("in:"), outputs: part("out:") }

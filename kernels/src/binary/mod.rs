@@ -91,7 +91,8 @@ impl Repeated {
         let last = dims.len().checked_sub(1)?;
         let n = dims[last];
         // Dimensions before the last one over which the operand does not move.
-        let operand = (0..2).find(|&o| strides[1 + o][last] == 1 && last > 0 && strides[1 + o][last - 1] == 0)?;
+        let operand =
+            (0..2).find(|&o| strides[1 + o][last] == 1 && last > 0 && strides[1 + o][last - 1] == 0)?;
         let mut first = last;
         let mut rows = 1;
         while first > 0 && strides[1 + operand][first - 1] == 0 {
@@ -106,8 +107,7 @@ impl Repeated {
         if n > Self::MOST || rows < 2 || !moves {
             return None;
         }
-        let mut out =
-            Self { operand, n, dims: dims[..=first].to_vec(), strides: [[0; MAX_RANK]; 3] };
+        let mut out = Self { operand, n, dims: dims[..=first].to_vec(), strides: [[0; MAX_RANK]; 3] };
         out.dims[first] = rows * n;
         for (v, to) in out.strides.iter_mut().enumerate() {
             to[..first].copy_from_slice(&strides[v][..first]);
