@@ -28,7 +28,8 @@ Examples:
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --labels imagenet.txt
   cygnet convert yolo.onnx -o yolo.cygnet --precision int8 --calibrate photos/ --letterbox --labels coco.txt
   cygnet convert minilm.onnx -o minilm.cygnet --shape input_ids=1x128 --shape attention_mask=1x128
-  cygnet convert vad.onnx -o vad.cygnet --shape input=1x512 --fix sr=16000
+  cygnet convert vad.onnx -o vad.cygnet --shape input=1x512 --fix sr=16000 \
+      --state state=stateN
 
 Exit codes: 0 done, 1 the work failed, 2 wrong usage";
 
@@ -62,6 +63,10 @@ pub struct Args {
     /// Value of an input that is always the same, which the model is converted for; may be given more than once
     #[arg(long, value_name = "NAME=NUMBER,...|FILE.npy", value_parser = parse_fix)]
     fix: Vec<(String, Fixed)>,
+
+    /// An input and an output that are one state: the session keeps it from run to run; may be given more than once
+    #[arg(long, value_name = "IN=OUT", value_parser = parse_state)]
+    state: Vec<(String, String)>,
 
     /// Mean subtracted from each channel, after scaling
     #[arg(long, value_name = "R,G,B")]
@@ -157,6 +162,12 @@ fn parse_fix(text: &str) -> Result<(String, Fixed), String> {
     Ok((name.to_owned(), Fixed { given: given.to_owned(), tensor }))
 }
 
+fn parse_state(text: &str) -> Result<(String, String), String> {
+    let (input, output) =
+        text.split_once('=').ok_or("give the name of an input and that of an output, as h0=hn")?;
+    Ok((input.to_owned(), output.to_owned()))
+}
+
 fn parse_percentile(text: &str) -> Result<f64, String> {
     let number: Option<f64> = text.parse().ok();
     number
@@ -177,7 +188,8 @@ impl From<ConvertError> for CliError {
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let shapes: BTreeMap<_, _> = args.shape.iter().map(|(name, s)| (name.clone(), s.0.clone())).collect();
     let constants = args.fix.iter().map(|(name, f)| (name.clone(), f.tensor.clone())).collect();
-    let import = ImportOptions { shapes, constants, ..ImportOptions::default() };
+    let states = args.state.clone();
+    let import = ImportOptions { shapes, constants, states, ..ImportOptions::default() };
     let graph = cygnet_convert::import(&args.source, &import).map_err(ConvertError::from)?;
     let (inputs, outputs) = (ports(&graph, &graph.inputs), ports(&graph, &graph.outputs));
     let (inputs, outputs) = (borrowed(&inputs), borrowed(&outputs));
@@ -271,10 +283,12 @@ fn record(args: &Args) -> String {
         format!(" --shape {name}={}", dims.join("x"))
     });
     let fixed: String = args.fix.iter().map(|(name, f)| format!(" --fix {name}={}", f.given)).collect();
+    let states: String =
+        args.state.iter().map(|(input, output)| format!(" --state {input}={output}")).collect();
     let percentile = args.percentile.map_or(String::new(), |p| format!(" --percentile {p}"));
     let precision = format!("{:?}", args.precision).to_lowercase();
     let shapes: String = shapes.collect();
-    format!("--precision {precision} --goldens {}{percentile}{shapes}{fixed}", args.goldens)
+    format!("--precision {precision} --goldens {}{percentile}{shapes}{fixed}{states}", args.goldens)
 }
 
 fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(), CliError> {

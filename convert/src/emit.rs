@@ -9,7 +9,7 @@ use cygnet_kernels::conv::transpose::Phases;
 use cygnet_kernels::depthwise::pack as depthwise;
 use half::f16;
 
-use crate::lir::{Const, Id, Kind, Lir, Step};
+use crate::lir::{Const, Id, Kind, Lir, State, Step};
 use crate::plan::{Buffer, Placement, Sharing, place, share};
 
 /// A program, its weights section, and which of its tensors each tensor of the lowered graph became.
@@ -56,6 +56,9 @@ pub fn emit(lir: &Lir, name: &str, apart: bool) -> Result<Emitted, String> {
     for step in &lir.steps {
         e.step(step).map_err(|why| format!("step '{}': {why}", step.name))?;
     }
+    for state in &lir.states {
+        e.state(state).map_err(|why| format!("state '{}': {why}", state.name))?;
+    }
     Ok(Emitted { program: e.program, weights: e.weights.finish(), tensors: e.ids })
 }
 
@@ -80,13 +83,14 @@ fn buffers(lir: &Lir, sharing: &Sharing, apart: bool) -> (Vec<Buffer>, HashMap<I
         b.first = b.first.min(step);
         b.last = b.last.max(step);
     };
-    // Steps count from 1: inputs are there before the first, outputs after the last.
+    // Steps count from 1: inputs are there before the first, outputs after the last, states at both times.
     lir.inputs.iter().for_each(|&(_, id)| touch(id, 0));
+    lir.states.iter().flat_map(|s| [(s.input, 0), (s.input, end + 1)]).for_each(|(id, step)| touch(id, step));
     for (i, step) in lir.steps.iter().enumerate() {
         step.inputs.iter().flatten().for_each(|&id| touch(id, i + 1));
         touch(step.output, i + 1);
     }
-    lir.outputs.iter().for_each(|&(_, id)| touch(id, end + 1));
+    lir.results().for_each(|id| touch(id, end + 1));
     (buffers, index)
 }
 
@@ -283,6 +287,17 @@ impl Emitter<'_> {
                 self.copy(&step.name, (x, 0, &xs), (y, at, &ys), &xd)?;
             }
         }
+        Ok(())
+    }
+
+    /// The record of a state, and the copy that hands its new value on. All those copies come last: they read places of
+    /// their own, and steps that read the states are over.
+    fn state(&mut self, state: &State) -> Result<(), String> {
+        let dims = self.lir.tensors[state.input].dims.clone();
+        let (from, to) = (self.strides(state.output), self.strides(state.input));
+        self.copy(&format!("{}:next", state.name), (state.output, 0, &from), (state.input, 0, &to), &dims)?;
+        let (tensor, initial) = (self.tensor(state.input), state.initial.map(|id| self.tensor(id)));
+        self.program.states.push(program::State { name: state.name.clone(), tensor, initial });
         Ok(())
     }
 

@@ -107,6 +107,16 @@ pub enum ImportError {
         /// Why it does not fit and what would.
         reason: String,
     },
+    /// An input and an output cannot be one state.
+    #[error("--state {input}={output}: {reason}")]
+    StateOption {
+        /// Name of the input as given.
+        input: String,
+        /// Name of the output as given.
+        output: String,
+        /// Why they do not suit and what would.
+        reason: String,
+    },
     /// The model uses operators that cannot be converted; all of them.
     #[error(
         "the model uses operators that are not supported: {}; replace them before exporting",

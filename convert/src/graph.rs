@@ -224,6 +224,11 @@ impl Tensor {
         })
     }
 
+    /// Whether all elements are zero.
+    pub fn is_zero(&self) -> bool {
+        self.to_f32().iter().all(|&v| v == 0.0)
+    }
+
     /// The one element of a scalar or one-element constant, as f32.
     pub fn scalar_f32(&self) -> Option<f32> {
         (self.len() == 1).then(|| self.to_f32()[0])
@@ -314,6 +319,19 @@ impl Node {
     }
 }
 
+/// A value that persists from run to run.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Name, for users.
+    pub name: String,
+    /// What a run finds; no node computes it.
+    pub input: ValueId,
+    /// What the next run finds.
+    pub output: ValueId,
+    /// What the first run finds; zeros without it.
+    pub initial: Option<Arc<Tensor>>,
+}
+
 /// A source model: values, and nodes in an order in which every input is computed before its use.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
@@ -327,6 +345,8 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// Outputs that the user receives, in order.
     pub outputs: Vec<ValueId>,
+    /// What persists from run to run.
+    pub states: Vec<State>,
 }
 
 impl Graph {
@@ -338,6 +358,16 @@ impl Graph {
     /// The value behind an id, to change.
     pub fn value_mut(&mut self, id: ValueId) -> &mut Value {
         &mut self.values[id.0 as usize]
+    }
+
+    /// What the nodes are for: the outputs, and what the next run finds in the states.
+    pub fn results(&self) -> impl Iterator<Item = ValueId> + '_ {
+        self.outputs.iter().copied().chain(self.states.iter().map(|s| s.output))
+    }
+
+    /// Whether a value is among the [`results`](Self::results).
+    pub fn is_result(&self, id: ValueId) -> bool {
+        self.results().any(|r| r == id)
     }
 
     /// Adds a value; `name` must be unused.

@@ -24,6 +24,7 @@ pub mod plan;
 pub mod precision;
 pub mod ranges;
 mod source;
+pub mod state;
 pub mod tflite;
 
 pub use calibrate::{Calibrator, Samples};

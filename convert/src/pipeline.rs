@@ -22,6 +22,7 @@ use crate::onnx::{self, ImportOptions};
 use crate::passes;
 use crate::precision::{Plan, Precision, add_padding_rows, apply, choose};
 use crate::ranges::Range;
+use crate::state;
 use crate::tflite;
 
 /// What to convert, and how.
@@ -131,6 +132,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Graph, ImportError
     } else {
         onnx::import(path, options)?
     };
+    state::tie(&mut graph, &options.states)?;
     passes::simplify(&mut graph)?;
     Ok(graph)
 }
@@ -309,6 +311,7 @@ fn golden_cases(
         for a in &inputs {
             session.set_input(&a.name, TensorRef::from_bytes(a.dtype, &a.bytes, &a.dims))?;
         }
+        session.reset();
         session.run()?;
         let names: Vec<String> = session.outputs().map(|(name, _)| name.to_owned()).collect();
         let outputs = names

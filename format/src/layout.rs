@@ -9,7 +9,7 @@ pub const MAGIC: [u8; 8] = *b"\x89CYG\r\n\x1a\n";
 
 /// The version written. Another major version cannot be read; a later minor one can, unless the file uses
 /// what it added.
-pub const VERSION: (u16, u16) = (1, 0);
+pub const VERSION: (u16, u16) = (1, 1);
 
 /// Bytes of the header this version writes. Later minor versions may append fields.
 pub const HEADER_BYTES: usize = 40;

@@ -149,6 +149,7 @@ fn records_have_no_holes() {
         ("### Tensor record", 56),
         ("### Step record", 32),
         ("### Input and output record", 16),
+        ("### State record", 24),
     ];
     for (heading, size) in sizes {
         let start = DOCUMENT.find(heading).unwrap_or_else(|| panic!("no {heading}"));

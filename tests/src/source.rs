@@ -31,6 +31,8 @@ pub struct Source {
     pub inputs: Vec<Array>,
     /// The answer, under the names of the model's outputs.
     pub outputs: Vec<Array>,
+    /// Inputs and outputs to be tied.
+    pub states: Vec<(String, String)>,
 }
 
 impl Source {
@@ -49,7 +51,7 @@ impl Source {
                 |a: &Array| Some(Array { name: a.name.strip_prefix(prefix)?.replace('|', "/"), ..a.clone() });
             arrays.iter().filter_map(named).collect()
         };
-        Self { path, inputs: part("in:"), outputs: part("out:") }
+        Self { path, inputs: part("in:"), outputs: part("out:"), states: Vec::new() }
     }
 
     /// A model of the table in `assets`, or of the folder `CYGNET_MODELS` with the reference beside it; says what is
@@ -78,7 +80,7 @@ impl Source {
         samples: Vec<Vec<Array>>,
         goldens: usize,
     ) -> Result<Converted, ConvertError> {
-        let mut import = ImportOptions::default();
+        let mut import = ImportOptions { states: self.states.clone(), ..ImportOptions::default() };
         for a in &self.inputs {
             import.shapes.insert(a.name.clone(), a.dims.iter().map(|&d| d as usize).collect());
         }

@@ -128,7 +128,7 @@ fn ultralytics_exports_convert_in_every_precision() {
         let Some(photo) = place::model_file(TEST, "../data/photos/bus.jpg") else { continue };
         let feed = Feed::new("images", &[1, 3, 320, 320], Task::Detect, &[]);
         let inputs = vec![feed.array(&photo)];
-        let source = Source { path, inputs, outputs: Vec::new() };
+        let source = Source { path, inputs, outputs: Vec::new(), states: Vec::new() };
         let outputs = |precision| {
             let converted = source.convert(precision).unwrap_or_else(|e| panic!("{file}: {e}"));
             if precision == Precision::Int8 {

@@ -63,7 +63,7 @@ pub fn infer(graph: &mut Graph, options: &InferOptions) -> Result<(), ImportErro
             graph.nodes.push(node);
         }
     }
-    for &id in &graph.outputs {
+    for id in graph.results() {
         let v = graph.value(id);
         if v.dims.is_none() || v.elem.is_none() {
             return Err(ImportError::Malformed {

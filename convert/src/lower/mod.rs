@@ -19,8 +19,8 @@ use std::fmt;
 use cygnet_format::op::Op;
 use cygnet_format::program::{DType, MAX_RANK};
 
-use crate::graph::{Data, ElemType, Graph, Node, Tensor, ValueId};
-use crate::lir::{Const, Id, Kind, Lir};
+use crate::graph::{Data, ElemType, Graph, Node, State, Tensor, ValueId};
+use crate::lir::{self, Const, Id, Kind, Lir};
 
 pub(crate) use layout::{Layout, reshape_order};
 
@@ -66,7 +66,14 @@ type Lowered<T> = Result<T, String>;
 pub fn lower(graph: &Graph) -> Result<Lir, LowerError> {
     let mut lw = Lowerer { graph, lir: Lir::default(), values: vec![None; graph.values.len()] };
     for &v in &graph.inputs {
-        lw.input(v);
+        let port = lw.input(v);
+        lw.lir.inputs.push((graph.value(v).name.clone(), port));
+    }
+    for state in &graph.states {
+        let input = lw.input(state.input);
+        // Its output is not known yet.
+        let name = state.name.clone();
+        lw.lir.states.push(lir::State { name, input, output: input, initial: None });
     }
     let mut refused = Vec::new();
     for node in &graph.nodes {
@@ -80,15 +87,20 @@ pub fn lower(graph: &Graph) -> Result<Lir, LowerError> {
     if !refused.is_empty() {
         return Err(LowerError { refused });
     }
-    if graph.outputs.iter().all(|&v| graph.dims(v).contains(&0)) {
+    if graph.results().all(|v| graph.dims(v).contains(&0)) {
         let why = "none of the model's outputs has an element".to_owned();
         let node = graph.outputs.first().map(|&v| graph.value(v).name.clone()).unwrap_or_default();
         return Err(LowerError { refused: vec![Refused { op: "output".to_owned(), node, why }] });
     }
-    for &v in &graph.outputs {
-        lw.output(v).map_err(|why| LowerError {
-            refused: vec![Refused { op: "output".to_owned(), node: graph.value(v).name.clone(), why }],
-        })?;
+    let refuse = |v: ValueId, why| LowerError {
+        refused: vec![Refused { op: "output".to_owned(), node: graph.value(v).name.clone(), why }],
+    };
+    for &v in graph.outputs.iter().filter(|&&v| !graph.dims(v).contains(&0)) {
+        let id = lw.output(v).map_err(|why| refuse(v, why))?;
+        lw.lir.outputs.push((graph.value(v).name.clone(), id));
+    }
+    for (i, state) in graph.states.iter().enumerate() {
+        lw.state(i, state).map_err(|why| refuse(state.output, why))?;
     }
     lw.lir.drop_dead();
     Ok(lw.lir)
@@ -134,6 +146,16 @@ fn const_of(t: &Tensor) -> Const {
     }
 }
 
+/// A constant in the type in which it passes the border of a program.
+fn port_const(t: &Tensor) -> Option<Const> {
+    match port_of(t.elem()) {
+        DType::F16 => Some(Const::F16(t.to_f32().into_iter().map(half::f16::from_f32).collect())),
+        DType::S16 => None,
+        DType::S64 => t.to_i64().map(Const::S64),
+        _ => Some(const_of(t)),
+    }
+}
+
 /// The element type in which a source type passes the border of a program.
 fn port_of(elem: ElemType) -> DType {
     match elem {
@@ -145,24 +167,22 @@ fn port_of(elem: ElemType) -> DType {
 }
 
 impl Lowerer<'_> {
-    fn input(&mut self, v: ValueId) {
+    /// Makes a tensor that no step computes of this value.
+    fn input(&mut self, v: ValueId) -> Id {
         let dims = self.graph.dims(v).to_vec();
         let elem = self.graph.elem(v);
         let name = self.graph.value(v).name.clone();
-        let port = self.lir.add(name.clone(), &dims, port_of(elem));
-        self.lir.inputs.push((name, port));
+        let port = self.lir.add(name, &dims, port_of(elem));
         let id = self.converted(port, dtype_of(elem));
         self.values[v.0 as usize] = Some(Placed { id, layout: Layout::identity(dims.len()) });
+        port
     }
 
-    fn output(&mut self, v: ValueId) -> Lowered<()> {
+    /// The value in a tensor of its own, as it leaves the program.
+    fn output(&mut self, v: ValueId) -> Lowered<Id> {
         let name = self.graph.value(v).name.clone();
         let elem = self.graph.elem(v);
         let dims = self.graph.dims(v).to_vec();
-        // Without elements there is nothing to give.
-        if dims.contains(&0) {
-            return Ok(());
-        }
         let mut id = self.identity(v)?;
         if elem == ElemType::U8 && self.lir.tensors[id].quant.is_some() {
             id = self.unsigned(id);
@@ -172,8 +192,7 @@ impl Lowerer<'_> {
         }
         id = self.converted(id, port_of(elem));
         // A port is a tensor of its own: computed, and not also an input or another output.
-        let taken = self.lir.tensors[id].constant.is_some()
-            || self.lir.inputs.iter().chain(&self.lir.outputs).any(|&(_, other)| other == id);
+        let taken = self.lir.tensors[id].constant.is_some() || self.lir.ports().any(|other| other == id);
         if taken {
             let t = self.lir.tensors[id].clone();
             let own = self.lir.add(format!("{name}:output"), &dims, t.dtype);
@@ -182,7 +201,23 @@ impl Lowerer<'_> {
             self.lir.push(format!("{name}:copy"), kind, &[id], own);
             id = own;
         }
-        self.lir.outputs.push((name, id));
+        Ok(id)
+    }
+
+    /// What state `i` holds at first, and what the next run finds in it.
+    fn state(&mut self, i: usize, state: &State) -> Lowered<()> {
+        let output = self.output(state.output)?;
+        let dims = self.dims(state.input);
+        let initial = match state.initial.as_deref().filter(|t| !t.is_zero()) {
+            Some(t) => {
+                let (value, dtype) = (port_const(t), port_of(t.elem()));
+                let value = value.ok_or_else(|| format!("cannot begin with values of {}", dtype.name()))?;
+                Some(self.lir.add_const(format!("{}:initial", state.name), &dims, value))
+            }
+            None => None,
+        };
+        let slot = &mut self.lir.states[i];
+        (slot.output, slot.initial) = (output, initial);
         Ok(())
     }
 

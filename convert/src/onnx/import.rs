@@ -20,6 +20,8 @@ pub struct ImportOptions {
     pub shapes: BTreeMap<String, Vec<usize>>,
     /// Values of inputs that are known now: such an input becomes a constant.
     pub constants: BTreeMap<String, Tensor>,
+    /// Inputs and outputs that are one state: what a run gives for the output, the next finds as the input.
+    pub states: Vec<(String, String)>,
     /// Turn `DequantizeLinear` of a constant into a float constant. Without it the constant keeps its integer
     /// type and the node stays.
     pub fold_dequantize: bool,
@@ -27,7 +29,12 @@ pub struct ImportOptions {
 
 impl Default for ImportOptions {
     fn default() -> Self {
-        Self { shapes: BTreeMap::new(), constants: BTreeMap::new(), fold_dequantize: true }
+        Self {
+            shapes: BTreeMap::new(),
+            constants: BTreeMap::new(),
+            states: Vec::new(),
+            fold_dequantize: true,
+        }
     }
 }
 
