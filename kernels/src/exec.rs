@@ -1,9 +1,12 @@
 //! Runs prepared kernels over an arena, with as many threads as turn up.
 //!
 //! A [`Leader`] owns the run; any number of threads may call [`Helper::assist`] beside it. The leader walks the
-//! steps. A step of one tile it does itself. Others it publishes as `(run, step, next tile)` in one atomic word;
-//! whoever increments the word owns the tile it saw, so each tile is done once and fast cores take more. The step ends when as many tiles are done as there are, and only then is the next one published: no
-//! tile can be running, and so no memory be in use, between steps or outside [`Leader::run`].
+//! steps. A step of one tile it does itself. Of others each thread has a share, published as `(run, step, next tile)` in
+//! an atomic word of its own: whoever increments the word owns the tile it saw. A thread does its share first, which from
+//! step to step is about the same part of an image, so that what it reads is mostly what it wrote; then it takes from the
+//! others' shares, so that fast cores do more. Each tile is done once. The step ends when as many tiles are done as
+//! there are, and only then is the next one published: no tile can be running, and so no memory be in use, between
+//! steps or outside [`Leader::run`].
 //!
 //! Waiting is bounded spinning, then sleep on a condition variable. Nothing allocates after [`Leader::new`].
 
@@ -12,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
+use crossbeam_utils::CachePadded;
 use cygnet_format::program::{ARENA_ALIGN, Program, READ_SLACK};
 
 use crate::arena::Arena;
@@ -23,7 +27,7 @@ use crate::view::Mem;
 /// How often a thread looks again before it sleeps: some 20 to 50 microseconds.
 const SPINS: u32 = 4000;
 
-/// The cursor holds, from the top: the run's number (24 bits), the step's index (16), the next tile (24).
+/// A cursor holds, from the top: the run's number (24 bits), the step's index (16), the next tile of the share (24).
 const TILE_BITS: u32 = 24;
 const STEP_BITS: u32 = 16;
 const TILE_MASK: u64 = (1 << TILE_BITS) - 1;
@@ -61,8 +65,8 @@ struct Shared {
     /// One for each thread that may help; whoever helps has taken one.
     seats: Box<[AtomicBool]>,
     weights: Arc<dyn Weights>,
-    /// Run, step and next tile: see [`TILE_BITS`].
-    cursor: AtomicU64,
+    /// Of each thread's share run, step and next tile: see [`TILE_BITS`]. The leader's first.
+    cursors: Box<[CachePadded<AtomicU64>]>,
     /// Tiles of the published step that are done.
     done: AtomicUsize,
     /// Whether a run is on: helpers stay as long as it is.
@@ -177,7 +181,7 @@ impl Leader {
                 seats: (1..threads).map(|_| AtomicBool::new(false)).collect(),
                 weights,
                 // A ticket whose tiles are all taken: run 0 does not exist.
-                cursor: AtomicU64::new(TILE_MASK),
+                cursors: (0..threads).map(|_| CachePadded::new(AtomicU64::new(TILE_MASK))).collect(),
                 done: AtomicUsize::new(0),
                 running: AtomicBool::new(false),
                 poisoned: AtomicBool::new(false),
@@ -276,7 +280,9 @@ impl Leader {
         // Publishes `done` with it. Sequentially consistent, as is the count of sleepers: either a helper that
         // goes to sleep sees this step, or this thread sees the sleeper. The run's number wraps after 2^24 runs;
         // that is harmless, since whoever takes a tile takes it of the step that the word itself names.
-        s.cursor.store(ticket << TILE_BITS, Ordering::SeqCst);
+        for cursor in &s.cursors {
+            cursor.store(ticket << TILE_BITS, Ordering::SeqCst);
+        }
         s.wake_helpers();
         s.take_tiles((ticket << TILE_BITS) >> TILE_BITS, LEADER);
         s.await_done(tiles);
@@ -299,7 +305,7 @@ impl Helper {
         let mut seen = u64::MAX;
         let mut spins = 0;
         while s.running.load(Ordering::Acquire) {
-            let ticket = s.cursor.load(Ordering::Acquire) >> TILE_BITS;
+            let ticket = s.cursors[lane].load(Ordering::Acquire) >> TILE_BITS;
             if ticket != seen {
                 seen = ticket;
                 spins = 0;
@@ -308,7 +314,7 @@ impl Helper {
                 spins += 1;
                 std::hint::spin_loop();
             } else {
-                s.sleep(seen);
+                s.sleep(seen, lane);
                 spins = 0;
             }
         }
@@ -335,31 +341,38 @@ impl Shared {
         }
     }
 
-    /// Takes tiles of the step of this ticket until none is left.
+    /// Takes tiles of the step of this ticket until none is left, those of the thread's own share first.
     fn take_tiles(&self, ticket: u64, lane: usize) {
+        let Some(kernel) = self.kernels.get((ticket & STEP_MASK) as usize) else { return };
+        let kernel = &**kernel;
+        let (tiles, shares) = (kernel.tiles(), self.cursors.len());
+        for share in (lane..shares).chain(0..lane) {
+            let (first, end) = (share * tiles / shares, (share + 1) * tiles / shares);
+            while let Some(next) = self.take(ticket, share, end - first) {
+                self.tile(kernel, first + next, lane);
+                if self.done.fetch_add(1, Ordering::SeqCst) + 1 == tiles
+                    && self.leader_sleeps.load(Ordering::SeqCst)
+                {
+                    let _guard = self.guard();
+                    self.leader_wakes.notify_one();
+                }
+            }
+        }
+    }
+
+    /// Takes the next tile of a share of `tiles`, if it is of this ticket's step and one is left.
+    fn take(&self, ticket: u64, share: usize, tiles: usize) -> Option<usize> {
+        let cursor = &self.cursors[share];
+        // The word is looked at before it is incremented, so that idle threads do not run it over.
+        let mut word = cursor.load(Ordering::Acquire);
         loop {
-            // The word is looked at before it is incremented, so that idle threads do not run it over.
-            let word = self.cursor.load(Ordering::Acquire);
-            if word >> TILE_BITS != ticket {
-                return;
+            let next = (word & TILE_MASK) as usize;
+            if word >> TILE_BITS != ticket || next >= tiles {
+                return None;
             }
-            let Some(kernel) = self.kernels.get((ticket & STEP_MASK) as usize) else { return };
-            let kernel = &**kernel;
-            let tile = (word & TILE_MASK) as usize;
-            let tiles = kernel.tiles();
-            if tile >= tiles {
-                return;
-            }
-            if self.cursor.compare_exchange_weak(word, word + 1, Ordering::AcqRel, Ordering::Relaxed).is_err()
-            {
-                continue;
-            }
-            self.tile(kernel, tile, lane);
-            if self.done.fetch_add(1, Ordering::SeqCst) + 1 == tiles
-                && self.leader_sleeps.load(Ordering::SeqCst)
-            {
-                let _guard = self.guard();
-                self.leader_wakes.notify_one();
+            match cursor.compare_exchange_weak(word, word + 1, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(next),
+                Err(now) => word = now,
             }
         }
     }
@@ -391,10 +404,11 @@ impl Shared {
     }
 
     /// Sleeps until a step other than that of ticket `seen` is published or the run ends.
-    fn sleep(&self, seen: u64) {
+    fn sleep(&self, seen: u64, lane: usize) {
         let mut guard = self.guard();
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        while self.running.load(Ordering::SeqCst) && self.cursor.load(Ordering::SeqCst) >> TILE_BITS == seen {
+        let is_seen = || self.cursors[lane].load(Ordering::SeqCst) >> TILE_BITS == seen;
+        while self.running.load(Ordering::SeqCst) && is_seen() {
             guard = self.helpers_wake.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);

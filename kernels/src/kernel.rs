@@ -73,7 +73,7 @@ pub struct Context<'a> {
 const SOME_THREADS: usize = 4;
 
 /// Tiles for each thread: so many that one which is held up does not hold up the others for long.
-const TILES_PER_THREAD: usize = 8;
+const TILES_PER_THREAD: usize = 4;
 
 impl<'a> Context<'a> {
     pub(crate) fn new(
@@ -89,6 +89,11 @@ impl<'a> Context<'a> {
     /// The same for a number of threads.
     pub(crate) fn on_threads(self, threads: usize) -> Self {
         Self { threads, ..self }
+    }
+
+    /// Threads that may take tiles.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
     }
 
     /// How many tiles a step of much work should have.

@@ -226,12 +226,12 @@ impl Plan {
         // First fewer pixels, down to `least`; then fewer channels, down to `few`.
         let (tile, least, few) = match s.by {
             Implementation::Rows(_) => (TILE_MACS, MIN_PIXELS.next_multiple_of(mr), nr),
-            // A tile copies its inputs by itself, which is as much work as a few channels.
-            Implementation::Block(_) => (
-                TILE_MACS.max(macs(pixels, channels).saturating_mul(s.groups) / s.tiles),
-                MIN_PIXELS.next_multiple_of(mr).min(block),
-                BLOCK_CHANNELS,
-            ),
+            // A tile copies its inputs by itself, which is as much work as a few channels; for few pixels it is the
+            // weights that take the time.
+            Implementation::Block(_) => {
+                let least = if pixels < mr { TILE_MACS / 8 } else { TILE_MACS };
+                (least.max(macs(pixels, channels).saturating_mul(s.groups) / s.tiles), block, BLOCK_CHANNELS)
+            }
         };
         let fit = |fixed: usize| (tile / macs(fixed, 1)).max(1);
         let mut tile_channels = channels;
@@ -371,12 +371,19 @@ impl Conv {
         let layout = &work.plan.layout;
         let panel = work.group * s.channels().div_ceil(NR) + work.channels.start / NR;
         let mut at = Pixel::new(p, work.first);
-        for to in &mut out[..work.count] {
+        let mut left = &mut out[..work.count];
+        while !left.is_empty() {
+            let (row, rest) = left.split_at_mut((p.cols.outputs - at.col).min(left.len()));
             let line = at.image * layout.output[0] + p.rows.out(at.row);
-            let index = line * layout.output[1] + p.cols.out(at.col);
-            // SAFETY: the index is that of a row of the output.
-            *to = MaybeUninit::new(unsafe { work.bases.y.add(index * work.bases.y_row) });
+            let first = (line * layout.output[1] + p.cols.out(at.col)) * work.bases.y_row;
+            for (i, to) in row.iter_mut().enumerate() {
+                let offset = first + i * p.cols.out_step * work.bases.y_row;
+                // SAFETY: the offset is that of a row of the output.
+                *to = MaybeUninit::new(unsafe { work.bases.y.add(offset) });
+            }
+            at.col += row.len() - 1;
             at.step(p);
+            left = rest;
         }
         // SAFETY: panels of the packed constants, of which `prepare` proved the lengths; blocks have no more pixels than
         // the row allows.
@@ -513,10 +520,18 @@ unsafe impl Kernel for Conv {
         let s = &self.setup;
         let plan = &self.plans[self.plans.partition_point(|p| p.first_tile <= tile) - 1];
         let local = tile - plan.first_tile;
-        // Pixels innermost: threads that take neighbouring tiles share weights.
-        let pixel_tile = local % plan.pixel_tiles;
-        let channel_tile = local / plan.pixel_tiles % plan.channel_tiles;
-        let group = local / plan.pixel_tiles / plan.channel_tiles;
+        let (pixel_tile, channel_tile, group) = match s.by {
+            // Channels innermost: a thread's share is a part of the image, as it was in the step before.
+            Implementation::Block(_) => {
+                let of_pixels = local / plan.channel_tiles;
+                (of_pixels % plan.pixel_tiles, local % plan.channel_tiles, of_pixels / plan.pixel_tiles)
+            }
+            // Pixels innermost: tiles that follow one another share weights.
+            Implementation::Rows(_) => {
+                let of_channels = local / plan.pixel_tiles;
+                (local % plan.pixel_tiles, of_channels % plan.channel_tiles, of_channels / plan.channel_tiles)
+            }
+        };
         let (size, depth, channels) = (s.x.dtype.size(), s.depth(), s.channels());
         let (first, end) =
             (pixel_tile * plan.tile_pixels, ((pixel_tile + 1) * plan.tile_pixels).min(plan.pixels));

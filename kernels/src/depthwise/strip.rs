@@ -142,10 +142,15 @@ impl Strips {
         let of_line = rows * columns * layer.taps() * line;
         let of_row = columns * layer.taps() * channels;
         let grain = cx.grain(of_row * rows, TILE_MACS);
-        let (rows_per_tile, channels_per_tile) = if of_line <= grain {
-            (rows, part(channels, grain / of_line * line, line))
+        // By rows where there are enough, as convolutions are: then a thread's share is the same part of the image. Their
+        // tiles share rows of input, so that few rows a tile would be read too often; channels share none.
+        let by_rows = (grain / of_row).max(2 * window.taps);
+        let (rows_per_tile, channels_per_tile) = if of_line * channels.div_ceil(line) <= grain {
+            (rows, channels)
+        } else if rows >= by_rows * cx.threads() {
+            (part(rows, by_rows, 1), channels)
         } else {
-            (part(rows, (grain / of_row).max(1), 1), channels)
+            (rows, part(channels, (grain / of_line).max(1) * line, line))
         };
         let interior = [interior(&layer.axes[0]), interior(&layer.axes[1])];
         Self { layer, choice, window, interior, rows_per_tile, channels_per_tile }

@@ -34,6 +34,11 @@ impl Lanes for Ymm {
         Self(unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast()))) })
     }
     #[inline(always)]
+    unsafe fn load_i32(p: *const i32) -> Self {
+        // SAFETY: the trait's contract.
+        Self(unsafe { _mm256_cvtepi32_ps(_mm256_loadu_si256(p.cast())) })
+    }
+    #[inline(always)]
     unsafe fn store_f32(self, p: *mut f32) {
         // SAFETY: the trait's contract.
         unsafe { _mm256_storeu_ps(p, self.0) }
@@ -57,11 +62,6 @@ impl Lanes for Ymm {
     unsafe fn add(self, o: Self) -> Self {
         // SAFETY: the trait's contract.
         Self(unsafe { _mm256_add_ps(self.0, o.0) })
-    }
-    #[inline(always)]
-    unsafe fn sub(self, o: Self) -> Self {
-        // SAFETY: the trait's contract.
-        Self(unsafe { _mm256_sub_ps(self.0, o.0) })
     }
     #[inline(always)]
     unsafe fn mul(self, o: Self) -> Self {

@@ -7,6 +7,8 @@ use half::f16;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 
@@ -23,13 +25,14 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load_f32(p: *const f32) -> Self;
     unsafe fn load_f16(p: *const f16) -> Self;
     unsafe fn load_s8(p: *const i8) -> Self;
+    /// Rounds to nearest, ties to even.
+    unsafe fn load_i32(p: *const i32) -> Self;
     unsafe fn store_f32(self, p: *mut f32);
     /// Rounds to nearest, ties to even.
     unsafe fn store_f16(self, p: *mut f16);
     /// `rne(min(max(self, lo), hi)) + zero`; no lane is NaN, and the sum of bounds and `zero` is in [-128, 127].
     unsafe fn store_s8(self, p: *mut i8, lo: f32, hi: f32, zero: i32);
     unsafe fn add(self, o: Self) -> Self;
-    unsafe fn sub(self, o: Self) -> Self;
     unsafe fn mul(self, o: Self) -> Self;
     unsafe fn div(self, o: Self) -> Self;
     /// `a * b + self`, rounded once.
@@ -65,6 +68,11 @@ impl Lanes for One {
         Self(f32::from(unsafe { *p }))
     }
     #[inline(always)]
+    unsafe fn load_i32(p: *const i32) -> Self {
+        // SAFETY: the trait's contract.
+        Self(unsafe { p.read_unaligned() } as f32)
+    }
+    #[inline(always)]
     unsafe fn store_f32(self, p: *mut f32) {
         // SAFETY: the trait's contract.
         unsafe { p.write_unaligned(self.0) }
@@ -84,10 +92,6 @@ impl Lanes for One {
     #[inline(always)]
     unsafe fn add(self, o: Self) -> Self {
         Self(self.0 + o.0)
-    }
-    #[inline(always)]
-    unsafe fn sub(self, o: Self) -> Self {
-        Self(self.0 - o.0)
     }
     #[inline(always)]
     unsafe fn mul(self, o: Self) -> Self {

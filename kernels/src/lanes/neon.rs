@@ -43,6 +43,11 @@ impl Lanes for Quads {
         }
     }
     #[inline(always)]
+    unsafe fn load_i32(p: *const i32) -> Self {
+        // SAFETY: the trait's contract.
+        unsafe { Self(vcvtq_f32_s32(vld1q_s32(p)), vcvtq_f32_s32(vld1q_s32(p.add(4)))) }
+    }
+    #[inline(always)]
     unsafe fn store_f32(self, p: *mut f32) {
         // SAFETY: the trait's contract.
         unsafe {
@@ -73,11 +78,6 @@ impl Lanes for Quads {
     unsafe fn add(self, o: Self) -> Self {
         // SAFETY: the trait's contract.
         unsafe { Self(vaddq_f32(self.0, o.0), vaddq_f32(self.1, o.1)) }
-    }
-    #[inline(always)]
-    unsafe fn sub(self, o: Self) -> Self {
-        // SAFETY: the trait's contract.
-        unsafe { Self(vsubq_f32(self.0, o.0), vsubq_f32(self.1, o.1)) }
     }
     #[inline(always)]
     unsafe fn mul(self, o: Self) -> Self {

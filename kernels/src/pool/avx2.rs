@@ -20,6 +20,29 @@ pub(super) unsafe fn max_s8(line: &Line<'_>) {
 }
 
 #[derive(Clone, Copy)]
+struct Sums16(__m256i);
+
+impl Sums for Sums16 {
+    const N: usize = 16;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the trait's contract.
+        Self(unsafe { _mm256_setzero_si256() })
+    }
+    #[inline(always)]
+    unsafe fn add(self, x: *const i8) -> Self {
+        // SAFETY: the trait's contract.
+        Self(unsafe { _mm256_add_epi16(self.0, _mm256_cvtepi8_epi16(_mm_loadu_si128(x.cast()))) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i16) {
+        // SAFETY: the trait's contract.
+        unsafe { _mm256_storeu_si256(to.cast(), self.0) }
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Bytes32(__m256i);
 
 impl Bytes for Bytes32 {

@@ -14,8 +14,13 @@ pub(super) trait Fold: Copy {
     const N: usize;
     /// Bytes of an element.
     const SIZE: usize;
+    /// Taps that can be taken before [`Fold::settle`] must be called.
+    const MOST: usize = usize::MAX;
     unsafe fn start() -> Self;
     unsafe fn take(self, x: *const u8) -> Self;
+    /// Makes room for [`Fold::MOST`] taps more.
+    #[inline(always)]
+    unsafe fn settle(&mut self) {}
     /// Stores the result over a window of `taps` elements that counts as one of `count`.
     unsafe fn finish(self, y: *mut u8, mean: &Mean, taps: usize, count: f32);
 }
@@ -30,18 +35,6 @@ impl Mean {
             rows.taps as u64 * cols.taps as u64
         };
         n.max(1) as f32
-    }
-
-    /// The mean in the output's steps, before bounds: `sum` of elements less the zero point.
-    #[inline(always)]
-    pub(super) fn s8(&self, sum: f32, count: f32) -> f32 {
-        sum * (self.scale / count)
-    }
-
-    /// Bounds of the result before the zero point is added.
-    #[inline(always)]
-    pub(super) fn bounds(&self) -> (f32, f32) {
-        ((-128 - self.y_zero) as f32, (127 - self.y_zero) as f32)
     }
 }
 
@@ -95,12 +88,25 @@ unsafe fn window<V: Fold, const VECTORS: usize>(
     // SAFETY: taps are pixels of the input (the contract of `Run`).
     unsafe {
         let mut acc = [V::start(); VECTORS];
+        let mut room = V::MOST;
         for ky in 0..line.rows.taps {
-            for kx in 0..cols.taps {
-                let tap = x.add(ky * line.step[0] + kx * line.step[1]);
-                for (i, a) in acc.iter_mut().enumerate() {
-                    *a = a.take(tap.add(i * V::N * V::SIZE));
+            let mut tap = x.add(ky * line.step[0]);
+            let mut left = cols.taps;
+            while left > 0 {
+                if room == 0 {
+                    for a in &mut acc {
+                        a.settle();
+                    }
+                    room = V::MOST;
                 }
+                let n = left.min(room);
+                for _ in 0..n {
+                    for (i, a) in acc.iter_mut().enumerate() {
+                        *a = a.take(tap.add(i * V::N * V::SIZE));
+                    }
+                    tap = tap.wrapping_add(line.step[1]);
+                }
+                (left, room) = (left - n, room - n);
             }
         }
         for (i, a) in acc.into_iter().enumerate() {
@@ -159,31 +165,93 @@ impl<L: Lanes, E: Real> Fold for Average<L, E> {
     }
 }
 
-/// The mean of s8. The sum is an integer below 2^24 (`EXACT_TAPS`), so f32 holds it exactly.
-#[derive(Clone, Copy)]
-pub(super) struct AverageS8<L>(L);
+/// Sums of signed bytes in 16 bits, `N` of them; as many taps as [`Fold::MOST`] of [`AverageS8`] fit.
+///
+/// # Safety
+/// As [`Fold`].
+pub(super) trait Sums: Copy {
+    const N: usize;
+    unsafe fn zero() -> Self;
+    /// Adds bytes from memory.
+    unsafe fn add(self, x: *const i8) -> Self;
+    /// The sums to memory.
+    unsafe fn store(self, to: *mut i16);
+}
 
-impl<L: Lanes> Fold for AverageS8<L> {
-    const N: usize = L::N;
+impl Sums for i16 {
+    const N: usize = 1;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        0
+    }
+    #[inline(always)]
+    unsafe fn add(self, x: *const i8) -> Self {
+        // SAFETY: the trait's contract.
+        self + i16::from(unsafe { *x })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i16) {
+        // SAFETY: the trait's contract.
+        unsafe { *to = self }
+    }
+}
+
+/// Most bytes summed at once by [`AverageS8`].
+const MOST_BYTES: usize = 16;
+
+/// The mean of s8: an exact sum, scaled.
+#[derive(Clone, Copy)]
+pub(super) struct AverageS8<S, L> {
+    sums: S,
+    /// What has been settled.
+    total: [i32; MOST_BYTES],
+    lanes: PhantomData<L>,
+}
+
+impl<S: Sums, L: Lanes> Fold for AverageS8<S, L> {
+    const N: usize = S::N;
     const SIZE: usize = 1;
+    /// As many times -128 is the least that 16 bits hold.
+    const MOST: usize = 256;
 
     #[inline(always)]
     unsafe fn start() -> Self {
+        const { assert!(S::N <= MOST_BYTES && S::N.is_multiple_of(L::N)) };
         // SAFETY: the trait's contract.
-        Self(unsafe { L::splat(0.0) })
+        Self { sums: unsafe { S::zero() }, total: [0; MOST_BYTES], lanes: PhantomData }
     }
     #[inline(always)]
-    unsafe fn take(self, x: *const u8) -> Self {
+    unsafe fn take(mut self, x: *const u8) -> Self {
         // SAFETY: the trait's contract.
-        Self(unsafe { self.0.add(L::load_s8(x.cast())) })
+        self.sums = unsafe { self.sums.add(x.cast()) };
+        self
     }
     #[inline(always)]
-    unsafe fn finish(self, y: *mut u8, mean: &Mean, taps: usize, count: f32) {
-        let (lo, hi) = mean.bounds();
-        // SAFETY: the trait's contract.
+    unsafe fn settle(&mut self) {
+        let mut sums = [0; MOST_BYTES];
+        // SAFETY: the trait's contract; the array has room.
         unsafe {
-            let sum = self.0.sub(L::splat((taps as i32 * mean.x_zero) as f32));
-            sum.mul(L::splat(mean.scale / count)).store_s8(y.cast(), lo, hi, mean.y_zero);
+            self.sums.store(sums.as_mut_ptr());
+            self.sums = S::zero();
+        }
+        for (total, sum) in self.total.iter_mut().zip(sums) {
+            *total += i32::from(sum);
+        }
+    }
+    #[inline(always)]
+    unsafe fn finish(mut self, y: *mut u8, mean: &Mean, taps: usize, count: f32) {
+        let (lo, hi) = ((-128 - mean.y_zero) as f32, (127 - mean.y_zero) as f32);
+        // SAFETY: the trait's contract; the array has whole vectors of lanes.
+        unsafe {
+            self.settle();
+            for total in &mut self.total {
+                *total -= taps as i32 * mean.x_zero;
+            }
+            for i in (0..S::N).step_by(L::N) {
+                let r = L::load_i32(self.total.as_ptr().add(i)).mul(L::splat(mean.scale / count));
+                r.store_s8(y.cast::<i8>().add(i), lo, hi, mean.y_zero);
+            }
         }
     }
 }
@@ -248,20 +316,19 @@ impl<B: Bytes> Fold for MaxS8<B> {
     }
 }
 
-/// Entries of an instruction set, all but that for the greatest of s8: [`over_channels`] for each kind and
-/// element type.
+/// Entries of an instruction set, all but that for the greatest of s8; `Sums16` are its [`Sums`]: [`over_channels`] for each kind and element type.
 macro_rules! entries {
     ($feature:literal, $lanes:ty) => {
         use crate::lanes::One;
         use crate::pool::Line;
-        use crate::pool::line::{Average, AverageS8, Bytes, Max, MaxS8, over_channels};
+        use crate::pool::line::{Average, AverageS8, Bytes, Max, MaxS8, Sums, over_channels};
         use half::f16;
 
         entries!(@ $feature, max_f32, Max<$lanes, f32>, Max<One, f32>);
         entries!(@ $feature, max_f16, Max<$lanes, f16>, Max<One, f16>);
         entries!(@ $feature, average_f32, Average<$lanes, f32>, Average<One, f32>);
         entries!(@ $feature, average_f16, Average<$lanes, f16>, Average<One, f16>);
-        entries!(@ $feature, average_s8, AverageS8<$lanes>, AverageS8<One>);
+        entries!(@ $feature, average_s8, AverageS8<Sums16, $lanes>, AverageS8<i16, One>);
     };
     (@ $feature:literal, $name:ident, $vector:ty, $short:ty) => {
         #[target_feature(enable = $feature)]

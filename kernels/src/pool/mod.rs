@@ -21,9 +21,6 @@ use crate::view::{Mem, View};
 /// Vectors of 16 bytes that a tile reads, about.
 const TILE_WORK: usize = 40_000;
 
-/// Taps up to which a sum of s8 and its zero point's share are exact in f32: 255 times as many is below 2^24.
-const EXACT_TAPS: usize = (1 << 24) / 255;
-
 /// The taps of a window along one dimension, at one output position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
@@ -103,7 +100,7 @@ macro_rules! family {
             max_s8 Max S8 usize::MAX,
             average_f32 Average F32 usize::MAX,
             average_f16 Average F16 usize::MAX,
-            average_s8 Average S8 EXACT_TAPS,
+            average_s8 Average S8 MAX_S8_TAPS,
         }
     };
 }
@@ -115,7 +112,6 @@ const TABLE: &[&[Row]] = &[
     #[cfg(target_arch = "aarch64")]
     family!(Features::NEON, neon),
     family!(Features::NONE, generic),
-    rows! { Features::NONE, generic: average_s8_wide Average S8 MAX_S8_TAPS, },
 ];
 
 /// Taps up to which a sum of s8 and its zero point's share fit an i32.
@@ -304,29 +300,6 @@ mod generic {
 
     pub(super) unsafe fn average_s8(line: &Line<'_>) {
         // SAFETY: the contract of `Run`.
-        unsafe { over_channels::<AverageS8<One>, AverageS8<One>>(line) }
-    }
-
-    /// Sums in i32: windows of any size.
-    pub(super) unsafe fn average_s8_wide(line: &Line<'_>) {
-        for (ox, cols) in line.cols.iter().enumerate() {
-            for c in 0..line.channels {
-                let mut sum = 0_i32;
-                for ky in 0..line.rows.taps {
-                    for kx in 0..cols.taps {
-                        let at = cols.first * line.x_pixel + ky * line.step[0] + kx * line.step[1] + c;
-                        // SAFETY: the contract of `Run`: a tap's element.
-                        sum += i32::from(unsafe { line.x.add(at).cast::<i8>().read() }) - line.mean.x_zero;
-                    }
-                }
-                let r = line.mean.s8(sum as f32, line.mean.count(line.rows, *cols));
-                let (lo, hi) = line.mean.bounds();
-                let r = if r < lo { lo } else { r };
-                let r = if r > hi { hi } else { r };
-                let q = r.round_ties_even() as i32 + line.mean.y_zero;
-                // SAFETY: the contract of `Run`: an element of the output.
-                unsafe { line.y.add(ox * line.y_pixel + c).cast::<i8>().write(q as i8) };
-            }
-        }
+        unsafe { over_channels::<AverageS8<i16, One>, AverageS8<i16, One>>(line) }
     }
 }

@@ -14,6 +14,35 @@ pub(super) unsafe fn max_s8(line: &Line<'_>) {
 }
 
 #[derive(Clone, Copy)]
+struct Sums16(int16x8_t, int16x8_t);
+
+impl Sums for Sums16 {
+    const N: usize = 16;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the trait's contract.
+        unsafe { Self(vdupq_n_s16(0), vdupq_n_s16(0)) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, x: *const i8) -> Self {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let x = vld1q_s8(x);
+            Self(vaddw_s8(self.0, vget_low_s8(x)), vaddw_high_s8(self.1, x))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i16) {
+        // SAFETY: the trait's contract.
+        unsafe {
+            vst1q_s16(to, self.0);
+            vst1q_s16(to.add(8), self.1);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Bytes16(int8x16_t);
 
 impl Bytes for Bytes16 {

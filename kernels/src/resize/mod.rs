@@ -7,6 +7,8 @@ pub mod oracle;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod pixel;
@@ -122,6 +124,8 @@ macro_rules! rows {
 
 /// Implementations of weighted resizing, best first.
 const TABLE: &[&[Row]] = &[
+    #[cfg(target_arch = "x86_64")]
+    rows!(Features::AVX512_VNNI, avx512),
     #[cfg(target_arch = "x86_64")]
     rows!(Features::AVX2, avx2),
     #[cfg(target_arch = "aarch64")]
