@@ -17,6 +17,7 @@ mod range;
 pub mod reader;
 mod records;
 pub mod save;
+mod version;
 pub mod writer;
 
 pub use check::{Item, Problem, ProgramError};

@@ -132,9 +132,11 @@ impl<'a> Writer<'a> {
             end = section.offset + section.length;
             table.push(section);
         }
+        // No more than there is need for: what older versions could express is written as they wrote it.
+        let minor = self.programs.iter().map(|p| p.minor_version()).max().unwrap_or(0);
         let mut head = Vec::new();
         Header {
-            version: VERSION,
+            version: (VERSION.0, minor),
             header_bytes: HEADER_BYTES as u32,
             file_bytes: end,
             sections: table.len() as u32,

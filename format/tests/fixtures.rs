@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{seal, streaming, tiny};
+use common::{streaming, streaming_program, tiny};
 use cygnet_format::meta::key;
+use cygnet_format::op::{self, Epilogue, Op, Unary, UnaryKind};
 use cygnet_format::*;
 use std::path::PathBuf;
 
@@ -59,14 +60,34 @@ fn version_1_0_byte_for_byte() {
     assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
 }
 
-/// But for the version, what needs nothing of a later one is written as it was.
 #[test]
 fn the_writer_still_writes_version_1_0() {
-    let mut file = tiny().writer().finish().unwrap();
-    assert_eq!(file[10..12], [1, 0]);
-    file[10..12].fill(0);
-    seal(&mut file);
-    assert!(file == V1_0);
+    assert!(tiny().writer().finish().unwrap() == V1_0);
+    assert!(tiny().writer().finish().unwrap() == V1_0, "a second time");
+}
+
+/// A file says the version that its programs need.
+#[test]
+fn versions_are_as_old_as_can_be() {
+    let minor = |change: &dyn Fn(&mut Program)| {
+        let mut program = streaming_program();
+        program.states.clear();
+        program.inputs.extend([("sum", 1), ("last", 2)].map(|(n, tensor)| Port { name: n.into(), tensor }));
+        assert_eq!(program.minor_version(), 0);
+        change(&mut program);
+        let weights = streaming().weights;
+        let file = Writer::new().program(&program).weights(&weights, WeightsAlign::Page16K).finish().unwrap();
+        Reader::open(&file).unwrap().version().1
+    };
+    let unary = |kind| Unary { kind, a: 0.0, b: 0.0 };
+    assert_eq!(minor(&|_| ()), 0);
+    assert_eq!(minor(&|p| p.steps[1].op = Op::Map(op::Map { unary: unary(UnaryKind::Relu) })), 0);
+    assert_eq!(minor(&|p| p.steps[1].op = Op::Map(op::Map { unary: unary(UnaryKind::Tan) })), 1);
+    let epilogue = Epilogue { unary: unary(UnaryKind::Atanh), ..Epilogue::NONE };
+    let add = op::Binary { kind: op::BinaryKind::Add, scale_a: 1.0, scale_b: 1.0, epilogue };
+    assert_eq!(minor(&|p| p.steps[0].op = Op::Binary(add)), 1);
+    let sum = op::Cumulate { kind: op::CumulateKind::Sum, axis: 0, exclusive: false, reverse: false };
+    assert_eq!(minor(&|p| p.steps[1].op = Op::Cumulate(sum)), 1);
 }
 
 #[test]
