@@ -3,8 +3,9 @@
 use super::{Done, Rule, ints, plain};
 use crate::error::ImportError;
 use crate::graph::{Attr, ValueId};
-use crate::tflite::import::{Form, Importer};
+use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
+use crate::tflite::values::Form;
 
 pub fn rule(name: &str) -> Option<Rule> {
     Some(match name {

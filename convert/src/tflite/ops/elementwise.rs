@@ -5,8 +5,9 @@ use super::{Done, Rule, activation, laid};
 use crate::error::ImportError;
 use crate::graph::{Attr, ElemType, ValueId};
 use crate::onnx::elem_number;
-use crate::tflite::import::{Form, Importer, TO_IMAGE};
+use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
+use crate::tflite::values::{Form, TO_IMAGE};
 
 /// Operators of one input that ONNX has too.
 const UNARY: &[(&str, &str)] = &[

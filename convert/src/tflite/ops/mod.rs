@@ -7,8 +7,9 @@ mod movement;
 mod reduce;
 mod spatial;
 
-use super::import::{Form, Importer};
+use super::import::Importer;
 use super::schema::Operator;
+use super::values::Form;
 use crate::error::ImportError;
 use crate::graph::ValueId;
 

@@ -4,8 +4,9 @@ use super::{Done, Rule, axis, int, laid, plain};
 use crate::error::ImportError;
 use crate::graph::{Attr, ElemType, ValueId};
 use crate::onnx::elem_number;
-use crate::tflite::import::{Form, Importer};
+use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
+use crate::tflite::values::Form;
 
 pub fn rule(name: &str) -> Option<Rule> {
     Some(match name {

@@ -3,8 +3,9 @@
 use super::{Done, Rule, axis, int, plain};
 use crate::graph::Attr;
 use crate::onnx::elem_number;
-use crate::tflite::import::{Form, Importer};
+use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
+use crate::tflite::values::Form;
 
 pub fn rule(name: &str) -> Option<Rule> {
     Some(match name {

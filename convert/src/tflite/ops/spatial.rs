@@ -3,8 +3,9 @@
 use super::conv::auto_pad;
 use super::{Done, Rule, ints};
 use crate::graph::Attr;
-use crate::tflite::import::{Form, Importer};
+use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
+use crate::tflite::values::Form;
 
 pub fn rule(name: &str) -> Option<Rule> {
     Some(match name {
