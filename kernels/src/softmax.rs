@@ -15,11 +15,11 @@ use cygnet_format::program::{DType, MAX_RANK};
 use crate::cpu::Cpu;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::same_dims;
-use crate::math::{self, exp};
+use crate::math::{self, exp_neg};
 use crate::reduce::COLUMNS;
-use crate::reduce::float::{ColumnsFn, Max, RowFn, SumExp, pick_columns, pick_row};
+use crate::reduce::float::{ColumnsFn, Max, RowFn, SumExpNeg, pick_columns, pick_row};
 use crate::simd::{
-    Elem, F16, Isa, LANES, V8, isa_name, load_part, load_some, per_isa, reduce_lanes, store_part,
+    Elem, F16, Isa, LANES, MAX_LANES, V8, isa_name, load_part, load_some, per_isa, reduce_lanes, store_part,
 };
 use crate::view::{Mem, View};
 use crate::walk::Odometer;
@@ -126,8 +126,8 @@ impl<T: Elem> Softmax<T> {
             max: pick_row::<T, Max>(isa),
             sum: pick_sum::<T>(wide),
             column_max: pick_columns::<T, Max>(isa),
-            column_sum: pick_columns::<T, SumExp>(isa),
-            finish: pick_finish::<T>(isa),
+            column_sum: pick_columns::<T, SumExpNeg>(isa),
+            finish: pick_finish::<T>(wide),
             name,
         }
     }
@@ -144,7 +144,7 @@ impl<T: Elem> Softmax<T> {
         unsafe {
             let m = (self.max)(x, n, 0.0);
             let s = (self.sum)(x, n, m, if keep { y } else { std::ptr::null_mut() });
-            let (m, k) = ([m; LANES], [self.last_term(s); LANES]);
+            let (m, k) = ([m; MAX_LANES], [self.last_term(s); MAX_LANES]);
             let last = if keep { Last::ScaleStored } else { self.last() };
             (self.finish)(x, y, n, m.as_ptr(), k.as_ptr(), 0, last);
         }
@@ -205,7 +205,7 @@ per_isa! {
     wide fn pick_sum[T: Elem](x: *const T, n: usize, m: f32, keep: *mut T) -> f32 = sum
 }
 per_isa! {
-    fn pick_finish[T: Elem](
+    wide fn pick_finish[T: Elem](
         x: *const T, y: *mut T, n: usize, m: *const f32, k: *const f32, step: usize, last: Last,
     ) = finish
 }
@@ -220,7 +220,7 @@ unsafe fn sum<V: V8, T: Elem>(x: *const T, n: usize, m: f32, keep: *mut T) -> f3
     while i < whole {
         // SAFETY: the elements from i on are within n.
         unsafe {
-            let e = exp(T::load::<V>(x.add(i)).sub(m));
+            let e = exp_neg(T::load::<V>(x.add(i)).sub(m));
             e.accumulate(&mut lanes);
             if !keep.is_null() {
                 T::store(e, keep.add(i));
@@ -232,7 +232,7 @@ unsafe fn sum<V: V8, T: Elem>(x: *const T, n: usize, m: f32, keep: *mut T) -> f3
         let rest = n - whole;
         // SAFETY: `rest` elements are left, fewer than lanes.
         unsafe {
-            let e = exp(load_part(x.add(whole), rest, T::default(), T::load::<V>).sub(m));
+            let e = exp_neg(load_part(x.add(whole), rest, T::default(), T::load::<V>).sub(m));
             e.accumulate_some(rest, &mut lanes);
             if !keep.is_null() {
                 store_part(e, keep.add(whole), rest, T::store);
@@ -242,7 +242,7 @@ unsafe fn sum<V: V8, T: Elem>(x: *const T, n: usize, m: f32, keep: *mut T) -> f3
     reduce_lanes(lanes, |a, b| a + b)
 }
 
-/// The results of `n` elements; `m` and `k` advance by `step`, and have eight elements when that is 0.
+/// The results of `n` elements; `m` and `k` advance by `step`, and have as many elements as lanes when that is 0.
 #[inline(always)]
 unsafe fn finish<V: V8, T: Elem>(
     x: *const T,
@@ -254,20 +254,20 @@ unsafe fn finish<V: V8, T: Elem>(
     last: Last,
 ) {
     let from = if last == Last::ScaleStored { y.cast_const() } else { x };
-    for i in (0..n).step_by(LANES) {
-        let part = LANES.min(n - i);
+    for i in (0..n).step_by(V::LANES) {
+        let part = V::LANES.min(n - i);
         // SAFETY: `part` elements from i on are within n; `m` and `k` as the caller vouches.
         unsafe {
-            let wide = if step == 0 { LANES } else { part };
+            let wide = if step == 0 { V::LANES } else { part };
             let m = load_some::<V, f32>(m.add(i * step), wide);
             let k = load_some::<V, f32>(k.add(i * step), wide);
             let v = load_some::<V, T>(from.add(i), part);
             let r = match last {
-                Last::Scale => exp(v.sub(m)).mul(k),
+                Last::Scale => exp_neg(v.sub(m)).mul(k),
                 Last::ScaleStored => v.mul(k),
                 Last::Log => v.sub(m).sub(k),
             };
-            if part == LANES { T::store(r, y.add(i)) } else { store_part(r, y.add(i), part, T::store) }
+            if part == V::LANES { T::store(r, y.add(i)) } else { store_part(r, y.add(i), part, T::store) }
         }
     }
 }

@@ -34,6 +34,17 @@ pub(crate) struct Run<const P: usize> {
     pub w: [[*const u8; 2]; P],
     /// Units, at least 1.
     pub units: usize,
+    /// Weights that are needed soon: [`AHEAD`] bytes are prefetched for each unit.
+    pub ahead: *const u8,
+}
+
+/// Bytes prefetched for each unit: four tiles of pixels see to it that the next columns' weights are there.
+const AHEAD: usize = PANEL;
+
+/// Weights for [`Run::ahead`]: of `units` from `w` on in panels of `depth`, those behind P pairs, and of these the part
+/// that tile number `tile` of pixels sees to.
+pub(crate) fn ahead<const P: usize>(w: *const u8, depth: usize, units: usize, tile: usize) -> *const u8 {
+    w.wrapping_add(2 * P * PANEL * depth + tile * AHEAD * units)
 }
 
 /// What becomes of a unit of inputs, one of weights, and a sum.
@@ -79,7 +90,7 @@ macro_rules! pixel {
 /// The end of a round: the pointers to every fourth pixel, and the distance to the end.
 macro_rules! next {
     () => {
-        "add {a0}, 4\nadd {a4}, 4\nadd {a8}, 4\nadd {i}, 4\njnz 2b\n"
+        "prefetcht1 [{ahead} + 8*{i}]\nadd {a0}, 4\nadd {a4}, 4\nadd {a8}, 4\nadd {i}, 4\njnz 2b\n"
     };
 }
 
@@ -122,6 +133,7 @@ macro_rules! multiply {
                         a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
                         a8 = inout(reg) run.a.wrapping_add(8 * stride) => _,
                         i = inout(reg) bytes.wrapping_neg() => _,
+                        ahead = in(reg) run.ahead.wrapping_add(run.units * AHEAD),
                         d = in(reg) stride, d3 = in(reg) 3 * stride,
                         p0 = in(reg) p0, p1 = in(reg) p1,
                         inout("zmm0") *s0, inout("zmm1") *s1, inout("zmm2") *s2,
@@ -170,6 +182,7 @@ macro_rules! multiply {
                         a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
                         a8 = inout(reg) run.a.wrapping_add(8 * stride) => _,
                         i = inout(reg) bytes.wrapping_neg() => _,
+                        ahead = in(reg) run.ahead.wrapping_add(run.units * AHEAD),
                         d = in(reg) stride, d3 = in(reg) 3 * stride,
                         p0 = in(reg) p0, p1 = in(reg) p1, p2 = in(reg) p2, p3 = in(reg) p3,
                         inout("zmm0") *s0, inout("zmm1") *s1, inout("zmm2") *s2,
@@ -216,10 +229,11 @@ macro_rules! multiply {
                         pixel!("{a4} + {d}", "zmm29", $op, "zmm5" * "zmm24", "zmm13" * "zmm25", "zmm21" * "zmm26"),
                         pixel!("{a4} + 2*{d}", "zmm28", $op, "zmm6" * "zmm24", "zmm14" * "zmm25", "zmm22" * "zmm26"),
                         pixel!("{a4} + {d3}", "zmm29", $op, "zmm7" * "zmm24", "zmm15" * "zmm25", "zmm23" * "zmm26"),
-                        "add {a0}, 4\nadd {a4}, 4\nadd {i}, 4\njnz 2b",
+                        "prefetcht1 [{ahead} + 8*{i}]\nadd {a0}, 4\nadd {a4}, 4\nadd {i}, 4\njnz 2b",
                         a0 = inout(reg) run.a => _,
                         a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
                         i = inout(reg) bytes.wrapping_neg() => _,
+                        ahead = in(reg) run.ahead.wrapping_add(run.units * AHEAD),
                         d = in(reg) stride, d3 = in(reg) 3 * stride,
                         p0 = in(reg) p0, p1 = in(reg) p1, p2 = in(reg) p2, p3 = in(reg) p3,
                         p4 = in(reg) p4, p5 = in(reg) p5,

@@ -1,6 +1,6 @@
 //! The error function.
 
-use super::exp::{exp, horner};
+use super::exp::{exp_neg, horner};
 use crate::simd::V8;
 
 /// erf(x) / x - 1 in x^2, for |x| <= 0.95: 6.1e-10.
@@ -30,6 +30,6 @@ const LARGE: [f32; 7] = [
 pub(super) fn erf<V: V8>(x: V) -> V {
     let t = V::splat(4.0).min(x.abs());
     let near = horner(&SMALL, x.mul(x)).fma(x, x);
-    let far = V::splat(1.0).sub(exp(horner(&LARGE, t).fma(t, t).neg()));
+    let far = V::splat(1.0).sub(exp_neg(horner(&LARGE, t).fma(t, t).neg()));
     V::select(t.gt(V::splat(0.95)), far.with_sign_of(x), near)
 }

@@ -26,7 +26,7 @@ mod unary;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use exp::exp;
+pub(crate) use exp::{exp, exp_neg};
 pub(crate) use pow::pow;
 pub(crate) use unary::*;
 
@@ -60,6 +60,11 @@ pub mod scalar {
     /// e^x.
     pub fn exp(x: f32) -> f32 {
         super::unary(UnaryKind::Exp, 0.0, 0.0, x)
+    }
+
+    /// e^x for x <= 0; 0 below -87.
+    pub fn exp_neg(x: f32) -> f32 {
+        super::exp_neg(Scalar::splat(x)).lanes()[0]
     }
 
     /// ln(x).

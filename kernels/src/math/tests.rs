@@ -40,9 +40,22 @@ fn sigmoid64(x: f64) -> f64 {
 #[test]
 fn exponentials() {
     worst("exp", -103.9, 88.72, 1.5, scalar::exp, f64::exp);
+    worst("exp_neg", -87.0, 0.0, 1.5, scalar::exp_neg, f64::exp);
     worst("sigmoid", -87.0, 1e30, 3.0, scalar::sigmoid, sigmoid64);
     worst("tanh", -1e30, 1e30, 4.0, scalar::tanh, f64::tanh);
     worst("elu", -1e30, 0.0, 2.5, |x| unary(K::Elu, 1.0, 0.0, x), f64::exp_m1);
+}
+
+/// Below the last result that is not denormal there is nothing.
+#[test]
+fn exponentials_end_in_zero() {
+    for x in [f32::NEG_INFINITY, -1e30, -104.0, (-87.0_f32).next_down()] {
+        assert_eq!(scalar::exp_neg(x), 0.0, "{x:e}");
+        assert_eq!(scalar::sigmoid(x), 0.0, "{x:e}");
+        assert_eq!(unary(K::Silu, 0.0, 0.0, x), 0.0, "{x:e}");
+    }
+    assert!(scalar::exp_neg(-87.0) >= f32::MIN_POSITIVE);
+    assert!(scalar::exp_neg(f32::NAN).is_nan() && scalar::sigmoid(f32::NAN).is_nan());
 }
 
 #[test]

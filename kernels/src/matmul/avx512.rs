@@ -63,7 +63,7 @@ fn transpose(r: [__m256; 8]) -> [__m256; 8] {
 #[target_feature(enable = "avx512bw,avx512vl")]
 unsafe fn part(p: *const u8, n: usize) -> __m256i {
     // SAFETY: the mask keeps the load inside.
-    unsafe { _mm256_maskz_loadu_epi8((u64::MAX >> (64 - n.min(32).max(1))) as u32, p.cast()) }
+    unsafe { _mm256_maskz_loadu_epi8((u64::MAX >> (64 - n.clamp(1, 32))) as u32, p.cast()) }
 }
 
 /// Packs `n` columns of which each is a run of memory, `units` units of four bytes from `from` on, the last of them short
@@ -180,7 +180,8 @@ impl Packed {
                 let second = if self.cols > (2 * p + 1) * NR { first.add(panel) } else { first };
                 w[p] = [first, second];
             }
-            let run = Run { a: self.a.add(row * self.a_pitch), stride: self.a_pitch, w, units: self.units };
+            let (a, stride) = (self.a.add(row * self.a_pitch), self.a_pitch);
+            let run = Run { a, stride, w, units: self.units, ahead: w[0][0] };
             avx512::multiply::<O, M, P>(sums, &run);
         }
     }

@@ -6,7 +6,7 @@ use super::{COLUMNS, Plan};
 use crate::cpu::Cpu;
 use crate::kernel::Kernel;
 use crate::map::Function;
-use crate::math::exp;
+use crate::math::{exp, exp_neg};
 use crate::simd::{Elem, F16, Isa, LANES, V8, isa_name, load_part, per_isa, reduce_lanes, store_part};
 use crate::view::Mem;
 
@@ -14,7 +14,7 @@ use crate::view::Mem;
 pub(crate) trait Join {
     /// What nothing reduces to.
     const START: f32;
-    /// Takes in an element; `shift` is what [`SumExp`] subtracts.
+    /// Takes in an element; `shift` is what some subtract.
     fn take<V: V8>(acc: V, x: V, shift: V) -> V;
     /// Joins two results.
     fn join(a: f32, b: f32) -> f32;
@@ -45,6 +45,8 @@ joins! {
     SumSquare from 0.0, |acc, x, shift| x.fma(x, acc), |a, b| a + b;
     /// Sum of e^(x - shift).
     SumExp from 0.0, |acc, x, shift| acc.add(exp(x.sub(shift))), |a, b| a + b;
+    /// The same where no x is greater than `shift`.
+    SumExpNeg from 0.0, |acc, x, shift| acc.add(exp_neg(x.sub(shift))), |a, b| a + b;
     /// Sum of (x - shift)^2.
     SumDeviation from 0.0, |acc, x, shift| {
         let d = x.sub(shift);

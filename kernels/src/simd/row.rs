@@ -75,11 +75,11 @@ pub(crate) unsafe fn load_part<T: Copy, R>(
 /// The first `n` elements, zeros in the other lanes, reading no more than the `n`.
 ///
 /// # Safety
-/// `n <= 8` elements can be read.
+/// `n` elements can be read, no more than lanes.
 #[inline(always)]
 pub(crate) unsafe fn load_some<V: V8, T: Elem>(p: *const T, n: usize) -> V {
     // SAFETY: as the caller vouches.
-    unsafe { if n == LANES { T::load(p) } else { load_part(p, n, T::default(), T::load::<V>) } }
+    unsafe { if n == V::LANES { T::load(p) } else { load_part(p, n, T::default(), T::load::<V>) } }
 }
 
 /// Stores the first `n` of what `store` would store.

@@ -5,7 +5,7 @@ use cygnet_format::program::Quant;
 
 use super::Lines;
 use crate::kernel::{Context, Kernel, PrepareError};
-use crate::math::{exp, log::log, scalar};
+use crate::math::{exp_neg, log::log, scalar};
 use crate::quant;
 use crate::simd::{Isa, LANES, MAX_LANES, V8, isa_name, load_part, per_isa, reduce_lanes, store_part};
 use crate::view::Mem;
@@ -14,7 +14,7 @@ pub(super) fn kernel(lines: Lines, log: bool, cx: &Context<'_>) -> Result<Box<dy
     let x = quant::required(cx, &lines.x, "input")?;
     let y = quant::required(cx, &lines.y, "output")?;
     let isa = Isa::wide(cx.cpu());
-    let exp = std::array::from_fn(|d| scalar::exp(-(d as f32) * x.scale));
+    let exp = std::array::from_fn(|d| scalar::exp_neg(-(d as f32) * x.scale));
     let function = Function { exp, log, scale: x.scale, quant: y };
     let name = if log { isa_name!(isa, "log_softmax_s8") } else { isa_name!(isa, "softmax_s8") };
     Ok(Box::new(Softmax { lines, function, line: pick_line(isa), block: pick_block(isa), name }))
@@ -62,7 +62,7 @@ impl Function {
     #[inline(always)]
     fn term<V: V8>(&self, m: V::I, x: V::I) -> V {
         if V::LANES == MAX_LANES {
-            return exp(self.exponent(m, x));
+            return exp_neg(self.exponent(m, x));
         }
         // SAFETY: differences are from 0 to 255.
         unsafe { V::look_up(self.exp.as_ptr(), V::isub(m, x)) }

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::conv::avx512::{self, Fma, LANES, Multiply, Run, Sums};
+use crate::conv::avx512::{self, Fma, LANES, Multiply, Run, Sums, ahead};
 use crate::conv::block::{Block, Problem};
 use crate::conv::gather::{self, Sink};
 use crate::conv::micro::NR;
@@ -14,8 +14,8 @@ use crate::float::{Float, Half, Single};
 /// Pixels computed at once.
 pub(crate) const MR: usize = avx512::MR;
 
-/// Most pixels of a block, and of one with as many inputs as a chunk takes.
-const PIXELS: [usize; 2] = [96, 48];
+/// Most pixels of a block.
+const PIXELS: usize = 96;
 
 /// Most inputs of a chunk.
 const CHUNK: usize = 1024;
@@ -25,16 +25,16 @@ const CHUNK: usize = 1024;
 const APART: usize = 16;
 
 /// Bytes of scratch: a chunk's inputs, copied sixteen at a time.
-pub(crate) const SCRATCH: usize = (PIXELS[0] * (CHUNK / 2 + APART) + LANES) * 4;
+pub(crate) const SCRATCH: usize = (PIXELS * (CHUNK / 2 + APART) + LANES) * 4;
 
-/// Most pixels of a block over `k` f32 inputs.
-pub(crate) fn pixels_f32(k: usize) -> usize {
-    if k <= CHUNK / 2 { PIXELS[0] } else { PIXELS[0] }
+/// Most pixels of a block over any number of f32 inputs.
+pub(crate) fn pixels_f32(_: usize) -> usize {
+    PIXELS
 }
 
 /// Most pixels of a block over `k` f16 inputs, which are not cut into chunks: an output of halves cannot hold sums.
 pub(crate) fn pixels_f16(k: usize) -> usize {
-    ((SCRATCH / 4 - LANES) / (k + APART)).min(PIXELS[0]) / MR * MR
+    ((SCRATCH / 4 - LANES) / (k + APART)).min(PIXELS) / MR * MR
 }
 
 /// Always: a single pixel has its inputs copied in no time.
@@ -166,7 +166,13 @@ unsafe fn tile<const HALF: bool, const M: usize, const P: usize>(
         if HALF {
             multiply_half(&mut sums, a, c.stride, w, c.n);
         } else if c.n > 0 {
-            let run = Run { a: a.cast(), stride: c.stride * size, w, units: c.n };
+            let run = Run {
+                a: a.cast(),
+                stride: c.stride * size,
+                w,
+                units: c.n,
+                ahead: ahead::<P>(w[0][0], c.k, c.n, pixel / M),
+            };
             avx512::multiply::<Fma, M, P>(&mut sums, &run);
         }
         let last = c.start + c.n == c.k;

@@ -396,7 +396,16 @@ impl<V: Vector> Work<'_, V> {
             let a = b.scratch.add(pixel * self.stride);
             if self.k > 0 {
                 let units = self.k / KB_S8;
-                V::multiply(&mut sums, &Run { a, stride: self.stride, w: c.w, units });
+                V::multiply(
+                    &mut sums,
+                    &Run {
+                        a,
+                        stride: self.stride,
+                        w: c.w,
+                        units,
+                        ahead: avx512::ahead::<P>(c.w[0][0], units, units, pixel / M),
+                    },
+                );
             }
             let mut y = [*b.y; M];
             for i in 0..M {
