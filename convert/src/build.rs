@@ -9,6 +9,7 @@ use crate::error::ImportError;
 use crate::expand;
 use crate::graph::{Attr, Graph, Node, Tensor, ValueId};
 use crate::infer::{self, InferOptions};
+use crate::onnx::Narrow;
 
 /// More nodes than any network for the edge has: loops that unroll to more are refused.
 const MAX_NODES: usize = 1 << 17;
@@ -75,10 +76,13 @@ impl Builder {
         Ok(())
     }
 
-    /// Evaluates a node of constants that is also one of those that are expanded.
+    /// Evaluates a node of constants that is also one of those that are expanded. What works on codes of small floats
+    /// is spelled out first.
     fn folds(&mut self, node: &Node) -> Result<bool, ImportError> {
         let known = |v: &Option<ValueId>| v.is_none_or(|v| self.graph.constant(v).is_some());
-        if !expand::handles(&node.op) || !infer::has_rule(&node.op) || !node.inputs.iter().all(known) {
+        let coded = Narrow::is_coded(node);
+        if coded || !expand::handles(&node.op) || !infer::has_rule(&node.op) || !node.inputs.iter().all(known)
+        {
             return Ok(false);
         }
         Ok(!infer::step(&mut self.graph, &mut node.clone(), &self.options)?)

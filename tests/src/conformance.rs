@@ -9,8 +9,10 @@ use cygnet::format::program::DType;
 use cygnet::{Model, Session, SessionOptions, TensorRef};
 use cygnet_convert::graph::{Data, Tensor};
 use cygnet_convert::onnx::read_tensor;
+use cygnet_convert::onnx::schema::{ModelProto, TensorProto, ValueInfoProto};
 use cygnet_convert::{Calibrator, ImportOptions, Options, Precision, Silent, convert};
 use half::f16;
+use prost::Message;
 
 /// The suite's own tolerances: every element within `ATOL + RTOL * |wanted|`.
 const RTOL: f64 = 1e-3;
@@ -50,7 +52,10 @@ pub struct Case {
 impl Case {
     /// Reads a case; the error says what about its data no program could take.
     pub fn read(folder: &Path) -> Result<Self, String> {
-        let part = |what: &str| -> Result<Vec<(String, Tensor)>, String> {
+        let bytes = std::fs::read(folder.join("model.onnx")).map_err(|e| e.to_string())?;
+        let graph =
+            ModelProto::decode(bytes.as_slice()).map_err(|e| e.to_string())?.graph.unwrap_or_default();
+        let part = |what: &str, ports: &[ValueInfoProto]| -> Result<Vec<(String, Tensor)>, String> {
             let mut found = Vec::new();
             for i in 0.. {
                 let path = folder.join(format!("test_data_set_0/{what}_{i}.pb"));
@@ -58,11 +63,12 @@ impl Case {
                     break;
                 }
                 let bytes = std::fs::read(&path).map_err(|e| e.to_string())?;
-                found.push(read_tensor(&bytes).map_err(|e| format!("{what} {i}: {e}"))?);
+                found.extend(values(&bytes, ports.get(i)).map_err(|e| format!("{what} {i}: {e}"))?);
             }
             Ok(found)
         };
-        Ok(Self { folder: folder.to_owned(), inputs: part("input")?, outputs: part("output")? })
+        let (inputs, outputs) = (part("input", &graph.input)?, part("output", &graph.output)?);
+        Ok(Self { folder: folder.to_owned(), inputs, outputs })
     }
 
     /// Converts and runs the case: with all inputs given to the program where that is possible, else with more and more
@@ -173,6 +179,46 @@ impl Case {
         }
         Ok(())
     }
+}
+
+/// A sequence in a file of its own.
+#[derive(Clone, PartialEq, Message)]
+struct SequenceProto {
+    #[prost(message, repeated, tag = "3")]
+    tensor_values: Vec<TensorProto>,
+}
+
+/// An optional in a file of its own.
+#[derive(Clone, PartialEq, Message)]
+struct OptionalProto {
+    #[prost(message, optional, tag = "3")]
+    tensor_value: Option<TensorProto>,
+    #[prost(message, optional, tag = "5")]
+    sequence_value: Option<SequenceProto>,
+}
+
+/// The tensors in a file, as the port that it is for says: elements of sequences under the names that they have as
+/// inputs and outputs of a program, optionals as what they hold.
+fn values(bytes: &[u8], port: Option<&ValueInfoProto>) -> Result<Vec<(String, Tensor)>, String> {
+    let ty = port.and_then(|p| p.r#type.as_ref());
+    let name = port.and_then(|p| p.name.as_deref()).unwrap_or("");
+    let one = |t: &TensorProto| read_tensor(&t.encode_to_vec()).map_err(|e| e.to_string());
+    let all = |s: &SequenceProto| -> Result<Vec<_>, String> {
+        let parts = s.tensor_values.iter().enumerate();
+        parts.map(|(i, t)| Ok((format!("{name}[{i}]"), one(t)?.1))).collect()
+    };
+    if ty.is_some_and(|t| t.optional_type.is_some()) {
+        let optional = OptionalProto::decode(bytes).map_err(|e| e.to_string())?;
+        return match (&optional.tensor_value, &optional.sequence_value) {
+            (Some(t), _) => Ok(vec![(name.to_owned(), one(t)?.1)]),
+            (None, Some(s)) => all(s),
+            (None, None) => Ok(Vec::new()),
+        };
+    }
+    if ty.is_some_and(|t| t.sequence_type.is_some()) {
+        return all(&SequenceProto::decode(bytes).map_err(|e| e.to_string())?);
+    }
+    Ok(vec![read_tensor(bytes).map_err(|e| e.to_string())?])
 }
 
 /// The elements as real numbers.

@@ -10,12 +10,14 @@ mod index;
 mod loss;
 mod make;
 mod matrix;
+mod narrow;
 mod normal;
 mod places;
 mod quant;
 mod recurrent;
 mod signal;
 mod spatial;
+mod text;
 mod volume;
 
 use crate::build::Builder;
@@ -39,6 +41,7 @@ fn rule(op: &str) -> Option<Rule> {
         .or_else(|| recurrent::rule(op))
         .or_else(|| signal::rule(op))
         .or_else(|| spatial::rule(op))
+        .or_else(|| text::rule(op))
         .or_else(|| volume::rule(op))
 }
 

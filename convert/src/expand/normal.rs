@@ -27,11 +27,24 @@ pub(super) fn rule(op: &str) -> Option<Rule> {
 }
 
 /// Scale, bias, mean and variance that are known become part of a convolution, or a product and a sum; others are
-/// computed with.
+/// computed with. In training mode, mean and variance are those of the batch, and are added to the running ones.
 fn batch_norm(m: &mut Make<'_, '_>) -> Done {
     let x = m.input(0)?;
-    let parameters = [m.input(1)?, m.input(2)?, m.input(3)?, m.input(4)?];
-    if parameters.iter().all(|&p| m.known(p).is_some()) {
+    let mut parameters = [m.input(1)?, m.input(2)?, m.input(3)?, m.input(4)?];
+    if m.node.int("training_mode", 0) != 0 {
+        let axes: Vec<usize> = (0..m.rank(x)).filter(|&a| a != 1).collect();
+        let momentum = f64::from(m.node.float("momentum", 0.9));
+        let (mean, apart) = centred(m, x, &axes)?;
+        let variance = mean_square(m, apart, &axes)?;
+        for (i, now) in [(2, mean), (3, variance)] {
+            let dims = m.dims(parameters[i]);
+            let now = m.reshape(now, &dims)?;
+            let (old, new) = (m.times(parameters[i], momentum)?, m.times(now, 1.0 - momentum)?);
+            let running = m.add(old, new)?;
+            m.give(i - 1, running)?;
+            parameters[i] = now;
+        }
+    } else if parameters.iter().all(|&p| m.known(p).is_some()) {
         return Ok(false);
     }
     let mut along = vec![1; m.rank(x)];

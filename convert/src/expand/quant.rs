@@ -2,11 +2,14 @@
 
 use super::Rule;
 use super::make::{Done, Made, Make};
+use super::narrow;
 use crate::error::ImportError;
 use crate::graph::{Attr, ElemType, ValueId};
+use crate::onnx::Narrow;
 
 pub(super) fn rule(op: &str) -> Option<Rule> {
     Some(match op {
+        "Cast" | "CastLike" => narrow::cast,
         "ConvInteger" => conv_integer,
         "DequantizeLinear" => dequantize,
         "DynamicQuantizeLinear" => dynamic_quantize,
@@ -50,12 +53,21 @@ fn dequantize(m: &mut Make<'_, '_>) -> Done {
     let (x, scale) = (m.input(0)?, m.input(1)?);
     let from = m.elem(x);
     // Constants are folded as they are; blocks and wide zero points are computed.
-    if is_plain(m, from) || (m.known(x).is_some() && m.node.int("block_size", 0) == 0 && !from.is_float()) {
+    let narrow = Narrow::source(m.node).filter(|n| n.is_float());
+    if narrow.is_none()
+        && (is_plain(m, from)
+            || (m.known(x).is_some() && m.node.int("block_size", 0) == 0 && !from.is_float()))
+    {
         return Ok(false);
     }
     let elem = m.elem(scale);
-    let mut real = m.cast(x, elem)?;
-    if let Some(zero) = m.opt(2) {
+    let mut real = match narrow {
+        Some(narrow) => narrow::decode(m, x, narrow, elem)?,
+        None => m.cast(x, elem)?,
+    };
+    if narrow.is_some() {
+        narrow::check_zero(m)?;
+    } else if let Some(zero) = m.opt(2) {
         let zero = m.cast(zero, elem)?;
         let zero = along(m, x, zero)?;
         real = m.sub(real, zero)?;
@@ -111,10 +123,15 @@ fn quantize(m: &mut Make<'_, '_>) -> Done {
         Some(zero) => m.elem(zero),
         None => output_dtype(m)?.unwrap_or(ElemType::U8),
     };
-    if is_plain(m, elem) || (m.known(x).is_some() && m.node.int("block_size", 0) == 0) {
+    let narrow = Narrow::target(m.node);
+    if narrow.is_none() && (is_plain(m, elem) || (m.known(x).is_some() && m.node.int("block_size", 0) == 0)) {
         return Ok(false);
     }
     let zero = match m.opt(2) {
+        Some(_) if narrow.is_some_and(Narrow::is_float) => {
+            narrow::check_zero(m)?;
+            Some(m.number(0.0, ElemType::F32))
+        }
         Some(zero) => {
             let zero = m.cast(zero, ElemType::F32)?;
             Some(along(m, x, zero)?)
@@ -124,7 +141,10 @@ fn quantize(m: &mut Make<'_, '_>) -> Done {
     let scale = along(m, x, scale)?;
     let (x, scale) = (m.cast(x, ElemType::F32)?, m.cast(scale, ElemType::F32)?);
     let scaled = m.div(x, scale)?;
-    let y = to_integer(m, scaled, zero, elem)?;
+    let y = match narrow {
+        Some(narrow) => narrow::quantized(m, scaled, zero, narrow)?,
+        None => to_integer(m, scaled, zero, elem)?,
+    };
     m.done(y)
 }
 

@@ -398,8 +398,7 @@ impl Lowerer<'_> {
                 _ => {}
             }
         }
-        let (suffix, dtype, quant) =
-            (if kind == Kind::View { "view" } else { "move" }, t.dtype, t.quant.clone());
+        let (suffix, dtype, quant) = (if kind == Kind::View { "view" } else { "move" }, t.dtype, t.quant);
         let out = self.lir.add(format!("{name}:{suffix}"), dims, dtype);
         self.lir.tensors[out].quant = quant;
         self.lir.push(format!("{name}:{suffix}"), kind, &[id], out);

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::attribute::{attribute, constant_node};
 use super::import::Versions;
+use super::narrow::NarrowValues;
 use super::schema::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
 use super::{ImportOptions, operators, opset, tensor};
 use crate::build::Builder;
@@ -40,6 +41,8 @@ pub(super) struct Frame {
 pub(super) struct Importer<'a> {
     pub builder: Builder,
     pub dir: Option<&'a Path>,
+    /// Which values have narrow element types.
+    pub narrow: NarrowValues,
     functions: HashMap<(String, String, String), Rc<FunctionProto>>,
     frames: Vec<Frame>,
 }
@@ -62,6 +65,7 @@ pub(super) fn read(
     let mut importer = Importer {
         builder: Builder::new(infer),
         dir,
+        narrow: NarrowValues::default(),
         functions: functions.collect(),
         frames: vec![Frame::new(Rc::new(versions), false)],
     };
@@ -170,25 +174,33 @@ impl Importer<'_> {
         for t in &proto.initializer {
             let name = t.name.as_deref().filter(|n| !n.is_empty()).ok_or_else(unnamed)?;
             let tensor = tensor::decode(t, name, self.dir)?;
-            self.constant(name, tensor)?;
+            self.constant(name, tensor, t.data_type)?;
         }
         for s in &proto.sparse_initializer {
             let name = s.values.as_ref().and_then(|v| v.name.as_deref()).filter(|n| !n.is_empty());
             let name = name.ok_or_else(unnamed)?;
             let tensor = tensor::decode_sparse(s, name, self.dir)?;
-            self.constant(name, tensor)?;
+            self.constant(name, tensor, None)?;
         }
         Ok(())
     }
 
-    fn constant(&mut self, name: &str, tensor: crate::graph::Tensor) -> Result<(), ImportError> {
-        if self.is_nested() {
+    fn constant(
+        &mut self,
+        name: &str,
+        tensor: crate::graph::Tensor,
+        number: Option<i32>,
+    ) -> Result<(), ImportError> {
+        let id = if self.is_nested() {
             let id = self.builder.constant(name, tensor);
             self.bind(name, Bound::Tensor(id));
+            id
         } else {
             let id = self.declare(name, "constant")?;
             self.builder.graph.set_constant(id, tensor);
-        }
+            id
+        };
+        self.narrow.note(id, number);
         Ok(())
     }
 
@@ -367,11 +379,12 @@ impl Importer<'_> {
                 _ => None,
             });
         }
-        let attrs = self.attributes(proto, &name)?;
+        let mut attrs = self.attributes(proto, &name)?;
         let mut outputs = Vec::with_capacity(proto.output.len());
         for out in &proto.output {
             outputs.push(if out.is_empty() { None } else { Some(self.output_value(out)) });
         }
+        self.narrow.pass(proto, &inputs, &outputs, &mut attrs).map_err(fail)?;
         if op == "Constant" {
             let tensor = constant_node(&attrs).ok_or_else(|| {
                 fail("holds no value that is understood (tensor, number or list of numbers)".to_owned())

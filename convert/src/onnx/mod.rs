@@ -2,9 +2,12 @@
 
 mod attribute;
 mod control;
+mod flex;
 mod function;
 mod import;
 mod importer;
+mod legacy;
+mod narrow;
 mod operators;
 mod opset;
 mod ports;
@@ -14,5 +17,6 @@ mod sequence;
 mod tensor;
 
 pub use import::{ImportOptions, import, import_bytes};
+pub(crate) use narrow::Narrow;
 pub use tensor::read_tensor;
 pub(crate) use tensor::{elem_number, elem_type};

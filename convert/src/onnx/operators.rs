@@ -27,6 +27,7 @@ pub(super) fn special<'a>(op: &str) -> Option<Special<'a>> {
         "Identity" => Importer::identity,
         "Optional" => Importer::optional,
         "OptionalGetElement" => Importer::optional_get,
+        "ai.onnx.preview.FlexAttention" => Importer::flex_attention,
         "OptionalHasElement" => Importer::optional_has,
         _ => return None,
     })

@@ -1,13 +1,13 @@
 //! Nodes of older opsets, rewritten to the form that the newest one gives them: attributes that became inputs,
 //! operators that were renamed, defaults that changed.
 
-use super::qoperator;
+use super::{legacy, qoperator};
 use crate::build::{Builder, node_error};
 use crate::error::ImportError;
 use crate::graph::{Attr, Node, Tensor, ValueId};
 
 /// Oldest version of ONNX's operators that is understood.
-pub const OLDEST: i64 = 7;
+pub const OLDEST: i64 = 1;
 
 /// Operators of ONNX Runtime's domain that ONNX has too, unchanged.
 const CONTRIBUTED: &[&str] = &[
@@ -37,6 +37,9 @@ pub fn normalize(b: &mut Builder, mut node: Node, version: i64) -> Result<(), Im
     }
     if let Some(op) = node.op.strip_prefix("com.microsoft.").filter(|op| CONTRIBUTED.contains(op)) {
         node.op = op.to_owned();
+    }
+    if version < legacy::END {
+        legacy::normalize(b, &mut node, version)?;
     }
     match node.op.as_str() {
         "Squeeze" | "Unsqueeze" | "ReduceSum" if version < 13 => ints_to_input(b, &mut node, "axes", 1),
@@ -78,16 +81,15 @@ pub fn normalize(b: &mut Builder, mut node: Node, version: i64) -> Result<(), Im
         "Softmax" | "LogSoftmax" | "Hardmax" if version < 13 => return flat_softmax(b, &node),
         "Dropout" => return dropout(b, &node),
         "BatchNormalization" => {
-            if node.int("training_mode", 0) != 0 {
-                return Err(node_error(&node, "is in training mode; export the model for inference"));
-            }
             if node.int("spatial", 1) == 0 {
                 return Err(node_error(
                     &node,
                     "normalizes every pixel by itself; export it with opset 9 or newer",
                 ));
             }
-            node.outputs.truncate(1);
+            if node.int("training_mode", 0) == 0 {
+                node.outputs.truncate(1);
+            }
         }
         "DFT" if version < 20 => {
             node.attrs.entry("axis".to_owned()).or_insert(Attr::Int(1));

@@ -10,9 +10,11 @@ use crate::infer;
 use crate::source::{self, Dim};
 
 impl Importer<'_> {
-    /// Declares the inputs of the model. One that the user fixes is a constant, and so is one without elements.
+    /// Declares the inputs of the model. One that the user fixes is a constant, and so is one without elements. A
+    /// sequence has as many elements as the user names, each an input `NAME[i]`; an optional holds something when the
+    /// user names it.
     pub(super) fn inputs(&mut self, proto: &GraphProto, options: &ImportOptions) -> Result<(), ImportError> {
-        let mut names = Vec::new();
+        let mut names: Vec<String> = Vec::new();
         for info in &proto.input {
             let name = info.name.as_deref().unwrap_or("");
             if name.is_empty() {
@@ -24,25 +26,63 @@ impl Importer<'_> {
             {
                 continue;
             }
-            names.push(name);
-            let id = self.declare(name, "input")?;
-            if let Some(fixed) = options.constants.get(name) {
-                let tensor = fixed_input(info, name, fixed)?;
-                self.builder.graph.set_constant(id, tensor);
+            let given =
+                |name: &str| options.shapes.contains_key(name) || options.constants.contains_key(name);
+            let Some(ty) = &info.r#type else {
+                return Err(ImportError::Malformed { reason: format!("input '{name}' has no type") });
+            };
+            let (held, optional) = match &ty.optional_type {
+                Some(wrapped) => (wrapped.elem_type.as_deref(), true),
+                None => (Some(ty), false),
+            };
+            if let Some(part) = held.and_then(|t| t.sequence_type.as_ref()).map(|t| t.elem_type.as_deref()) {
+                let mut parts = Vec::new();
+                while given(&format!("{name}[{}]", parts.len())) {
+                    let part_name = format!("{name}[{}]", parts.len());
+                    let part = ValueInfoProto { name: Some(part_name.clone()), r#type: part.cloned() };
+                    parts.push(self.input(&part, &part_name, options)?);
+                    names.push(part_name);
+                }
+                let absent = optional && parts.is_empty();
+                self.bind(name, if absent { Bound::Absent } else { Bound::Sequence(parts) });
                 continue;
             }
-            let (elem, dims) = input_type(info, name, options.shapes.get(name))?;
-            if dims.contains(&0) {
-                self.builder.graph.set_constant(id, fold::empty(&dims, elem));
+            if optional && !given(name) {
+                self.bind(name, Bound::Absent);
                 continue;
             }
-            let value = self.builder.graph.value_mut(id);
-            value.elem = Some(elem);
-            value.dims = Some(dims);
-            self.builder.graph.inputs.push(id);
+            names.push(name.to_owned());
+            self.input(info, name, options)?;
         }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         source::check_names(&options.shapes, &names)?;
         source::check_fixed(&options.constants, &names)
+    }
+
+    /// Declares an input that is a tensor.
+    fn input(
+        &mut self,
+        info: &ValueInfoProto,
+        name: &str,
+        options: &ImportOptions,
+    ) -> Result<ValueId, ImportError> {
+        let id = self.declare(name, "input")?;
+        self.narrow.note(id, info.r#type.as_ref().and_then(tensor_of).and_then(|t| t.elem_type));
+        if let Some(fixed) = options.constants.get(name) {
+            let tensor = fixed_input(info, name, fixed)?;
+            self.builder.graph.set_constant(id, tensor);
+            return Ok(id);
+        }
+        let (elem, dims) = input_type(info, name, options.shapes.get(name))?;
+        if dims.contains(&0) {
+            self.builder.graph.set_constant(id, fold::empty(&dims, elem));
+            return Ok(id);
+        }
+        let value = self.builder.graph.value_mut(id);
+        value.elem = Some(elem);
+        value.dims = Some(dims);
+        self.builder.graph.inputs.push(id);
+        Ok(id)
     }
 
     /// Lists the outputs of the model. A sequence becomes an output for each of its elements.
@@ -111,7 +151,7 @@ fn declared<'p>(
     name: &str,
 ) -> Result<(ElemType, Option<Vec<Dim<'p>>>), ImportError> {
     let ty = info.r#type.as_ref().and_then(tensor_of).ok_or_else(|| ImportError::Malformed {
-        reason: format!("input '{name}' is not a tensor; sequences and maps cannot be inputs"),
+        reason: format!("input '{name}' is not a tensor; maps cannot be inputs"),
     })?;
     let number = ty.elem_type.unwrap_or(0);
     let elem = tensor::elem_type(number).ok_or_else(|| ImportError::Malformed {

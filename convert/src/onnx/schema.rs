@@ -202,7 +202,7 @@ pub struct TensorProto {
     /// Elements of `FLOAT`.
     #[prost(float, repeated, packed = "true", tag = "4")]
     pub float_data: Vec<f32>,
-    /// Elements of `INT32`, `INT16`, `INT8`, `INT4`, `UINT16`, `UINT8`, `UINT4`, `BOOL`, `FLOAT16`, `BFLOAT16`.
+    /// Elements of `INT32`, `INT16`, `INT8`, `UINT16`, `UINT8`, `BOOL`, `FLOAT16`, `BFLOAT16`, and of narrower types.
     #[prost(int32, repeated, packed = "true", tag = "5")]
     pub int32_data: Vec<i32>,
     /// Elements of `INT64`.

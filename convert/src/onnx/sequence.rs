@@ -233,6 +233,7 @@ impl Importer<'_> {
             Bound::Tensor(x) => {
                 let Some(out) = node.output.first().filter(|o| !o.is_empty()) else { return Ok(()) };
                 let y = self.output_value(out);
+                self.narrow.follow(y, x);
                 self.builder.emit_to("Identity", name, &[Some(x)], &[y], &[])
             }
             other => {
