@@ -1,5 +1,7 @@
 //! Spectra: transforms of a known length are products with matrices of cosines and sines.
 
+use std::cmp::Ordering;
+
 use super::Rule;
 use super::make::{Done, Made, Make};
 use crate::error::ImportError;
@@ -67,21 +69,16 @@ fn mel_weight_matrix(m: &mut Make<'_, '_>) -> Done {
     let mut weights = vec![0.0; spectrum * bins];
     for b in 0..bins {
         let (left, middle, right) = (edge(b), edge(b + 1), edge(b + 2));
-        for k in left..right {
-            let weight = if k < middle {
-                (k - left) as f64 / (middle - left) as f64
-            } else if middle == left && k == middle {
-                1.0
-            } else {
-                (right - k) as f64 / (right - middle) as f64
+        // A triangle reaches its peak even when it has no rising or no falling side.
+        for k in left..right.max(middle + 1) {
+            let weight = match k.cmp(&middle) {
+                Ordering::Less => (k - left) as f64 / (middle - left) as f64,
+                Ordering::Equal => 1.0,
+                Ordering::Greater => (right - k) as f64 / (right - middle) as f64,
             };
             if let Some(k) = usize::try_from(k).ok().filter(|&k| k < spectrum) {
                 weights[k * bins + b] = weight;
             }
-        }
-        // A triangle without a rising side still reaches its peak.
-        if let Some(k) = usize::try_from(middle).ok().filter(|&k| k < spectrum && middle == left) {
-            weights[k * bins + b] = 1.0;
         }
     }
     let elem = output_elem(m)?;

@@ -172,6 +172,17 @@ fn explicit_window(graph: &mut Graph, i: usize) -> bool {
         attrs.remove("ceil_mode");
     }
     let ints = |v: &[usize]| Attr::Ints(v.iter().map(|&x| x as i64).collect());
+    if n.op == "ConvTranspose" {
+        // An output that was asked for may be larger than what the windows reach.
+        let extra = |k: usize| {
+            let reach = (w.kernel[k] - 1) * w.dilations[k] + 1;
+            (w.out[k] + w.begin[k] + w.end[k]).saturating_sub(w.strides[k] * (spatial[k] - 1) + reach)
+        };
+        let extra: Vec<usize> = (0..spatial.len()).map(extra).collect();
+        if extra.iter().any(|&e| e > 0) {
+            attrs.insert("output_padding".to_owned(), ints(&extra));
+        }
+    }
     attrs.insert("kernel_shape".to_owned(), ints(&w.kernel));
     attrs.insert("strides".to_owned(), ints(&w.strides));
     attrs.insert("dilations".to_owned(), ints(&w.dilations));
