@@ -18,6 +18,7 @@ pub mod lir;
 pub mod lower;
 mod noise;
 pub mod onnx;
+pub mod operators;
 pub mod passes;
 mod pipeline;
 pub mod plan;

@@ -5,18 +5,15 @@ use super::make::{Done, Made, Make};
 use crate::error::ImportError;
 use crate::graph::{ElemType, ValueId};
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "Attention" => attention,
-        "LinearAttention" => linear_attention,
-        "RotaryEmbedding" => rotary_embedding,
-        "com.microsoft.Attention" => packed_attention,
-        "com.microsoft.GroupQueryAttention" => group_query_attention,
-        "com.microsoft.MultiHeadAttention" => multi_head_attention,
-        "com.microsoft.RotaryEmbedding" => contributed_rotary_embedding,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("Attention", attention),
+    ("LinearAttention", linear_attention),
+    ("RotaryEmbedding", rotary_embedding),
+    ("com.microsoft.Attention", packed_attention),
+    ("com.microsoft.GroupQueryAttention", group_query_attention),
+    ("com.microsoft.MultiHeadAttention", multi_head_attention),
+    ("com.microsoft.RotaryEmbedding", contributed_rotary_embedding),
+];
 
 /// `[B, S, H * D]` as `[B, H, S, D]`.
 fn heads(m: &mut Make<'_, '_>, x: ValueId, count: usize) -> Made {

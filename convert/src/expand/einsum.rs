@@ -7,9 +7,7 @@ use super::make::{Done, Made, Make};
 use crate::error::ImportError;
 use crate::graph::{ElemType, ValueId};
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    (op == "Einsum").then_some(einsum as Rule)
-}
+pub(super) const RULES: &[(&str, Rule)] = &[("Einsum", einsum)];
 
 /// A dimension's label: a letter, or a place in the ellipsis counted from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,28 +4,29 @@ use super::Rule;
 use super::make::{Done, Made, Make};
 use crate::graph::{Attr, ElemType, ValueId};
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "Abs" | "Neg" | "Relu" | "Sign" => of_integers,
-        "BitShift" => bit_shift,
-        "BitwiseNot" => bitwise_not,
-        "Celu" => celu,
-        "Clip" => clip,
-        "Hardmax" => hardmax,
-        "IsInf" => is_inf,
-        "IsNaN" => is_nan,
-        "Shrink" => shrink,
-        "SwiGLU" => swi_glu,
-        "Swish" => swish,
-        "ai.onnx.ml.Binarizer" => binarizer,
-        "com.microsoft.BiasAdd" => bias_add,
-        "com.microsoft.BiasGelu" | "com.microsoft.FastGelu" => biased_gelu,
-        "com.microsoft.BiasSplitGelu" => bias_split_gelu,
-        "com.microsoft.BiasSoftmax" => bias_softmax,
-        "com.microsoft.QuickGelu" => quick_gelu,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("Abs", of_integers),
+    ("Neg", of_integers),
+    ("Relu", of_integers),
+    ("Sign", of_integers),
+    ("BitShift", bit_shift),
+    ("BitwiseNot", bitwise_not),
+    ("Celu", celu),
+    ("Clip", clip),
+    ("Hardmax", hardmax),
+    ("IsInf", is_inf),
+    ("IsNaN", is_nan),
+    ("Shrink", shrink),
+    ("SwiGLU", swi_glu),
+    ("Swish", swish),
+    ("ai.onnx.ml.Binarizer", binarizer),
+    ("com.microsoft.BiasAdd", bias_add),
+    ("com.microsoft.BiasGelu", biased_gelu),
+    ("com.microsoft.FastGelu", biased_gelu),
+    ("com.microsoft.BiasSplitGelu", bias_split_gelu),
+    ("com.microsoft.BiasSoftmax", bias_softmax),
+    ("com.microsoft.QuickGelu", quick_gelu),
+];
 
 /// Functions that are exact in integers; of real numbers they stay as they are.
 fn of_integers(m: &mut Make<'_, '_>) -> Done {

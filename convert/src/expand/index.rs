@@ -4,25 +4,23 @@ use super::Rule;
 use super::make::{Done, Made, Make};
 use crate::graph::{Attr, ElemType, ValueId};
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "CenterCropPad" => center_crop_pad,
-        "Compress" => compress,
-        "GatherElements" => gather_elements,
-        "GatherND" | "com.microsoft.GatherND" => gather_nd,
-        "MaxUnpool" => max_unpool,
-        "OneHot" => one_hot,
-        "ReverseSequence" => reverse_sequence,
-        "ScatterElements" => scatter_elements,
-        "ScatterND" => scatter_nd,
-        "TensorScatter" => tensor_scatter,
-        "TopK" => top_k,
-        "Trilu" => trilu,
-        "ai.onnx.ml.ArrayFeatureExtractor" => array_feature_extractor,
-        "com.microsoft.ExpandDims" => expand_dims,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("CenterCropPad", center_crop_pad),
+    ("Compress", compress),
+    ("GatherElements", gather_elements),
+    ("GatherND", gather_nd),
+    ("com.microsoft.GatherND", gather_nd),
+    ("MaxUnpool", max_unpool),
+    ("OneHot", one_hot),
+    ("ReverseSequence", reverse_sequence),
+    ("ScatterElements", scatter_elements),
+    ("ScatterND", scatter_nd),
+    ("TensorScatter", tensor_scatter),
+    ("TopK", top_k),
+    ("Trilu", trilu),
+    ("ai.onnx.ml.ArrayFeatureExtractor", array_feature_extractor),
+    ("com.microsoft.ExpandDims", expand_dims),
+];
 
 /// Row-major strides.
 fn strides(dims: &[usize]) -> Vec<usize> {

@@ -5,13 +5,10 @@ use super::make::{Done, Made, Make};
 use crate::error::ImportError;
 use crate::graph::{Attr, ElemType, ValueId};
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "NegativeLogLikelihoodLoss" => negative_log_likelihood,
-        "SoftmaxCrossEntropyLoss" => softmax_cross_entropy,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("NegativeLogLikelihoodLoss", negative_log_likelihood),
+    ("SoftmaxCrossEntropyLoss", softmax_cross_entropy),
+];
 
 /// Inputs: log-probabilities `[N, C, ...]`, classes `[N, ...]`, weights `[C]`.
 fn negative_log_likelihood(m: &mut Make<'_, '_>) -> Done {

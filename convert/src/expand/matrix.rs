@@ -4,17 +4,15 @@ use super::Rule;
 use super::make::{Done, Made, Make};
 use crate::graph::{Attr, Data, ElemType, Tensor, ValueId};
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "Det" => det,
-        "ai.onnx.ml.LinearRegressor" => linear_regressor,
-        "com.microsoft.FusedConv" => fused_conv,
-        "com.microsoft.FusedGemm" => fused_gemm,
-        "com.microsoft.FusedMatMul" | "com.microsoft.TransposeMatMul" => fused_matmul,
-        "com.microsoft.MatMulNBits" => matmul_nbits,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("Det", det),
+    ("ai.onnx.ml.LinearRegressor", linear_regressor),
+    ("com.microsoft.FusedConv", fused_conv),
+    ("com.microsoft.FusedGemm", fused_gemm),
+    ("com.microsoft.FusedMatMul", fused_matmul),
+    ("com.microsoft.TransposeMatMul", fused_matmul),
+    ("com.microsoft.MatMulNBits", matmul_nbits),
+];
 
 /// The activation that a fused operator of ONNX Runtime applies.
 fn activation(m: &mut Make<'_, '_>, x: ValueId, parameters: &[f32]) -> Made {

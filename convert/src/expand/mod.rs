@@ -28,21 +28,30 @@ use make::{Done, Make};
 /// Expands a node if it can; `false` leaves it as it is.
 type Rule = fn(&mut Make<'_, '_>) -> Done;
 
+const TABLES: &[&[(&str, Rule)]] = &[
+    attention::RULES,
+    einsum::RULES,
+    elementwise::RULES,
+    index::RULES,
+    loss::RULES,
+    matrix::RULES,
+    normal::RULES,
+    places::RULES,
+    quant::RULES,
+    recurrent::RULES,
+    signal::RULES,
+    spatial::RULES,
+    text::RULES,
+    volume::RULES,
+];
+
 fn rule(op: &str) -> Option<Rule> {
-    attention::rule(op)
-        .or_else(|| einsum::rule(op))
-        .or_else(|| elementwise::rule(op))
-        .or_else(|| index::rule(op))
-        .or_else(|| loss::rule(op))
-        .or_else(|| matrix::rule(op))
-        .or_else(|| normal::rule(op))
-        .or_else(|| places::rule(op))
-        .or_else(|| quant::rule(op))
-        .or_else(|| recurrent::rule(op))
-        .or_else(|| signal::rule(op))
-        .or_else(|| spatial::rule(op))
-        .or_else(|| text::rule(op))
-        .or_else(|| volume::rule(op))
+    TABLES.iter().copied().flatten().find(|(name, _)| *name == op).map(|&(_, rule)| rule)
+}
+
+/// All operators that are, or may be, expanded.
+pub(crate) fn operators() -> impl Iterator<Item = &'static str> {
+    TABLES.iter().copied().flatten().map(|&(name, _)| name)
 }
 
 /// Whether an operator is, or may be, expanded.

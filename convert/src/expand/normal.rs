@@ -4,27 +4,22 @@ use super::Rule;
 use super::make::{Done, Made, Make};
 use crate::graph::{Attr, ElemType, ValueId};
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "BatchNormalization" => batch_norm,
-        "GroupNormalization" => group_norm,
-        "InstanceNormalization" => instance_norm,
-        "LayerNormalization" => layer_norm,
-        "LRN" => lrn,
-        "LpNormalization" => lp_norm,
-        "MeanVarianceNormalization" => mean_variance_norm,
-        "RMSNormalization" => rms_norm,
-        "SimplifiedLayerNormalization" | "com.microsoft.SimplifiedLayerNormalization" => {
-            simplified_layer_norm
-        }
-        "com.microsoft.EmbedLayerNormalization" => embed_layer_norm,
-        "com.microsoft.GroupNorm" => nhwc_group_norm,
-        "com.microsoft.SkipLayerNormalization" | "com.microsoft.SkipSimplifiedLayerNormalization" => {
-            skip_layer_norm
-        }
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("BatchNormalization", batch_norm),
+    ("GroupNormalization", group_norm),
+    ("InstanceNormalization", instance_norm),
+    ("LayerNormalization", layer_norm),
+    ("LRN", lrn),
+    ("LpNormalization", lp_norm),
+    ("MeanVarianceNormalization", mean_variance_norm),
+    ("RMSNormalization", rms_norm),
+    ("SimplifiedLayerNormalization", simplified_layer_norm),
+    ("com.microsoft.SimplifiedLayerNormalization", simplified_layer_norm),
+    ("com.microsoft.EmbedLayerNormalization", embed_layer_norm),
+    ("com.microsoft.GroupNorm", nhwc_group_norm),
+    ("com.microsoft.SkipLayerNormalization", skip_layer_norm),
+    ("com.microsoft.SkipSimplifiedLayerNormalization", skip_layer_norm),
+];
 
 /// Scale, bias, mean and variance that are known become part of a convolution, or a product and a sum; others are
 /// computed with. In training mode, mean and variance are those of the batch, and are added to the running ones.

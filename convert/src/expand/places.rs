@@ -4,15 +4,12 @@ use super::Rule;
 use super::make::{Done, Made, Make};
 use crate::graph::{Attr, ElemType, ValueId};
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "DeformConv" => deform_conv,
-        "GridSample" => grid_sample,
-        "RoiAlign" => roi_align,
-        "com.microsoft.CropAndResize" => crop_and_resize,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("DeformConv", deform_conv),
+    ("GridSample", grid_sample),
+    ("RoiAlign", roi_align),
+    ("com.microsoft.CropAndResize", crop_and_resize),
+];
 
 /// `x [N, C, H, W]` at image, row and column, each of the same dimensions: `[.., C]`.
 fn sampled(

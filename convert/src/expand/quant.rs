@@ -7,19 +7,17 @@ use crate::error::ImportError;
 use crate::graph::{Attr, ElemType, ValueId};
 use crate::onnx::Narrow;
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "Cast" | "CastLike" => narrow::cast,
-        "ConvInteger" => conv_integer,
-        "DequantizeLinear" => dequantize,
-        "DynamicQuantizeLinear" => dynamic_quantize,
-        "MatMulInteger" => matmul_integer,
-        "QuantizeLinear" => quantize,
-        "com.microsoft.DynamicQuantizeMatMul" => dynamic_quantize_matmul,
-        "com.microsoft.MatMulIntegerToFloat" => matmul_integer_to_float,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("Cast", narrow::cast),
+    ("CastLike", narrow::cast),
+    ("ConvInteger", conv_integer),
+    ("DequantizeLinear", dequantize),
+    ("DynamicQuantizeLinear", dynamic_quantize),
+    ("MatMulInteger", matmul_integer),
+    ("QuantizeLinear", quantize),
+    ("com.microsoft.DynamicQuantizeMatMul", dynamic_quantize_matmul),
+    ("com.microsoft.MatMulIntegerToFloat", matmul_integer_to_float),
+];
 
 /// Whether the step that converts between real numbers and bytes can do it: one known scale.
 fn is_plain(m: &Make<'_, '_>, elem: ElemType) -> bool {

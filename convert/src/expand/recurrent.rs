@@ -6,9 +6,7 @@ use super::make::{Done, Made, Make};
 use crate::error::ImportError;
 use crate::graph::{Attr, ElemType, ValueId};
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    matches!(op, "LSTM" | "GRU" | "RNN").then_some(layer as Rule)
-}
+pub(super) const RULES: &[(&str, Rule)] = &[("LSTM", layer), ("GRU", layer), ("RNN", layer)];
 
 /// An activation with its parameters.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,17 +8,14 @@ use crate::error::ImportError;
 use crate::graph::{ElemType, ValueId};
 use crate::onnx::elem_type;
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "BlackmanWindow" => |m| window(m, &[0.42, -0.5, 0.08]),
-        "DFT" => dft,
-        "HammingWindow" => |m| window(m, &[25.0 / 46.0, -21.0 / 46.0]),
-        "HannWindow" => |m| window(m, &[0.5, -0.5]),
-        "MelWeightMatrix" => mel_weight_matrix,
-        "STFT" => stft,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("BlackmanWindow", |m| window(m, &[0.42, -0.5, 0.08])),
+    ("DFT", dft),
+    ("HammingWindow", |m| window(m, &[25.0 / 46.0, -21.0 / 46.0])),
+    ("HannWindow", |m| window(m, &[0.5, -0.5])),
+    ("MelWeightMatrix", mel_weight_matrix),
+    ("STFT", stft),
+];
 
 /// The element type of an attribute that names one.
 fn output_elem(m: &Make<'_, '_>) -> Result<ElemType, ImportError> {

@@ -6,20 +6,19 @@ use crate::error::ImportError;
 use crate::graph::{Attr, ElemType, ValueId};
 use crate::infer::{Ctx, window};
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "AffineGrid" => affine_grid,
-        "CausalConvWithState" => causal_conv,
-        "Col2Im" => col2im,
-        "GlobalLpPool" => global_lp_pool,
-        "GlobalAveragePool" | "GlobalMaxPool" => global_pool,
-        "LpPool" => lp_pool,
-        "MaxPool" => max_pool_with_places,
-        "com.microsoft.NhwcMaxPool" => nhwc_max_pool,
-        "com.microsoft.NhwcConv" | "com.microsoft.NhwcFusedConv" => nhwc_conv,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("AffineGrid", affine_grid),
+    ("CausalConvWithState", causal_conv),
+    ("Col2Im", col2im),
+    ("GlobalLpPool", global_lp_pool),
+    ("GlobalAveragePool", global_pool),
+    ("GlobalMaxPool", global_pool),
+    ("LpPool", lp_pool),
+    ("MaxPool", max_pool_with_places),
+    ("com.microsoft.NhwcMaxPool", nhwc_max_pool),
+    ("com.microsoft.NhwcConv", nhwc_conv),
+    ("com.microsoft.NhwcFusedConv", nhwc_conv),
+];
 
 fn ints(v: &[usize]) -> Attr {
     Attr::Ints(v.iter().map(|&x| x as i64).collect())

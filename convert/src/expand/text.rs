@@ -7,13 +7,7 @@ use super::make::{Done, Made, Make};
 use crate::error::ImportError;
 use crate::graph::{Attr, ElemType, Tensor, ValueId};
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "TfIdfVectorizer" => tf_idf,
-        "Unique" => unique,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[("TfIdfVectorizer", tf_idf), ("Unique", unique)];
 
 fn ints<'m>(m: &'m Make<'_, '_>, key: &str) -> &'m [i64] {
     match m.node.attrs.get(key) {

@@ -7,14 +7,8 @@ use crate::error::ImportError;
 use crate::graph::{Attr, ElemType, ValueId};
 use crate::infer::{Ctx, Window, transposed_window, window};
 
-pub(super) fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "AveragePool" => average_pool,
-        "Conv" => conv,
-        "ConvTranspose" => conv_transpose,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] =
+    &[("AveragePool", average_pool), ("Conv", conv), ("ConvTranspose", conv_transpose)];
 
 fn ints(v: &[usize]) -> Attr {
     Attr::Ints(v.iter().map(|&x| x as i64).collect())

@@ -60,22 +60,31 @@ const VARIADIC: &[&str] = &["Max", "Mean", "Min", "Sum"];
 /// Operators of two inputs whose output is boolean.
 const COMPARE: &[&str] = &["And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor"];
 
+/// The rule of an operator that is one of a group.
 pub fn rule(op: &str) -> Option<Rule> {
     Some(match op {
         _ if UNARY.contains(&op) => unary,
         _ if BINARY.contains(&op) => binary,
         _ if VARIADIC.contains(&op) => variadic,
         _ if COMPARE.contains(&op) => compare,
-        "IsNaN" => |c| Ok(vec![(ElemType::Bool, c.dims(0)?.to_vec())]),
-        "BitCast" => bit_cast,
-        "Where" => choose,
-        "Cast" => cast,
-        "CastLike" => |c| Ok(vec![(c.elem(1)?, c.dims(0)?.to_vec())]),
-        "QuantizeLinear" => quantize,
-        "DequantizeLinear" => dequantize,
         _ => return None,
     })
 }
+
+/// The operators of the groups.
+pub fn groups() -> impl Iterator<Item = &'static str> {
+    [UNARY, BINARY, VARIADIC, COMPARE].into_iter().flatten().copied()
+}
+
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("IsNaN", |c| Ok(vec![(ElemType::Bool, c.dims(0)?.to_vec())])),
+    ("BitCast", bit_cast),
+    ("Where", choose),
+    ("Cast", cast),
+    ("CastLike", |c| Ok(vec![(c.elem(1)?, c.dims(0)?.to_vec())])),
+    ("QuantizeLinear", quantize),
+    ("DequantizeLinear", dequantize),
+];
 
 fn unary(c: &Ctx<'_>) -> Result<Types, String> {
     let dims = c.dims(0)?.to_vec();

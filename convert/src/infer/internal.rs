@@ -3,15 +3,12 @@
 use super::{Ctx, Rule, Types, axis};
 use crate::graph::ElemType;
 
-pub fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "cygnet.TopK" => top_k,
-        "cygnet.Scatter" => scatter,
-        "cygnet.Sample" => sample,
-        "cygnet.Recurrent" => recurrent,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("cygnet.TopK", top_k),
+    ("cygnet.Scatter", scatter),
+    ("cygnet.Sample", sample),
+    ("cygnet.Recurrent", recurrent),
+];
 
 /// Indices of the `k` greatest or least elements along `axis`.
 fn top_k(c: &Ctx<'_>) -> Result<Types, String> {

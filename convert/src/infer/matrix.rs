@@ -2,18 +2,15 @@
 
 use super::{Ctx, Rule, Types, broadcast};
 
-pub fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "MatMul" => |c| {
-            let dims = product(c)?;
-            bias(c, 2, &dims)?;
-            same_type(c)?;
-            Ok(vec![(c.elem(0)?, dims)])
-        },
-        "Gemm" => gemm,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("MatMul", |c| {
+        let dims = product(c)?;
+        bias(c, 2, &dims)?;
+        same_type(c)?;
+        Ok(vec![(c.elem(0)?, dims)])
+    }),
+    ("Gemm", gemm),
+];
 
 fn same_type(c: &Ctx<'_>) -> Result<(), String> {
     match (c.elem(0)?, c.elem(1)?) {

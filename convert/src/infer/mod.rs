@@ -144,14 +144,18 @@ pub(crate) fn has_rule(op: &str) -> bool {
     rule(op).is_some()
 }
 
+const TABLES: &[&[(&str, Rule)]] =
+    &[elementwise::RULES, internal::RULES, layout::RULES, matrix::RULES, normal::RULES, spatial::RULES];
+
 /// The rule of an operator; `None` for one that is not supported.
 fn rule(op: &str) -> Option<Rule> {
-    elementwise::rule(op)
-        .or_else(|| internal::rule(op))
-        .or_else(|| layout::rule(op))
-        .or_else(|| matrix::rule(op))
-        .or_else(|| normal::rule(op))
-        .or_else(|| spatial::rule(op))
+    let listed = TABLES.iter().copied().flatten().find(|(name, _)| *name == op);
+    listed.map(|&(_, rule)| rule).or_else(|| elementwise::rule(op))
+}
+
+/// All operators that graphs may hold.
+pub(crate) fn operators() -> impl Iterator<Item = &'static str> {
+    TABLES.iter().copied().flatten().map(|&(name, _)| name).chain(elementwise::groups())
 }
 
 /// Refuses NaN and infinity in the weights of operators that multiply and accumulate.

@@ -3,25 +3,34 @@
 use super::{Ctx, Rule, Types, axis};
 use crate::graph::ElemType;
 
-pub fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2"
-        | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceSumSquare" => reduce,
-        "ArgMax" | "ArgMin" => arg,
-        "CumProd" | "CumSum" => |c| {
-            let dims = c.dims(0)?.to_vec();
-            axis(c.int(1)?, dims.len())?;
-            Ok(vec![(c.elem(0)?, dims)])
-        },
-        "BatchNormalization" => |c| {
-            let x = c.dims(0)?;
-            per_channel(c, &[1, 2, 3, 4], x.get(1).copied())?;
-            Ok(vec![(c.elem(0)?, x.to_vec())])
-        },
-        "LayerNormalization" => layer_norm,
-        "NonMaxSuppression" => non_max_suppression,
-        _ => return None,
-    })
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("ReduceSum", reduce),
+    ("ReduceMean", reduce),
+    ("ReduceMax", reduce),
+    ("ReduceMin", reduce),
+    ("ReduceProd", reduce),
+    ("ReduceL1", reduce),
+    ("ReduceL2", reduce),
+    ("ReduceLogSum", reduce),
+    ("ReduceLogSumExp", reduce),
+    ("ReduceSumSquare", reduce),
+    ("ArgMax", arg),
+    ("ArgMin", arg),
+    ("CumProd", cumulate),
+    ("CumSum", cumulate),
+    ("BatchNormalization", |c| {
+        let x = c.dims(0)?;
+        per_channel(c, &[1, 2, 3, 4], x.get(1).copied())?;
+        Ok(vec![(c.elem(0)?, x.to_vec())])
+    }),
+    ("LayerNormalization", layer_norm),
+    ("NonMaxSuppression", non_max_suppression),
+];
+
+fn cumulate(c: &Ctx<'_>) -> Result<Types, String> {
+    let dims = c.dims(0)?.to_vec();
+    axis(c.int(1)?, dims.len())?;
+    Ok(vec![(c.elem(0)?, dims)])
 }
 
 /// The axes that a `Reduce*` node reduces, ascending.

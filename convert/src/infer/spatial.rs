@@ -3,16 +3,15 @@
 use super::{Ctx, Rule, Types, axis};
 use crate::graph::ElemType;
 
-pub fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "Conv" => |c| conv(c, c.elem(0)?),
-        "ConvTranspose" => conv_transpose,
-        "MaxPool" | "AveragePool" => pool,
-        "GlobalAveragePool" | "GlobalMaxPool" => global_pool,
-        "Resize" => resize,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("Conv", |c| conv(c, c.elem(0)?)),
+    ("ConvTranspose", conv_transpose),
+    ("MaxPool", pool),
+    ("AveragePool", pool),
+    ("GlobalAveragePool", global_pool),
+    ("GlobalMaxPool", global_pool),
+    ("Resize", resize),
+];
 
 /// The window of a convolution or pooling, resolved: all lists have one entry per spatial axis.
 #[derive(Clone, Debug, PartialEq, Eq)]

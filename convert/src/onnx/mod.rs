@@ -18,5 +18,6 @@ mod tensor;
 
 pub use import::{ImportOptions, import, import_bytes};
 pub(crate) use narrow::Narrow;
+pub(crate) use operators::{operators, rewrites};
 pub use tensor::read_tensor;
 pub(crate) use tensor::{elem_number, elem_type};

@@ -11,20 +11,27 @@ pub const OLDEST: i64 = 1;
 
 /// Operators of ONNX Runtime's domain that ONNX has too, unchanged.
 const CONTRIBUTED: &[&str] = &[
-    "DequantizeLinear",
-    "Gelu",
-    "GridSample",
-    "LayerNormalization",
-    "Pad",
-    "QuantizeLinear",
-    "Trilu",
-    "Unique",
+    "com.microsoft.DequantizeLinear",
+    "com.microsoft.Gelu",
+    "com.microsoft.GridSample",
+    "com.microsoft.LayerNormalization",
+    "com.microsoft.Pad",
+    "com.microsoft.QuantizeLinear",
+    "com.microsoft.Trilu",
+    "com.microsoft.Unique",
 ];
+
+/// Operators that newer opsets have under another name, or do without.
+const RENAMED: &[&str] = &["Dropout", "Scatter", "Upsample"];
+
+/// Operators that are known under another name.
+pub fn renamed() -> impl Iterator<Item = &'static str> {
+    CONTRIBUTED.iter().chain(RENAMED).copied()
+}
 
 /// Whether an operator is known under another name.
 pub fn is_renamed(op: &str) -> bool {
-    let contributed = op.strip_prefix("com.microsoft.").is_some_and(|op| CONTRIBUTED.contains(&op));
-    contributed || matches!(op, "Upsample" | "Scatter" | "Dropout")
+    renamed().any(|name| name == op)
 }
 
 /// Appends `node`, which follows `version` of ONNX's operators, in its newest form.
@@ -35,8 +42,8 @@ pub fn normalize(b: &mut Builder, mut node: Node, version: i64) -> Result<(), Im
     if qoperator::normalize(b, &node)? {
         return Ok(());
     }
-    if let Some(op) = node.op.strip_prefix("com.microsoft.").filter(|op| CONTRIBUTED.contains(op)) {
-        node.op = op.to_owned();
+    if CONTRIBUTED.contains(&node.op.as_str()) {
+        node.op = node.op["com.microsoft.".len()..].to_owned();
     }
     if version < legacy::END {
         legacy::normalize(b, &mut node, version)?;

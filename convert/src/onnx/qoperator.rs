@@ -5,24 +5,30 @@ use crate::build::Builder;
 use crate::error::ImportError;
 use crate::graph::{Attr, Node, Tensor, ValueId};
 
-/// Operators that are rewritten, without ONNX Runtime's domain that most of them are of.
+/// Operators that are rewritten. Some exporters write those of ONNX Runtime's domain without it.
 const OPERATORS: &[&str] = &[
-    "QGemm",
-    "QLinearAdd",
-    "QLinearAveragePool",
-    "QLinearConcat",
     "QLinearConv",
-    "QLinearGlobalAveragePool",
-    "QLinearLeakyRelu",
     "QLinearMatMul",
-    "QLinearMul",
-    "QLinearSigmoid",
-    "QLinearSoftmax",
+    "com.microsoft.QGemm",
+    "com.microsoft.QLinearAdd",
+    "com.microsoft.QLinearAveragePool",
+    "com.microsoft.QLinearConcat",
+    "com.microsoft.QLinearGlobalAveragePool",
+    "com.microsoft.QLinearLeakyRelu",
+    "com.microsoft.QLinearMul",
+    "com.microsoft.QLinearSigmoid",
+    "com.microsoft.QLinearSoftmax",
 ];
+
+/// All operators that are rewritten.
+pub fn operators() -> impl Iterator<Item = &'static str> {
+    OPERATORS.iter().copied()
+}
 
 /// Whether an operator is one of those that are rewritten.
 pub fn handles(op: &str) -> bool {
-    OPERATORS.contains(&op.strip_prefix("com.microsoft.").unwrap_or(op))
+    let bare = |op: &'static str| op.strip_prefix("com.microsoft.").unwrap_or(op);
+    OPERATORS.iter().any(|&name| bare(name) == op.strip_prefix("com.microsoft.").unwrap_or(op))
 }
 
 /// Replaces `node` when it is such an operator; `false` leaves it to the caller.

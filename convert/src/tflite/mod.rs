@@ -17,3 +17,4 @@ mod schema;
 mod values;
 
 pub use import::{import, import_bytes};
+pub(crate) use ops::operators;
