@@ -56,6 +56,10 @@ pub struct Args {
     #[arg(long, value_name = "X", value_parser = parse_percentile)]
     percentile: Option<f64>,
 
+    /// Do f32 convolutions of 3x3 in the direct form only: slower, and a bit nearer to exact results
+    #[arg(long)]
+    no_winograd: bool,
+
     /// Shape of an input that the model leaves open; may be given more than once
     #[arg(long, value_name = "NAME=1x3x640x640", value_parser = parse_shape)]
     shape: Vec<(String, Shape)>,
@@ -212,6 +216,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         },
         samples: samples.as_mut().map(|s| s as &mut dyn Samples),
         calibrator: args.percentile.map_or(Calibrator::MinMax, Calibrator::Percentile),
+        winograd: !args.no_winograd,
         meta,
         goldens: args.goldens,
         provenance: record(args),
@@ -287,8 +292,9 @@ fn record(args: &Args) -> String {
         args.state.iter().map(|(input, output)| format!(" --state {input}={output}")).collect();
     let percentile = args.percentile.map_or(String::new(), |p| format!(" --percentile {p}"));
     let precision = format!("{:?}", args.precision).to_lowercase();
+    let winograd = if args.no_winograd { " --no-winograd" } else { "" };
     let shapes: String = shapes.collect();
-    format!("--precision {precision} --goldens {}{percentile}{shapes}{fixed}{states}", args.goldens)
+    format!("--precision {precision} --goldens {}{percentile}{winograd}{shapes}{fixed}{states}", args.goldens)
 }
 
 fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(), CliError> {

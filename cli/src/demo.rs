@@ -114,6 +114,7 @@ fn outcome(
         precision,
         samples: Some(&mut samples),
         calibrator: Calibrator::MinMax,
+        winograd: true,
         meta,
         goldens: 1,
         provenance: format!("--precision {precision} (demo)"),

@@ -2,9 +2,10 @@
 //!
 //! [`convert`] does all of it. Its stages stand in the order in which they run: [`onnx`] or [`tflite`] reads a
 //! [`graph`], [`infer`] and [`fold`] give it static shapes, [`passes`] simplify it, [`lower`] turns it into steps
-//! ([`lir`]), [`calibrate`] sees what values its tensors take, [`precision`] puts it into fewer bits, [`plan`] places
-//! its tensors, [`emit`] writes the program.
+//! ([`lir`]), [`calibrate`] sees what values its tensors take, [`precision`] puts it into fewer bits, [`algorithm`]
+//! chooses how convolutions are done, [`plan`] places its tensors, [`emit`] writes the program.
 
+pub mod algorithm;
 mod build;
 pub mod calibrate;
 pub mod emit;

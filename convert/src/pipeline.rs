@@ -11,6 +11,7 @@ use cygnet::{Model, Session, SessionOptions, TensorRef};
 use cygnet_kernels::conv::pack::PACK_ID;
 use sha2::{Digest, Sha256};
 
+use crate::algorithm;
 use crate::calibrate::{CalibrateError, Calibrator, Samples, calibrate};
 use crate::emit::{Emitted, emit};
 use crate::error::ImportError;
@@ -37,6 +38,8 @@ pub struct Options<'a> {
     pub samples: Option<&'a mut dyn Samples>,
     /// How ranges follow from the samples.
     pub calibrator: Calibrator,
+    /// Whether f32 convolutions may use Winograd's algorithm where it is faster.
+    pub winograd: bool,
     /// What the file says of itself: task, labels, preprocessing.
     pub meta: Meta,
     /// How many golden cases ride in the file, from the first samples, or one of pseudo-random input without any.
@@ -159,6 +162,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         precision,
         mut samples,
         calibrator,
+        winograd,
         meta,
         goldens,
         provenance,
@@ -182,6 +186,9 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
     fuse::fold_functions(&mut low);
     fuse::fold_tables(&mut low);
     add_padding_rows(&mut low);
+    if winograd {
+        algorithm::choose(&mut low);
+    }
     let emitted = emit(&low, "main", false).map_err(ConvertError::Step)?;
 
     let report = report(&lir, &plan, &ranges);

@@ -7,8 +7,8 @@ use std::fmt;
 /// betray a transfer as text; `^Z` stops a listing on DOS.
 pub const MAGIC: [u8; 8] = *b"\x89CYG\r\n\x1a\n";
 
-/// The version written. Another major version cannot be read; a later minor one can, unless the file uses
-/// what it added.
+/// The newest version that is known. Another major version cannot be read; a later minor one can, unless the file
+/// uses what it added. A file is written in the least version that has what is in it.
 pub const VERSION: (u16, u16) = (1, 1);
 
 /// Bytes of the header this version writes. Later minor versions may append fields.

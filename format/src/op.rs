@@ -275,6 +275,16 @@ word_enum! {
 }
 
 word_enum! {
+    /// How a convolution is computed. Each algorithm has results of its own.
+    Algorithm {
+        /// Every product by itself.
+        Direct = 0 "direct",
+        /// Winograd's F(4 x 4, 3 x 3): f32 windows of 3 x 3, stride and dilation 1, one group.
+        Winograd4x4 = 1 "winograd-4x4",
+    }
+}
+
+word_enum! {
     /// What a pooling window yields.
     PoolKind {
         /// The greatest element.
@@ -451,6 +461,8 @@ param_struct! {
         groups: u32,
         /// What happens to the result.
         epilogue: Epilogue,
+        /// How it is computed.
+        algorithm: Algorithm,
     }
 }
 
@@ -720,7 +732,8 @@ param_struct! {
 }
 
 macro_rules! ops {
-    ($($(#[$m:meta])* $name:ident = $code:literal $text:literal, inputs $min:literal..=$max:literal;)+) => {
+    ($($(#[$m:meta])* $name:ident = $code:literal $text:literal, inputs $min:literal..=$max:literal
+        $(, $appended:literal word since minor $minor:literal)?;)+) => {
         /// A primitive step's operation and parameters.
         #[derive(Clone, Copy, Debug, PartialEq)]
         #[allow(missing_docs)]
@@ -746,30 +759,53 @@ macro_rules! ops {
                 match self { $(Self::$name(_) => ($min, $max),)+ }
             }
 
-            /// The parameters as words.
+            /// The parameters as words. Those that a minor version appended stand there only up to the last one that
+            /// is not zero.
             pub fn words(&self) -> Vec<u32> {
                 let mut out = Vec::new();
                 match self { $(Self::$name(p) => p.put(&mut out),)+ }
+                while out.len() > self.first_words() && out.last() == Some(&0) {
+                    out.pop();
+                }
                 out
+            }
+
+            /// Parameter words that the operation had at first.
+            fn first_words(&self) -> usize {
+                match self { $(Self::$name(_) => <$name as Param>::WORDS $(- $appended)?,)+ }
+            }
+
+            /// The least minor version of the format that has all these parameters.
+            pub(crate) fn parameters_minor_version(&self) -> u16 {
+                let appended = self.words().len() > self.first_words();
+                match self {
+                    $($(Self::$name(_) if appended => $minor,)?)+
+                    _ => 0,
+                }
             }
 
             pub(crate) fn without_nan(&self) -> bool {
                 match self { $(Self::$name(p) => p.without_nan(),)+ }
             }
 
-            /// The operation of a code and its parameter words. Words past those this version knows have to be
-            /// zero: a later version that appends a parameter lets zero stand for what was done before.
+            /// The operation of a code and its parameter words. A later version that appends a parameter lets zero
+            /// stand for what was done before: words past those this version knows have to be zero, and appended
+            /// ones that are not there are.
             pub fn decode(code: u16, words: &[u32]) -> Result<Self, DecodeError> {
                 match code {
                     $($code => {
-                        if words.len() < <$name as Param>::WORDS {
-                            return Err(DecodeError::Short { op: $text, want: <$name as Param>::WORDS, got: words.len() });
+                        const WORDS: usize = <$name as Param>::WORDS;
+                        const FIRST: usize = WORDS $(- $appended)?;
+                        if words.len() < FIRST {
+                            return Err(DecodeError::Short { op: $text, want: FIRST, got: words.len() });
                         }
-                        let (known, appended) = words.split_at(<$name as Param>::WORDS);
+                        let (known, appended) = words.split_at(WORDS.min(words.len()));
                         if appended.iter().any(|&word| word != 0) {
                             return Err(DecodeError::Appended { op: $text });
                         }
-                        <$name as Param>::get(known)
+                        let mut all = [0; WORDS];
+                        all[..known.len()].copy_from_slice(known);
+                        <$name as Param>::get(&all)
                             .map(Self::$name)
                             .filter(Self::in_range)
                             .ok_or(DecodeError::Value { op: $text })
@@ -796,7 +832,7 @@ pub enum DecodeError {
 }
 
 ops! {
-    Conv = 1 "conv", inputs 3..=6;
+    Conv = 1 "conv", inputs 3..=6, 1 word since minor 1;
     DepthwiseConv = 2 "depthwise-conv", inputs 3..=6;
     ConvTranspose = 3 "conv-transpose", inputs 3..=6;
     MatMul = 4 "matmul", inputs 2..=2;

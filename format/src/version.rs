@@ -10,12 +10,18 @@ const UNARY_1_0: UnaryKind = UnaryKind::Relu;
 impl Program {
     /// The first minor version that has everything the program uses.
     pub fn minor_version(&self) -> u16 {
-        let newer = |op: &Op| op.code() > OPS_1_0 || op.unary().is_some_and(|k| k as u32 > UNARY_1_0 as u32);
-        u16::from(!self.states.is_empty() || self.steps.iter().any(|step| newer(&step.op)))
+        let steps = self.steps.iter().map(|step| step.op.minor_version()).max().unwrap_or(0);
+        steps.max(u16::from(!self.states.is_empty()))
     }
 }
 
 impl Op {
+    /// The first minor version that has the operation with these parameters.
+    pub fn minor_version(&self) -> u16 {
+        let newer = self.code() > OPS_1_0 || self.unary().is_some_and(|kind| kind as u32 > UNARY_1_0 as u32);
+        self.parameters_minor_version().max(u16::from(newer))
+    }
+
     /// The unary function that the operation applies, if it has a place for one.
     fn unary(&self) -> Option<UnaryKind> {
         match self {

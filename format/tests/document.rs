@@ -1,7 +1,7 @@
 //! docs/format.md says what the code does.
 
 use cygnet_format::op::{
-    BinaryKind, CellKind, CumulateKind, Op, Outside, PoolKind, ReduceKind, ResizeKind, SampleKind,
+    Algorithm, BinaryKind, CellKind, CumulateKind, Op, Outside, PoolKind, ReduceKind, ResizeKind, SampleKind,
     ScatterKind, UnaryKind,
 };
 use cygnet_format::{DType, Kind, Precision, layout, meta};
@@ -70,19 +70,20 @@ fn parameters_add_up() {
 fn enumerations() {
     fn line<T: Copy>(what: &str, all: &[T], code: fn(T) -> u32, name: fn(T) -> &'static str) {
         let list: Vec<_> = all.iter().map(|&v| format!("{} {}", code(v), name(v))).collect();
-        let line = format!("- kind of {what}: {}", list.join(", "));
+        let line = format!("- {what}: {}", list.join(", "));
         assert!(DOCUMENT.lines().any(|l| l == line), "docs/format.md lacks the line\n{line}");
     }
-    line("unary", UnaryKind::ALL, |k| k as u32, UnaryKind::name);
-    line("binary", BinaryKind::ALL, |k| k as u32, BinaryKind::name);
-    line("pool", PoolKind::ALL, |k| k as u32, PoolKind::name);
-    line("reduce", ReduceKind::ALL, |k| k as u32, ReduceKind::name);
-    line("resize", ResizeKind::ALL, |k| k as u32, ResizeKind::name);
-    line("cumulate", CumulateKind::ALL, |k| k as u32, CumulateKind::name);
-    line("scatter", ScatterKind::ALL, |k| k as u32, ScatterKind::name);
-    line("sample", SampleKind::ALL, |k| k as u32, SampleKind::name);
-    line("outside", Outside::ALL, |k| k as u32, Outside::name);
-    line("recurrent", CellKind::ALL, |k| k as u32, CellKind::name);
+    line("algorithm", Algorithm::ALL, |k| k as u32, Algorithm::name);
+    line("kind of unary", UnaryKind::ALL, |k| k as u32, UnaryKind::name);
+    line("kind of binary", BinaryKind::ALL, |k| k as u32, BinaryKind::name);
+    line("kind of pool", PoolKind::ALL, |k| k as u32, PoolKind::name);
+    line("kind of reduce", ReduceKind::ALL, |k| k as u32, ReduceKind::name);
+    line("kind of resize", ResizeKind::ALL, |k| k as u32, ResizeKind::name);
+    line("kind of cumulate", CumulateKind::ALL, |k| k as u32, CumulateKind::name);
+    line("kind of scatter", ScatterKind::ALL, |k| k as u32, ScatterKind::name);
+    line("kind of sample", SampleKind::ALL, |k| k as u32, SampleKind::name);
+    line("kind of outside", Outside::ALL, |k| k as u32, Outside::name);
+    line("kind of recurrent", CellKind::ALL, |k| k as u32, CellKind::name);
     let precisions: Vec<_> = Precision::ALL.iter().map(|&p| format!("{} {}", p as u32, p.name())).collect();
     assert!(part("## 6. QUAN").contains(&format!("precision ({})", precisions.join(", "))));
 }

@@ -2,14 +2,15 @@
 
 mod common;
 
-use common::{streaming, streaming_program, tiny};
+use common::{streaming, streaming_program, tiny, tiny_1_1};
 use cygnet_format::meta::key;
 use cygnet_format::op::{self, Epilogue, Op, Unary, UnaryKind};
 use cygnet_format::*;
 use std::path::PathBuf;
 
 const V1_0: &[u8] = include_bytes!("fixtures/v1_0_tiny.cygnet");
-const V1_1: &[u8] = include_bytes!("fixtures/v1_1_streaming.cygnet");
+const V1_1: &[u8] = include_bytes!("fixtures/v1_1_tiny.cygnet");
+const V1_1_STREAMING: &[u8] = include_bytes!("fixtures/v1_1_streaming.cygnet");
 
 #[test]
 fn version_1_0_loads() {
@@ -39,6 +40,23 @@ fn version_1_0_loads() {
     assert!(meta.number(key::TASK).unwrap_err().to_string().contains("\"classify\" where a finite number"));
 }
 
+#[test]
+fn version_1_1_loads() {
+    let reader = Reader::open(V1_1).unwrap();
+    reader.check_payload().unwrap();
+    assert_eq!(reader.version(), (1, 1));
+    for (i, program) in tiny_1_1().programs.iter().enumerate() {
+        assert_eq!(&reader.program(i).unwrap(), program);
+    }
+    // The first program has the words of version 1.0; the convolution of the second one word more.
+    let words = |i: usize| {
+        let program = reader.sections().iter().filter(|s| s.kind == Kind::PROGRAM).nth(i).unwrap();
+        let at = program.offset as usize + 40;
+        u32::from_le_bytes(V1_1[at..at + 4].try_into().unwrap())
+    };
+    assert_eq!([words(0), words(1)], [16 + 8 + 3, 17 + 8]);
+}
+
 /// The frame and the start of the first program, spelled out from docs/format.md.
 #[test]
 fn version_1_0_byte_for_byte() {
@@ -61,9 +79,10 @@ fn version_1_0_byte_for_byte() {
 }
 
 #[test]
-fn the_writer_still_writes_version_1_0() {
+fn the_writer_still_writes_it() {
     assert!(tiny().writer().finish().unwrap() == V1_0);
     assert!(tiny().writer().finish().unwrap() == V1_0, "a second time");
+    assert!(tiny_1_1().writer().finish().unwrap() == V1_1);
 }
 
 /// A file says the version that its programs need.
@@ -91,21 +110,21 @@ fn versions_are_as_old_as_can_be() {
 }
 
 #[test]
-fn version_1_1_loads() {
+fn version_1_1_with_states_loads() {
     let want = streaming();
-    let reader = Reader::open(V1_1).unwrap();
+    let reader = Reader::open(V1_1_STREAMING).unwrap();
     reader.check_payload().unwrap();
     assert_eq!(reader.version(), (1, 1));
     assert_eq!(reader.program(0).unwrap(), want.programs[0]);
     assert_eq!(reader.weights(), want.weights);
-    assert!(want.writer().finish().unwrap() == V1_1, "the writer still writes it");
-    assert!(want.writer().finish().unwrap() == V1_1, "a second time");
+    assert!(want.writer().finish().unwrap() == V1_1_STREAMING, "the writer still writes it");
+    assert!(want.writer().finish().unwrap() == V1_1_STREAMING, "a second time");
 }
 
 /// The state records, spelled out from docs/format.md.
 #[test]
-fn version_1_1_byte_for_byte() {
-    let u32_at = |at: usize| u32::from_le_bytes(V1_1[at..at + 4].try_into().unwrap());
+fn states_byte_for_byte() {
+    let u32_at = |at: usize| u32::from_le_bytes(V1_1_STREAMING[at..at + 4].try_into().unwrap());
     let program = u32_at(48) as usize;
     assert_eq!([u32_at(program + 64), u32_at(program + 68)], [2, 24]);
     // Behind header, 5 tensors, 3 steps, an input and an output.
@@ -128,6 +147,9 @@ fn weights_on_64_kib() {
 #[test]
 #[ignore = "writes into tests/fixtures"]
 fn write_fixture() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1_1_streaming.cygnet");
-    streaming().writer().save(&path).unwrap();
+    let fixtures = [("v1_1_tiny.cygnet", tiny_1_1()), ("v1_1_streaming.cygnet", streaming())];
+    for (name, content) in fixtures {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        content.writer().save(&path).unwrap();
+    }
 }

@@ -280,9 +280,24 @@ fn errors_say_where() {
     assert!(error.starts_with("section 6 'WGHT', byte 16384: CRC32C is"), "{error}");
 }
 
-/// A parameter that a later version appends is skipped while it is zero.
+/// A parameter that a later version appends is skipped while it is zero; one that this version appended may be left out.
 #[test]
 fn appended_parameters() {
+    let conv = tiny_program().steps[0].op;
+    let mut words = conv.words();
+    assert_eq!((words.len(), conv.minor_version()), (16, 0));
+    assert_eq!(op::Op::decode(1, &words), Ok(conv));
+    assert_eq!(
+        op::Op::decode(1, &words[..15]),
+        Err(op::DecodeError::Short { op: "conv", want: 16, got: 15 })
+    );
+    words.push(0);
+    assert_eq!(op::Op::decode(1, &words), Ok(conv));
+    words[16] = 1;
+    let winograd = op::Op::decode(1, &words).unwrap();
+    assert_eq!((&winograd.words(), winograd.minor_version()), (&words, 1));
+    words[16] = 2;
+    assert_eq!(op::Op::decode(1, &words), Err(op::DecodeError::Value { op: "conv" }));
     let op = &tiny_program().steps[1].op;
     let mut words = op.words();
     words.push(0);

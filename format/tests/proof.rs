@@ -321,6 +321,7 @@ fn parameters() {
     assert!(Op::Fill(fill).in_range(), "bits of an element, not a parameter");
     // Codes of an enumeration and truth values end somewhere.
     for (code, word, value) in [
+        (1, 16, 2),
         (5, 0, 40),
         (7, 0, 19),
         (9, 0, 2),

@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench -p cygnet-kernels                    # all rows that this machine runs
 //! cargo bench -p cygnet-kernels -- s8 3x3          # those whose line holds all of these words
+//! cargo bench -p cygnet-kernels -- f32 winograd    # an algorithm
 //! ```
 //!
 //! The figure is the best of many runs in processor time of the thread, which other work on the machine disturbs
@@ -11,7 +12,7 @@
 
 use std::time::Duration;
 
-use cygnet_format::op::{Conv, DepthwiseConv, Epilogue, Op, Unary, Window};
+use cygnet_format::op::{Algorithm, Conv, DepthwiseConv, Epilogue, Op, Unary, Window};
 use cygnet_format::program::{DType, Quant, READ_SLACK, Step, Storage, Tensor};
 use cygnet_kernels::conv::pack;
 use cygnet_kernels::view::Mem;
@@ -59,6 +60,10 @@ impl Shape {
         self.2 == 0
     }
 
+    fn suits_winograd(&self) -> bool {
+        !self.is_depthwise() && (self.3, self.4) == (3, 1)
+    }
+
     fn channels(&self) -> usize {
         if self.is_depthwise() { self.1 } else { self.2 }
     }
@@ -96,7 +101,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(shape: &Shape, dtype: DType) -> Self {
+    fn new(shape: &Shape, dtype: DType, algorithm: Algorithm) -> Self {
         let &Shape(input, c, ..) = shape;
         let (m, output, window) = (shape.channels(), shape.output(), shape.window());
         let taps = (window.kernel[0] * window.kernel[1]) as usize;
@@ -118,7 +123,11 @@ impl Bench {
                 }
                 _ => pack::pack_f32(&small.iter().map(|&w| f32::from(w)).collect::<Vec<_>>(), m, taps, c, 1),
             };
-            (Op::Conv(Conv { window, groups: 1, epilogue }), packed, pack::padded_channels(m, 1).unwrap())
+            (
+                Op::Conv(Conv { window, groups: 1, epilogue, algorithm }),
+                packed,
+                pack::padded_channels(m, 1).unwrap(),
+            )
         };
         let mut weights = Vec::new();
         let mut constant = |dtype: DType, bytes: Vec<u8>| {
@@ -258,17 +267,19 @@ fn main() {
     let [s8, f32] = peaks();
     println!("peak: s8 {s8:.1} MAC/ns (16-bit pairs), f32 {f32:.1} MAC/ns\n");
     println!("{:<34}{:<34}{:>10}{:>10}{:>8}", "shape", "kernel", "us", "MAC/ns", "% peak");
-    for dtype in [DType::S8, DType::F32, DType::F16] {
-        for shape in SHAPES {
+    let direct = [DType::S8, DType::F32, DType::F16].map(|dtype| (dtype, Algorithm::Direct));
+    for (dtype, algorithm) in direct.into_iter().chain([(DType::F32, Algorithm::Winograd4x4)]) {
+        let able = |shape: &&Shape| algorithm == Algorithm::Direct || shape.suits_winograd();
+        for shape in SHAPES.iter().filter(able) {
             let wanted = |isa: &str| {
-                let line = format!("{} {} {isa}", dtype.name(), shape.label());
+                let line = format!("{} {} {} {isa}", dtype.name(), algorithm.name(), shape.label());
                 words.iter().all(|word| line.contains(word.as_str()))
             };
             let levels: Vec<_> = Cpu::runnable().into_iter().rev().filter(|(isa, _)| wanted(isa)).collect();
             if levels.is_empty() {
                 continue;
             }
-            let bench = Bench::new(shape, dtype);
+            let bench = Bench::new(shape, dtype, algorithm);
             let mut seen = Vec::new();
             for (_, cpu) in levels {
                 let limits = Limits { arena_bytes: bench.arena.len(), weights: bench.weights.bytes() };

@@ -3,9 +3,9 @@
 mod common;
 
 use common::guard::{Case, f16s, f32s, le_f16, le_f32, le_s8, le_s32, s8s};
-use cygnet_format::op::{Conv, ConvTranspose, Epilogue, Map, Op, Unary, UnaryKind, Window};
+use cygnet_format::op::{self, Conv, ConvTranspose, Epilogue, Map, Op, Unary, UnaryKind, Window};
 use cygnet_format::program::{DType, Quant};
-use cygnet_kernels::conv::oracle::{Requantization, Shape, conv_f32, conv_s8};
+use cygnet_kernels::conv::oracle::{Requantization, Shape, conv_f32, conv_f32_winograd, conv_s8};
 use cygnet_kernels::conv::pack;
 use cygnet_kernels::conv::transpose::Phases;
 use cygnet_kernels::{Algorithm, Cpu};
@@ -47,6 +47,8 @@ struct Spec {
     clamp: bool,
     /// What follows an f32 convolution.
     unary: Unary,
+    /// What the step asks for.
+    algorithm: op::Algorithm,
 }
 
 const WINDOW: Window = Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0; 4] };
@@ -80,6 +82,7 @@ impl Spec {
             table: false,
             clamp: false,
             unary: Unary::IDENTITY,
+            algorithm: op::Algorithm::Direct,
         }
     }
 
@@ -94,7 +97,7 @@ impl Spec {
         if self.shape.transposed {
             Op::ConvTranspose(ConvTranspose { window, groups, epilogue })
         } else {
-            Op::Conv(Conv { window, groups, epilogue })
+            Op::Conv(Conv { window, groups, epilogue, algorithm: self.algorithm })
         }
     }
 
@@ -171,7 +174,11 @@ impl Spec {
         let w: Vec<f32> = (0..self.weights_len()).map(|_| rng.real()).collect();
         let bias: Vec<f32> = (0..m).map(|_| rng.real()).collect();
         let bounds = if self.clamp { [0.0, 0.75] } else { [f32::NEG_INFINITY, f32::INFINITY] };
-        let want = conv_f32(&self.shape, &x, &w, &bias, bounds);
+        let define = match self.algorithm {
+            op::Algorithm::Direct => conv_f32,
+            op::Algorithm::Winograd4x4 => conv_f32_winograd,
+        };
+        let want = define(&self.shape, &x, &w, &bias, bounds);
         let packed = match self.phases() {
             Some(p) => p.pack_f32(&w, m, depth, groups),
             None => pack::pack_f32(&w, m, self.taps(), depth, groups),
@@ -250,6 +257,12 @@ impl Spec {
                 panic!("{name} ({isa}) at {i}: {} where {} is right; {self:?}", got[i], want[i]);
             }
         }
+    }
+
+    /// An f32 step that asks for Winograd's algorithm.
+    fn check_winograd4(mut self, seed: u64) {
+        self.algorithm = op::Algorithm::Winograd4x4;
+        self.check_f32(seed);
     }
 
     fn check_f16(&self, seed: u64) {
@@ -526,6 +539,7 @@ fn winograd_of_extremes() {
             window: shape.window,
             groups: 1,
             epilogue: Epilogue { lo: -128.0, hi: 127.0, unary: Unary::IDENTITY },
+            algorithm: op::Algorithm::Direct,
         });
         let case = Case::new(op, DType::S8, &shape.y, m, quant)
             .input(DType::S8, &shape.x, c, quant, le_s8(&xs))
@@ -566,6 +580,54 @@ fn winograd_is_chosen_where_it_pays() {
     assert!(!name(1, 64, 64).contains("winograd"));
 }
 
+#[test]
+fn winograd4_over_every_remainder() {
+    for c in (1..=36).chain([47, 48, 63, 64, 65, 80, 81]) {
+        Spec::conv([1, 6, 5, c], 11, three([1; 4]), 1).check_winograd4(c as u64);
+    }
+    for m in (1..=35).chain([47, 49]) {
+        Spec::conv([1, 5, 6, 9], m, three([1; 4]), 1).check_winograd4(m as u64);
+    }
+    for size in 1..=15 {
+        Spec::conv([1, size, 16 - size, 8], 16, three([1; 4]), 1).check_winograd4(size as u64);
+    }
+    // All numbers of tiles that are multiplied at once.
+    for tiles in 1..=26 {
+        Spec::conv([1, 4, 4 * tiles, 8], 40, three([1; 4]), 1).check_winograd4(tiles as u64);
+    }
+}
+
+#[test]
+fn winograd4_at_every_border() {
+    for pad in [[0; 4], [0, 1, 0, 1], [1, 0, 1, 0], [2, 1, 0, 3], [0, 0, 1, 1], [3, 4, 5, 6], [0, 7, 0, 0]] {
+        for x in [[1, 5, 6, 5], [2, 4, 3, 12], [3, 7, 7, 20]] {
+            let spec = Spec::conv(x, 10, three(pad), 1);
+            spec.check_winograd4(5);
+            spec.pitched(16, 3).check_winograd4(6);
+        }
+    }
+    // One pixel; nothing but padding around it; no padding at all.
+    Spec::conv([1, 1, 1, 4], 8, three([1; 4]), 1).check_winograd4(7);
+    Spec::conv([1, 1, 1, 4], 8, three([4; 4]), 1).check_winograd4(8);
+    Spec::conv([1, 3, 3, 4], 8, three([0; 4]), 1).check_winograd4(9);
+}
+
+#[test]
+fn winograd4_of_many_tiles_and_chunks() {
+    Spec::conv([1, 46, 47, 16], 24, three([1; 4]), 1).check_winograd4(1);
+    Spec::conv([2, 33, 17, 40], 70, three([1; 4]), 1).check_winograd4(2);
+    // Input channels in several chunks, output channels in several pieces.
+    Spec::conv([1, 9, 11, 301], 150, three([1; 4]), 1).check_winograd4(3);
+    Spec::conv([1, 7, 6, 700], 300, three([1, 0, 1, 2]), 1).check_winograd4(4);
+}
+
+#[test]
+fn winograd4_epilogues() {
+    let mut spec = Spec::conv([1, 9, 9, 70], 19, three([1; 4]), 1).pitched(0, 3);
+    spec.clamp = true;
+    spec.check_winograd4(7);
+}
+
 /// Small extents, and now and then a hostile one.
 fn extent() -> impl Strategy<Value = u32> {
     prop_oneof![8 => 0_u32..5, 1 => Just(u32::MAX), 1 => any::<u32>(), 1 => Just(1 << 31)]
@@ -594,12 +656,13 @@ proptest! {
         dtype in prop::sample::select(vec![DType::S8, DType::F32, DType::F16]),
         out in prop::array::uniform3(1_usize..6),
         lengths in prop::array::uniform3(1_usize..600),
+        algorithm in prop::sample::select(op::Algorithm::ALL),
     ) {
         let epilogue = Epilogue { lo, hi, unary: Unary::IDENTITY };
         let op = if transposed {
             Op::ConvTranspose(ConvTranspose { window, groups, epilogue })
         } else {
-            Op::Conv(Conv { window, groups, epilogue })
+            Op::Conv(Conv { window, groups, epilogue, algorithm })
         };
         let quant = Some(Quant { scale: 1.0, zero_point: 0 });
         let bias = if dtype == DType::S8 { DType::S32 } else { DType::F32 };
@@ -627,6 +690,23 @@ proptest! {
         spec = spec.pitched(pitches[0], pitches[1]);
         spec.table = table;
         spec.check_winograd(seed);
+    }
+
+    /// Random f32 convolutions by Winograd's algorithm against its definition.
+    #[test]
+    fn random_winograd4(
+        pad in prop::array::uniform4(0_u32..4),
+        size in prop::array::uniform2(1_usize..18),
+        (images, depth, channels) in (1_usize..3, 1_usize..150, 1_usize..40),
+        pitches in prop::array::uniform2(0_usize..20),
+        clamp in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        prop_assume!((0..2).all(|i| size[i] + (pad[i] + pad[i + 2]) as usize >= 3));
+        let mut spec = Spec::conv([images, size[0], size[1], depth], channels, three(pad), 1);
+        spec = spec.pitched(pitches[0], pitches[1]);
+        spec.clamp = clamp;
+        spec.check_winograd4(seed);
     }
 
     /// Random convolutions of both directions against the definition.

@@ -128,6 +128,7 @@ impl Case {
             source: self.folder.join("model.onnx"),
             import,
             precision: Precision::F32,
+            winograd: true,
             samples: None,
             calibrator: Calibrator::MinMax,
             meta: cygnet::format::Meta::new(),

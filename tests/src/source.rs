@@ -91,6 +91,7 @@ impl Source {
             precision,
             samples: (!held.is_empty()).then_some(&mut held),
             calibrator: Calibrator::MinMax,
+            winograd: true,
             meta: cygnet::format::Meta::new(),
             goldens,
             provenance: String::new(),

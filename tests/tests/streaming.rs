@@ -1,7 +1,7 @@
 //! States: inputs and outputs that conversion ties, and what models say persists.
 #![cfg(target_arch = "x86_64")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cygnet::format::Array;
 use cygnet::format::program::DType;
@@ -61,13 +61,14 @@ fn made(inputs: &[(&str, i64)], nodes: Vec<NodeProto>, outputs: &[(&str, i64)]) 
     Made { _folder: folder, path }
 }
 
-fn tied(path: &PathBuf, states: &[(&str, &str)], precision: Precision) -> Result<Converted, ConvertError> {
+fn tied(path: &Path, states: &[(&str, &str)], precision: Precision) -> Result<Converted, ConvertError> {
     let states = states.iter().map(|&(a, b)| (a.to_owned(), b.to_owned())).collect();
     let mut samples = Held(vec![vec![floats_array("x", &[1.0, -1.0])]; 2]);
     let options = Options {
-        source: path.clone(),
+        source: path.to_owned(),
         import: ImportOptions { states, ..ImportOptions::default() },
         precision,
+        winograd: true,
         samples: Some(&mut samples),
         calibrator: Calibrator::MinMax,
         meta: cygnet::format::Meta::new(),

@@ -1,6 +1,6 @@
 //! Convolutions, products with constant matrices, pooling.
 
-use cygnet_format::op::{self, Epilogue, Op, PoolKind, ReduceKind, Window};
+use cygnet_format::op::{self, Algorithm, Epilogue, Op, PoolKind, ReduceKind, Window};
 use cygnet_format::program::DType;
 use cygnet_kernels::conv::micro::NR;
 
@@ -142,7 +142,7 @@ impl Lowerer<'_> {
             w = self.lir.add_const(name, &[kh, kw, c], moved);
             Op::DepthwiseConv(op::DepthwiseConv { window, epilogue: Epilogue::NONE })
         } else {
-            Op::Conv(op::Conv { window, groups, epilogue: Epilogue::NONE })
+            Op::Conv(op::Conv { window, groups, epilogue: Epilogue::NONE, algorithm: Algorithm::Direct })
         };
         let out = self.step(&node.name, op, &[image, w, bias], &dims, DType::F32);
         self.define_image(y, out);
@@ -215,7 +215,12 @@ impl Lowerer<'_> {
         let mut each = self.lir.tensors[image].dims.clone();
         let (images, h, width) = (each[0], each[1], each[2]);
         each[3] = n;
-        let op = Op::Conv(op::Conv { window: POINTWISE, groups: 1, epilogue: Epilogue::NONE });
+        let op = Op::Conv(op::Conv {
+            window: POINTWISE,
+            groups: 1,
+            epilogue: Epilogue::NONE,
+            algorithm: Algorithm::Direct,
+        });
         let id = self.step(name, op, &[image, w, bias], &each, DType::F32);
         let id = self.view(id, &[images, h, width, kh, kw, m]);
         let lies = Layout::new(vec![0, 1, 3, 2, 4, 5]);
@@ -229,7 +234,12 @@ impl Lowerer<'_> {
         let weights = self.lir.add_const(w.0, &[n, 1, 1, k], moved);
         let mut dims = self.lir.tensors[x].dims.clone();
         *dims.last_mut().expect("a matrix") = n;
-        let op = Op::Conv(op::Conv { window: POINTWISE, groups: 1, epilogue: Epilogue::NONE });
+        let op = Op::Conv(op::Conv {
+            window: POINTWISE,
+            groups: 1,
+            epilogue: Epilogue::NONE,
+            algorithm: Algorithm::Direct,
+        });
         self.step(name, op, &[x, weights, bias], &dims, DType::F32)
     }
 

@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test file uses a part
 
 use cygnet_format::meta::{key, provenance};
-use cygnet_format::op::{self, BinaryKind, Epilogue, Op, Unary, UnaryKind, Window};
+use cygnet_format::op::{self, Algorithm, BinaryKind, Epilogue, Op, Unary, UnaryKind, Window};
 use cygnet_format::*;
 
 /// Everything a file can hold, small.
@@ -67,6 +67,7 @@ pub fn tiny_program() -> Program {
                     window: Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0; 4] },
                     groups: 1,
                     epilogue: Epilogue { lo: -128.0, hi: 127.0, unary: Unary::IDENTITY },
+                    algorithm: Algorithm::Direct,
                 }),
                 inputs: vec![Some(0), Some(5), Some(6), Some(7), None],
                 output: 1,
@@ -96,6 +97,16 @@ pub fn tiny_program() -> Program {
         arena_bytes: 256,
         arena_lower_bound: 192,
     }
+}
+
+/// What version 1.0 has no words for, beside what it has.
+pub fn tiny_1_1() -> Content {
+    let mut content = tiny();
+    let Op::Conv(conv) = &mut content.programs[1].steps[0].op else {
+        panic!("the first step is a convolution")
+    };
+    conv.algorithm = Algorithm::Winograd4x4;
+    content
 }
 
 pub fn tiny() -> Content {

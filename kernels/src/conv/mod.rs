@@ -23,6 +23,7 @@ pub(crate) mod geometry;
 mod in_order;
 mod list;
 mod winograd;
+pub mod winograd4;
 
 use cygnet_format::op;
 use cygnet_format::program::{DType, Storage};
@@ -95,6 +96,9 @@ pub(crate) fn prepare(p: &op::Conv, cx: &Context<'_>) -> Result<Box<dyn Kernel>,
         packed,
         1,
     )?;
+    if p.algorithm == op::Algorithm::Winograd4x4 {
+        return winograd4::prepare(cx, setup, product);
+    }
     match winograd::Choice::of(cx.cpu(), cx.algorithm(), &setup, &product) {
         Some(choice) => Ok(choice.kernel(setup, product)),
         None => finish(cx, family, setup, vec![product]),

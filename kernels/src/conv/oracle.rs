@@ -3,6 +3,8 @@
 //! Images are `[N][H][W][C]`, weights `[M][KH][KW][C / groups]`, results `[N][OH][OW][M]`. Nothing is packed,
 //! padded or folded here.
 
+use std::array::from_fn;
+
 use cygnet_format::op::Window;
 
 use super::s8::requantize;
@@ -87,6 +89,104 @@ pub fn conv_f32(s: &Shape, x: &[f32], w: &[f32], bias: &[f32], bounds: [f32; 2])
         s.products(at, |i, j| sum = x[i].mul_add(w[j], sum));
         crate::float::clamp(sum, bounds[0], bounds[1])
     })
+}
+
+/// f32 by Winograd's F(4 x 4, 3 x 3), as `docs/arithmetic.md` says it. Inputs outside the image are zeros.
+pub fn conv_f32_winograd(s: &Shape, x: &[f32], w: &[f32], bias: &[f32], bounds: [f32; 2]) -> Vec<f32> {
+    let [n, h, width, c] = s.x;
+    let [_, rows, cols, m] = s.y;
+    let chunk = c.div_ceil(c.div_ceil(64)).next_multiple_of(16);
+    let mut y: Vec<f32> = (0..n * rows * cols * m).map(|i| bias[i % m]).collect();
+    let pad = [s.window.pad[0] as i64, s.window.pad[1] as i64];
+    let at = |image: usize, iy: i64, ix: i64, k: usize| {
+        let inside = (0..h as i64).contains(&iy) && (0..width as i64).contains(&ix);
+        if inside { x[((image * h + iy as usize) * width + ix as usize) * c + k] } else { 0.0 }
+    };
+    for start in (0..c).step_by(chunk) {
+        let channels = start..c.min(start + chunk);
+        let weights: Vec<Vec<_>> = (0..m)
+            .map(|o| {
+                let g = |k| from_fn(|i| from_fn(|j| w[((o * 3 + i) * 3 + j) * c + k]));
+                channels.clone().map(|k| square(g(k), transform_weights)).collect()
+            })
+            .collect();
+        for tile in 0..n * rows.div_ceil(4) * cols.div_ceil(4) {
+            let (line, column) = (tile / cols.div_ceil(4), tile % cols.div_ceil(4));
+            let (image, row, col) = (line / rows.div_ceil(4), line % rows.div_ceil(4) * 4, column * 4);
+            let (top, left) = (row as i64 - pad[0], col as i64 - pad[1]);
+            let d = |k| from_fn(|i| from_fn(|j| at(image, top + i as i64, left + j as i64, k)));
+            let inputs: Vec<_> = channels.clone().map(|k| square(d(k), transform_inputs)).collect();
+            for (o, weights) in weights.iter().enumerate() {
+                let mut sums = [[0.0_f32; 6]; 6];
+                for (u, v) in weights.iter().zip(&inputs) {
+                    for (i, j) in (0..36).map(|p| (p / 6, p % 6)) {
+                        sums[i][j] = v[i][j].mul_add(u[i][j], sums[i][j]);
+                    }
+                }
+                let sums = sums.map(transform_sums);
+                for (i, j) in (0..16).map(|p| (p / 4, p % 4)) {
+                    if row + i < rows && col + j < cols {
+                        let y = &mut y[((image * rows + row + i) * cols + col + j) * m + o];
+                        *y = add_sums(i, sums.map(|s| s[j]), *y);
+                    }
+                }
+            }
+        }
+    }
+    y.into_iter().map(|v| crate::float::clamp(v, bounds[0], bounds[1])).collect()
+}
+
+/// A transform of the columns of a square, then of the rows of what results.
+fn square<const N: usize, const M: usize>(
+    x: [[f32; N]; N],
+    transform: impl Fn([f32; N]) -> [f32; M],
+) -> [[f32; M]; M] {
+    let columns: [[f32; M]; N] = from_fn(|j| transform(from_fn(|i| x[i][j])));
+    from_fn(|i| transform(from_fn(|j| columns[j][i])))
+}
+
+fn transform_inputs(d: [f32; 6]) -> [f32; 6] {
+    let end = |x: f32, y: f32, z: f32| x.mul_add(0.87890625, y.mul_add(-2.640625, z));
+    let point = |p: f32, q: f32| d[1].mul_add(-q, d[3]).mul_add(p, d[2].mul_add(-q, d[4]));
+    [
+        end(d[0], d[2], d[4]),
+        point(0.625, 2.25),
+        point(-0.625, 2.25),
+        point(1.5, 0.390625),
+        point(-1.5, 0.390625),
+        end(d[1], d[3], d[5]),
+    ]
+}
+
+fn transform_weights(g: [f32; 3]) -> [f32; 6] {
+    let point = |p: f32| g[1].mul_add(p, g[2].mul_add(p * p, g[0]));
+    [g[0], point(0.625), point(-0.625), point(1.5), point(-1.5), g[2]]
+}
+
+fn transform_sums(m: [f32; 6]) -> [f32; 4] {
+    let (ea, oa) = (m[1] + m[2], m[1] - m[2]);
+    let (eb, ob) = (m[3] + m[4], m[3] - m[4]);
+    [
+        m[0].mul_add(1.1377778, ea.mul_add(-0.68840337, eb * 0.11951447)),
+        oa.mul_add(-0.4302521, ob * 0.17927171),
+        (eb - ea) * 0.26890758,
+        oa.mul_add(-0.16806723, ob.mul_add(0.40336135, m[5])),
+    ]
+}
+
+/// Element `i` of what is added to a column, a pair of rows after the other.
+fn add_sums(i: usize, m: [f32; 6], y: f32) -> f32 {
+    let point = |m: [f32; 2], scale: [f32; 4], y: f32| {
+        let both = if i.is_multiple_of(2) { m[0] + m[1] } else { m[0] - m[1] };
+        both.mul_add(scale[i], y)
+    };
+    let y = point([m[1], m[2]], [-0.68840337, -0.4302521, -0.26890758, -0.16806723], y);
+    let y = match i {
+        0 => m[0].mul_add(1.1377778, y),
+        3 => y + m[5],
+        _ => y,
+    };
+    point([m[3], m[4]], [0.11951447, 0.17927171, 0.26890758, 0.40336135], y)
 }
 
 /// s8: `bias + sum of (x - zero_in) * w`, exact in 32 bits, then requantized. Taps outside the image add nothing.

@@ -1,7 +1,7 @@
 //! Programs for the tests, built as the converter builds them.
 #![allow(dead_code)] // Each test binary uses a part.
 
-use cygnet::format::op::{Binary, BinaryKind, Conv, Copy, Epilogue, Op, Window};
+use cygnet::format::op::{Algorithm, Binary, BinaryKind, Conv, Copy, Epilogue, Op, Window};
 use cygnet::format::program::{DType, Port, Program, Quant, READ_SLACK, Step, Storage, Tensor};
 use cygnet::format::{GoldenCase, Meta, WeightsAlign, Writer};
 use cygnet_kernels::conv::pack;
@@ -53,7 +53,12 @@ pub fn network(name: &str, reuse: bool) -> Program {
         tensor("pad", DType::F32, Weights, packed + 64, &[CHANNELS as u32]),
     ];
     let window = Window { kernel: [3; 2], stride: [1; 2], dilation: [1; 2], pad: [1; 4] };
-    let conv = Conv { window, groups: 1, epilogue: Epilogue { lo: 0.0, ..Epilogue::NONE } };
+    let conv = Conv {
+        window,
+        groups: 1,
+        epilogue: Epilogue { lo: 0.0, ..Epilogue::NONE },
+        algorithm: Algorithm::Direct,
+    };
     let mul = Binary { kind: BinaryKind::Mul, scale_a: 1.0, scale_b: 1.0, epilogue: Epilogue::NONE };
     let (area, c) = ((SIDE * SIDE) as u32, CHANNELS as u32);
     let dims = [1, 1, 1, 1, c, area];

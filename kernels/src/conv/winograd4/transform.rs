@@ -1,0 +1,414 @@
+//! The three transforms, over lanes of channels.
+//!
+//! Each is a matrix applied to the columns of a square and then to the rows of what results.
+
+use super::{Inputs, OUT, Outputs, POSITIONS, Position, SIDE, Weights};
+use crate::conv::micro::NR;
+use crate::simd::{V8, load_part, per_isa, store_part};
+
+/// The points: 5/8 and 3/2, and what is made of them.
+const A: f32 = 0.625;
+const B: f32 = 1.5;
+const A2: f32 = A * A;
+const B2: f32 = B * B;
+/// a^2 + b^2 and a^2 b^2.
+const SUM: f32 = A2 + B2;
+const PRODUCT: f32 = A2 * B2;
+
+/// 1 / (a^2 b^2) = 256/225.
+const K0: f32 = 256.0 / 225.0;
+/// p, p a, p a^3 with p = 1 / (2 a^2 (a^2 - b^2)); p a^2 is -[`C`].
+const P: f32 = -2048.0 / 2975.0;
+const PA: f32 = -256.0 / 595.0;
+const PA3: f32 = -20.0 / 119.0;
+/// q, q b, q b^3 with q = 1 / (2 b^2 (b^2 - a^2)); q b^2 is [`C`].
+const Q: f32 = 128.0 / 1071.0;
+const QB: f32 = 64.0 / 357.0;
+const QB3: f32 = 48.0 / 119.0;
+/// 1 / (2 (b^2 - a^2)).
+const C: f32 = 32.0 / 119.0;
+
+/// A pair of rows of `B^T d`.
+#[inline(always)]
+fn input_pair<V: V8, const PAIR: usize>(d: [V; SIDE]) -> [V; 2] {
+    match PAIR {
+        0 => input_points(d, A, B2),
+        1 => [input_end(d[0], d[2], d[4]), input_end(d[1], d[3], d[5])],
+        _ => input_points(d, B, A2),
+    }
+}
+
+/// The row of 0, or of infinity.
+#[inline(always)]
+fn input_end<V: V8>(x: V, y: V, z: V) -> V {
+    x.fma(V::splat(PRODUCT), y.fnma(V::splat(SUM), z))
+}
+
+/// The rows of a point and its negative; `other` is the other point's square.
+#[inline(always)]
+fn input_points<V: V8>(d: [V; SIDE], point: f32, other: f32) -> [V; 2] {
+    let (point, other) = (V::splat(point), V::splat(other));
+    let even = d[2].fnma(other, d[4]);
+    let odd = d[1].fnma(other, d[3]);
+    [odd.fma(point, even), odd.fnma(point, even)]
+}
+
+/// `B^T d`.
+#[inline(always)]
+fn input<V: V8>(d: [V; SIDE]) -> [V; SIDE] {
+    let [a, minus_a] = input_pair::<V, 0>(d);
+    let [first, last] = input_pair::<V, 1>(d);
+    let [b, minus_b] = input_pair::<V, 2>(d);
+    [first, a, minus_a, b, minus_b, last]
+}
+
+/// The points' rows of `G`, in the order of positions 1 to 4.
+const POINTS: [f32; 4] = [A, -A, B, -B];
+
+/// Such a row of `G g`.
+#[inline(always)]
+fn weight_point<V: V8>(g: [V; 3], point: f32) -> V {
+    g[1].fma(V::splat(point), g[2].fma(V::splat(point * point), g[0]))
+}
+
+/// `A^T m`.
+#[inline(always)]
+fn output<V: V8>(m: [V; SIDE]) -> [V; OUT] {
+    let (even_a, odd_a) = (m[1].add(m[2]), m[1].sub(m[2]));
+    let (even_b, odd_b) = (m[3].add(m[4]), m[3].sub(m[4]));
+    let s = V::splat;
+    [
+        m[0].fma(s(K0), even_a.fma(s(P), even_b.mul(s(Q)))),
+        odd_a.fma(s(PA), odd_b.mul(s(QB))),
+        even_b.sub(even_a).mul(s(C)),
+        odd_a.fma(s(PA3), odd_b.fma(s(QB3), m[5])),
+    ]
+}
+
+/// Column `A^T m` plus `y`, of which pair `PAIR` of the rows is not zero.
+#[inline(always)]
+fn output_pair<V: V8, const PAIR: usize>(m: [V; 2], y: [V; OUT]) -> [V; OUT] {
+    match PAIR {
+        0 => output_points(m, [P, PA, -C, PA3], y),
+        1 => [m[0].fma(V::splat(K0), y[0]), y[1], y[2], y[3].add(m[1])],
+        _ => output_points(m, [Q, QB, C, QB3], y),
+    }
+}
+
+/// Whether a pair has no part in a row of outputs.
+#[inline(always)]
+fn untouched(pair: usize, row: usize) -> bool {
+    pair == 1 && (row == 1 || row == 2)
+}
+
+/// The rows of a point and its negative.
+#[inline(always)]
+fn output_points<V: V8>(m: [V; 2], scale: [f32; OUT], y: [V; OUT]) -> [V; OUT] {
+    let (even, odd) = (m[0].add(m[1]), m[0].sub(m[1]));
+    let s = V::splat;
+    [
+        even.fma(s(scale[0]), y[0]),
+        odd.fma(s(scale[1]), y[1]),
+        even.fma(s(scale[2]), y[2]),
+        odd.fma(s(scale[3]), y[3]),
+    ]
+}
+
+per_isa! {
+    /// Transforms a chunk of a tile of inputs.
+    pub(super) wide fn inputs[](a: &Inputs<'_>) = inputs_of
+}
+
+/// # Safety
+/// The addresses are valid for what the structure says.
+#[inline(always)]
+unsafe fn inputs_of<V: V8>(a: &Inputs<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match a.pair {
+            0 => inputs_pair::<V, 0>(a),
+            1 => inputs_pair::<V, 1>(a),
+            _ => inputs_pair::<V, 2>(a),
+        }
+    }
+}
+
+/// # Safety
+/// As [`inputs_of`].
+#[inline(always)]
+unsafe fn inputs_pair<V: V8, const PAIR: usize>(a: &Inputs<'_>) {
+    let rest = a.depth % V::LANES;
+    for (tile, pixels) in a.tiles.iter().enumerate() {
+        // SAFETY: the tile's channels; rows have room for registers.
+        unsafe {
+            let to = a.to.add(tile * a.row);
+            for k in (0..a.depth - rest).step_by(V::LANES) {
+                inputs_at::<V, true, PAIR>(pixels, a.start + k, V::LANES, to.add(k), a.stride);
+            }
+            if rest > 0 {
+                let k = a.depth - rest;
+                inputs_at::<V, false, PAIR>(pixels, a.start + k, rest, to.add(k), a.stride);
+            }
+        }
+    }
+}
+
+/// `n` channels of a tile from `k` on: a register's worth if WHOLE.
+///
+/// # Safety
+/// The pixels' channels can be read, and registers written.
+#[inline(always)]
+unsafe fn inputs_at<V: V8, const WHOLE: bool, const PAIR: usize>(
+    pixels: &[*const f32; POSITIONS],
+    k: usize,
+    n: usize,
+    to: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Spelled out: of loops within loops not all are unrolled, and arrays of others are no registers.
+        let [[a0, b0], [a1, b1], [a2, b2], [a3, b3], [a4, b4], [a5, b5]] = [
+            inputs_column::<V, WHOLE, PAIR>(pixels, 0, k, n),
+            inputs_column::<V, WHOLE, PAIR>(pixels, 1, k, n),
+            inputs_column::<V, WHOLE, PAIR>(pixels, 2, k, n),
+            inputs_column::<V, WHOLE, PAIR>(pixels, 3, k, n),
+            inputs_column::<V, WHOLE, PAIR>(pixels, 4, k, n),
+            inputs_column::<V, WHOLE, PAIR>(pixels, 5, k, n),
+        ];
+        store_row(input([a0, a1, a2, a3, a4, a5]), to, stride);
+        store_row(input([b0, b1, b2, b3, b4, b5]), to.add(SIDE * stride), stride);
+    }
+}
+
+/// A pair of rows of `B^T d` of column `j`.
+///
+/// # Safety
+/// The pixels' channels can be read.
+#[inline(always)]
+unsafe fn inputs_column<V: V8, const WHOLE: bool, const PAIR: usize>(
+    pixels: &[*const f32; POSITIONS],
+    j: usize,
+    k: usize,
+    n: usize,
+) -> [V; 2] {
+    let mut d = [V::splat(0.0); SIDE];
+    for i in 0..SIDE {
+        // SAFETY: the pixel's channels.
+        d[i] = unsafe { load::<V, WHOLE>(pixels[i * SIDE + j].add(k), n) };
+    }
+    input_pair::<V, PAIR>(d)
+}
+
+/// Stores the positions of a row, `stride` elements apart.
+///
+/// # Safety
+/// They can be written.
+#[inline(always)]
+unsafe fn store_row<V: V8>(v: [V; SIDE], to: *mut f32, stride: usize) {
+    for j in 0..SIDE {
+        // SAFETY: the caller's promise.
+        unsafe { v[j].store(to.add(j * stride)) };
+    }
+}
+
+/// `n` numbers: a register's worth if WHOLE.
+///
+/// # Safety
+/// They can be read.
+#[inline(always)]
+unsafe fn load<V: V8, const WHOLE: bool>(p: *const f32, n: usize) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { if WHOLE { V::load(p) } else { load_part(p, n, 0.0, V::load) } }
+}
+
+per_isa! {
+    /// Transforms the columns of a chunk of a group's weights, for one row of positions.
+    pub(super) wide fn weights[](a: &Weights) = weights_of
+}
+
+/// # Safety
+/// The addresses are valid for what the structure says.
+#[inline(always)]
+unsafe fn weights_of<V: V8>(a: &Weights) {
+    let n = a.depth * NR;
+    for panel in 0..a.panels {
+        for j in 0..3 {
+            // SAFETY: the panel's weights, of which nine taps are there; what is read past the last channel of a tap
+            // are the next one's, or lies in the slack behind them; as many may be written.
+            unsafe {
+                let from = a.from.add(panel * 9 * a.tap + j * a.tap);
+                let to = a.to.add(j * a.stride + panel * n);
+                match a.row {
+                    0 => copy::<V>(from, to, n),
+                    5 => copy::<V>(from.add(6 * a.tap), to, n),
+                    row => point::<V>([0, 1, 2].map(|i| from.add(3 * i * a.tap)), POINTS[row - 1], to, n),
+                }
+            }
+        }
+    }
+}
+
+per_isa! {
+    /// Transforms what [`weights`] gave, for the position of a point.
+    pub(super) wide fn weights_at[](a: &Position) = weights_at_of
+}
+
+/// # Safety
+/// The addresses are valid for what the structure says.
+#[inline(always)]
+unsafe fn weights_at_of<V: V8>(a: &Position) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let from = [a.from, a.from.add(a.stride), a.from.add(2 * a.stride)];
+        point::<V>(from, POINTS[a.position - 1], a.to, a.n);
+    }
+}
+
+/// The row of a point of `n` squares' columns.
+///
+/// # Safety
+/// The numbers can be read and written, up to the next multiple of the lanes.
+#[inline(always)]
+unsafe fn point<V: V8>(from: [*const f32; 3], point: f32, to: *mut f32, n: usize) {
+    for i in (0..n).step_by(V::LANES) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let g = [V::load(from[0].add(i)), V::load(from[1].add(i)), V::load(from[2].add(i))];
+            weight_point(g, point).store(to.add(i));
+        }
+    }
+}
+
+/// Copies `n` numbers.
+///
+/// # Safety
+/// As [`point`].
+#[inline(always)]
+unsafe fn copy<V: V8>(from: *const f32, to: *mut f32, n: usize) {
+    for i in (0..n).step_by(V::LANES) {
+        // SAFETY: the caller's promise.
+        unsafe { V::load(from.add(i)).store(to.add(i)) };
+    }
+}
+
+per_isa! {
+    /// Adds the sums of a pair of rows of positions to the outputs.
+    pub(super) wide fn outputs[](a: &Outputs<'_>) = outputs_of
+}
+
+/// # Safety
+/// The addresses are valid for what the structure says.
+#[inline(always)]
+unsafe fn outputs_of<V: V8>(a: &Outputs<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match a.pair {
+            0 => outputs_pair::<V, 0>(a),
+            1 => outputs_pair::<V, 1>(a),
+            _ => outputs_pair::<V, 2>(a),
+        }
+    }
+}
+
+/// # Safety
+/// As [`outputs_of`].
+#[inline(always)]
+unsafe fn outputs_pair<V: V8, const PAIR: usize>(a: &Outputs<'_>) {
+    let rest = a.channels % V::LANES;
+    for tile in 0..a.tiles.len() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for c in (0..a.channels - rest).step_by(V::LANES) {
+                outputs_at::<V, true, PAIR>(a, tile, c, V::LANES);
+            }
+            if rest > 0 {
+                outputs_at::<V, false, PAIR>(a, tile, a.channels - rest, rest);
+            }
+        }
+    }
+}
+
+/// `n` channels of a tile from `c` on: a register's worth if WHOLE.
+///
+/// # Safety
+/// As [`outputs_of`].
+#[inline(always)]
+unsafe fn outputs_at<V: V8, const WHOLE: bool, const PAIR: usize>(
+    a: &Outputs<'_>,
+    tile: usize,
+    c: usize,
+    n: usize,
+) {
+    // SAFETY: sums are there for whole registers.
+    unsafe {
+        let sums = a.sums.add(tile * a.pitch + c);
+        let first = output(load_row(sums, a.stride));
+        let second = output(load_row(sums.add(SIDE * a.stride), a.stride));
+        for j in 0..OUT {
+            outputs_column::<V, WHOLE, PAIR>(a, &a.tiles[tile], j, [first[j], second[j]], c, n);
+        }
+    }
+}
+
+/// Loads the positions of a row, `stride` elements apart.
+///
+/// # Safety
+/// They can be read.
+#[inline(always)]
+unsafe fn load_row<V: V8>(from: *const f32, stride: usize) -> [V; SIDE] {
+    let mut v = [V::splat(0.0); SIDE];
+    for j in 0..SIDE {
+        // SAFETY: the caller's promise.
+        v[j] = unsafe { V::load(from.add(j * stride)) };
+    }
+    v
+}
+
+/// Adds a pair of rows to the outputs of column `j`.
+///
+/// # Safety
+/// As [`outputs_of`].
+#[inline(always)]
+unsafe fn outputs_column<V: V8, const WHOLE: bool, const PAIR: usize>(
+    a: &Outputs<'_>,
+    pixels: &[*mut f32; OUT * OUT],
+    j: usize,
+    m: [V; 2],
+    c: usize,
+    n: usize,
+) {
+    // SAFETY: the pixels' channels; biases are there for whole registers, with the slack behind them.
+    unsafe {
+        let mut y = [V::splat(0.0); OUT];
+        for i in 0..OUT {
+            let to = pixels[i * OUT + j];
+            if untouched(PAIR, i) {
+                continue;
+            }
+            if !a.bias.is_null() {
+                y[i] = V::load(a.bias.add(c));
+            } else if !to.is_null() {
+                y[i] = load::<V, WHOLE>(to.add(a.start + c), n);
+            }
+        }
+        let mut y = output_pair::<V, PAIR>(m, y);
+        if let Some([lo, hi]) = a.bounds {
+            for i in 0..OUT {
+                y[i] = y[i].clamp(V::splat(lo), V::splat(hi));
+            }
+        }
+        for i in 0..OUT {
+            let to = pixels[i * OUT + j];
+            if untouched(PAIR, i) || to.is_null() {
+                continue;
+            }
+            let to = to.add(a.start + c);
+            if WHOLE {
+                y[i].store(to);
+            } else {
+                store_part(y[i], to, n, V::store);
+            }
+        }
+    }
+}
