@@ -23,6 +23,7 @@ use crate::onnx::{self, ImportOptions};
 use crate::passes;
 use crate::precision::{Plan, Precision, add_padding_rows, apply, choose};
 use crate::ranges::Range;
+use crate::state;
 use crate::tflite;
 
 /// What to convert, and how.
@@ -134,6 +135,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Graph, ImportError
     } else {
         onnx::import(path, options)?
     };
+    state::tie(&mut graph, &options.states)?;
     passes::simplify(&mut graph)?;
     Ok(graph)
 }
@@ -316,6 +318,7 @@ fn golden_cases(
         for a in &inputs {
             session.set_input(&a.name, TensorRef::from_bytes(a.dtype, &a.bytes, &a.dims))?;
         }
+        session.reset();
         session.run()?;
         let names: Vec<String> = session.outputs().map(|(name, _)| name.to_owned()).collect();
         let outputs = names

@@ -140,7 +140,10 @@ fn info(name: &str, dims: &[Option<i64>]) -> ValueInfoProto {
         dims.iter().map(|d| DimensionProto { dim_value: *d, dim_param: d.is_none().then(|| "n".to_owned()) });
     let shape = Some(TensorShapeProto { dim: dim.collect() });
     let tensor_type = Some(TensorTypeProto { elem_type: Some(1), shape });
-    ValueInfoProto { name: Some(name.to_owned()), r#type: Some(TypeProto { tensor_type }) }
+    ValueInfoProto {
+        name: Some(name.to_owned()),
+        r#type: Some(TypeProto { tensor_type, ..Default::default() }),
+    }
 }
 
 fn weights(name: &str, dims: &[i64], values: Vec<f32>) -> TensorProto {

@@ -12,7 +12,7 @@ use half::f16;
 use super::choose::Plan;
 use super::groups::quants;
 use super::weights::{MAX_K, MAX_K_COMPUTED, multipliers, quantize as quantize_weights};
-use crate::lir::{Const, Id, Kind, Lir, Step};
+use crate::lir::{Const, Id, Kind, Lir, State, Step};
 use crate::ranges::{Range, quantize, quantized};
 
 /// Rewrites `lir` so that each step computes in the type that `plan` gives it, with conversions where types meet.
@@ -36,6 +36,10 @@ pub fn apply(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Result<Lir, St
         let dtype = lir.tensors[*id].dtype;
         let form = cast.form(*id, dtype)?;
         cast.new.outputs.push((name.clone(), form));
+    }
+    for state in &lir.states {
+        let output = cast.form(state.output, lir.tensors[state.output].dtype)?;
+        cast.new.states.push(State { output, ..state.clone() });
     }
     cast.new.drop_dead();
     Ok(cast.new)

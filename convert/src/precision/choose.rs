@@ -6,7 +6,9 @@ use std::str::FromStr;
 use cygnet_format::op::{BinaryKind, Op, ReduceKind};
 use cygnet_format::program::DType;
 
-use crate::lir::{Kind, Lir, Step};
+use half::f16;
+
+use crate::lir::{Const, Id, Kind, Lir, Step};
 
 /// The precision that a model is converted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,28 @@ fn has_f16(step: &Step) -> bool {
     }
 }
 
+/// Whether the step computes each element from those at its place.
+fn is_elementwise(step: &Step) -> bool {
+    matches!(step.kind, Kind::Op(Op::Map(_) | Op::Binary(_) | Op::Select(_)))
+}
+
+/// For each step, whether it works with a number that is zero or infinite in f16, as the 1e-10 that keeps a logarithm
+/// finite, or with elements made so by such a step.
+fn beyond_f16(lir: &Lir, producers: &[Option<usize>]) -> Vec<bool> {
+    let number = |id: Id| match lir.tensors[id].constant.as_deref() {
+        Some(Const::F32(v)) if v.len() == 1 && v[0] != 0.0 && v[0].is_finite() => Some(f16::from_f32(v[0])),
+        _ => None,
+    };
+    let lost = |id: Id| number(id).is_some_and(|v| v == f16::ZERO || v.is_infinite());
+    let mut beyond = vec![false; lir.steps.len()];
+    for (i, step) in lir.steps.iter().enumerate() {
+        let from = |id: Id| lost(id) || producers[id].is_some_and(|p| beyond[p]);
+        beyond[i] =
+            (is_elementwise(step) || step.kind.moves()) && step.inputs.iter().flatten().any(|&id| from(id));
+    }
+    beyond
+}
+
 /// Whether these steps are a small part of all products, by their work and by their weights.
 fn is_cheap(lir: &Lir, chosen: &[bool]) -> bool {
     let weights = |step: &Step| {
@@ -152,6 +176,7 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
         .map(|i| is_product(&lir.steps[i]) && !readers[lir.steps[i].output].iter().any(|&r| before[r]))
         .collect();
     let keep_last = low == DType::S8 && is_cheap(lir, &last);
+    let beyond = if low == DType::F16 { beyond_f16(lir, &producers) } else { vec![false; n] };
     let mut plan = Plan { types: Vec::with_capacity(n), reasons: Vec::with_capacity(n) };
     for (i, step) in lir.steps.iter().enumerate() {
         let floating = lir.tensors[step.output].dtype == DType::F32
@@ -169,6 +194,8 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
             Some("has no int8 form")
         } else if low == DType::F16 && !has_f16(step) {
             Some("has no float16 form")
+        } else if beyond[i] {
+            Some("works with numbers that are zero or infinite in float16")
         } else {
             None
         };
