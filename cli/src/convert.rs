@@ -127,9 +127,14 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Arithmetic {
+    /// 32-bit floating point
     F32,
+    /// 16-bit floating point
     F16,
+    /// 8-bit integers throughout, by what --calibrate shows
     Int8,
+    /// 8-bit integers in products with constant weights, quantized as values come; the rest in f32
+    Dynamic,
 }
 
 /// Dimensions of an input.
@@ -213,6 +218,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
             Arithmetic::F32 => Precision::F32,
             Arithmetic::F16 => Precision::F16,
             Arithmetic::Int8 => Precision::Int8,
+            Arithmetic::Dynamic => Precision::Dynamic,
         },
         samples: samples.as_mut().map(|s| s as &mut dyn Samples),
         calibrator: args.percentile.map_or(Calibrator::MinMax, Calibrator::Percentile),

@@ -174,7 +174,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
     let lir = prepare(&graph)?;
     let plan = choose(&lir, precision);
 
-    let ranges = if plan.types.contains(&DType::S8) {
+    let ranges = if plan.needs_ranges() {
         let samples = samples.as_deref_mut().ok_or(ConvertError::NoSamples)?;
         observe(&lir, samples, calibrator, progress)?
     } else {

@@ -317,6 +317,8 @@ word_enum! {
         LogSumExp = 8 "log-sum-exp",
         /// ln of the sum of x
         LogSum = 9 "log-sum",
+        /// the greatest |x|
+        MaxAbs = 10 "max-abs",
     }
 }
 
@@ -454,6 +456,9 @@ param_struct! {
     /// the image reads (when the window pads); 5 table of 256 s8 (s8 only, optional): the result, requantized to the
     /// table's own scale and zero point, is looked up in it.
     /// Output: `y` `[N, OH, OW, M]`.
+    ///
+    /// With s8 `x` and f32 `y` the sums become real numbers: one group; 2 is what the zero point of `x` makes of the
+    /// sums, 3 their scales; 5 scales of rows f32, one for each row of `y` or one for all (optional); 6 bias `[M]` f32.
     Conv {
         /// The window.
         window: Window,
@@ -731,6 +736,13 @@ param_struct! {
     }
 }
 
+param_struct! {
+    /// Quantization to s8 by scales that are computed, zero point 0. Inputs: 0 `x` f32; 1 scales f32, one for each row of
+    /// `x` or one for all. Output `y` s8 of the same dimensions, without a scale of its own.
+    QuantizeRows {
+    }
+}
+
 macro_rules! ops {
     ($($(#[$m:meta])* $name:ident = $code:literal $text:literal, inputs $min:literal..=$max:literal
         $(, $appended:literal word since minor $minor:literal)?;)+) => {
@@ -832,7 +844,7 @@ pub enum DecodeError {
 }
 
 ops! {
-    Conv = 1 "conv", inputs 3..=6, 1 word since minor 1;
+    Conv = 1 "conv", inputs 3..=7, 1 word since minor 1;
     DepthwiseConv = 2 "depthwise-conv", inputs 3..=6;
     ConvTranspose = 3 "conv-transpose", inputs 3..=6;
     MatMul = 4 "matmul", inputs 2..=2;
@@ -856,4 +868,5 @@ ops! {
     Sample = 22 "sample", inputs 2..=2;
     NonMaxSuppression = 23 "non-max-suppression", inputs 2..=5;
     Recurrent = 24 "recurrent", inputs 3..=4;
+    QuantizeRows = 25 "quantize-rows", inputs 2..=2;
 }

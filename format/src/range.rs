@@ -30,6 +30,7 @@ impl Op {
                 | Self::Resize(_)
                 | Self::Fill(_)
                 | Self::Convert(_)
+                | Self::QuantizeRows(_)
                 | Self::Scatter(_)
                 | Self::Sample(_)
                 | Self::NonMaxSuppression(_)

@@ -36,6 +36,7 @@ mod layer_norm;
 mod map;
 mod prepare;
 mod quant;
+mod quantize_rows;
 mod reduce;
 mod select;
 mod simd;

@@ -93,6 +93,7 @@ fn prepare_in(
         Op::Sample(p) => crate::sample::prepare(p, cx),
         Op::NonMaxSuppression(p) => crate::suppress::prepare(p, cx),
         Op::Recurrent(p) => crate::recurrent::prepare(p, cx),
+        Op::QuantizeRows(p) => crate::quantize_rows::prepare(p, cx),
     }
 }
 
