@@ -52,7 +52,6 @@ pub(super) enum Padding {
 }
 
 /// What follows clamping.
-#[derive(Clone, Copy)]
 pub(super) enum After {
     Nothing,
     F32(Function),
@@ -512,7 +511,21 @@ impl Conv {
     /// The pixels' rows have been written by this thread.
     unsafe fn finish(&self, mem: &Mem, out: &[MaybeUninit<*mut u8>], start: usize, channels: usize) {
         let s = &self.setup;
+        let row = |i: usize, size: usize| {
+            // SAFETY: the entry is set; the channels are those of the row.
+            unsafe { out[i].assume_init().add(start * size) }
+        };
+        // Whole rows, one after another: one run.
+        let dense = |size: usize| {
+            let end = row(out.len() - 1, size) as usize + channels * size;
+            channels == s.y.pitch && end - row(0, size) as usize == out.len() * channels * size
+        };
         if let After::Reals(reals) = &s.after {
+            let size = size_of::<f32>();
+            // SAFETY: pixels of the output, whose sums this thread has just written.
+            if dense(size) && unsafe { reals.dense(mem, row(0, size).cast(), out.len(), channels) } {
+                return;
+            }
             for to in out {
                 // SAFETY: channels of a row of the output, whose sums this thread has just written; `prepare` proved the
                 // operands.
@@ -530,20 +543,15 @@ impl Conv {
         let size = s.y.dtype.size();
         // SAFETY: channels of rows of the output; the table has 256 bytes.
         let apply = |row: *mut u8, n: usize| unsafe {
-            match s.after {
+            match &s.after {
                 After::Nothing | After::Reals(_) => {}
                 After::F32(function) => function.f32(row.cast(), row.cast(), n),
                 After::F16(function) => function.f16(row.cast(), row.cast(), n),
-                After::Table(table, lookup) => lookup(row.cast(), row.cast(), n, table.ptr(mem)),
+                After::Table(table, lookup) => (*lookup)(row.cast(), row.cast(), n, table.ptr(mem)),
             }
         };
-        let row = |i: usize| {
-            // SAFETY: `fill` set the entry; the channels are those of the row.
-            unsafe { out[i].assume_init().add(start * size) }
-        };
-        let end = row(out.len() - 1) as usize + channels * size;
-        if channels == s.y.pitch && end - row(0) as usize == out.len() * channels * size {
-            // Whole rows, one after another: one run.
+        let row = |i: usize| row(i, size);
+        if dense(size) {
             return apply(row(0), out.len() * channels);
         }
         if channels * size > FEW {

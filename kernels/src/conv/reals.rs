@@ -13,8 +13,10 @@ use crate::map::Function;
 use crate::simd::{Isa, MAX_LANES, V8, per_isa};
 use crate::view::{Mem, View};
 
+/// Channels up to which pixels that follow one another are done as one run, where the scales of their rows are alike.
+const FEW: usize = 16;
+
 /// A step's operands for it.
-#[derive(Clone, Copy)]
 pub(super) struct Reals {
     /// Of each channel.
     scale: View,
@@ -25,6 +27,8 @@ pub(super) struct Reals {
     hi: f32,
     function: Option<Function>,
     run: Run,
+    /// Scales and biases of [`MAX_LANES`] pixels of few channels; else empty.
+    repeated: [Vec<f32>; 2],
 }
 
 /// Channels of a row.
@@ -78,8 +82,41 @@ impl Reals {
             }
             _ => Some(Function::new(cx.cpu(), epilogue.unary)),
         };
+        let few = channels < FEW && row.is_none_or(|v| v.len() == 1);
+        let repeated = [scale, bias].map(|v| {
+            let values =
+                cx.constant_bytes(&v).as_chunks().0[..channels].iter().map(|&b| f32::from_le_bytes(b));
+            let pixels = if few { MAX_LANES } else { 0 };
+            values.cycle().take(channels * pixels).collect()
+        });
         let run = pick(Isa::wide(cx.cpu()));
-        Ok(Self { scale, bias, row, lo: epilogue.lo, hi: epilogue.hi, function, run })
+        Ok(Self { scale, bias, row, lo: epilogue.lo, hi: epilogue.hi, function, run, repeated })
+    }
+
+    /// Makes results of the sums of all channels of `pixels` that follow one another without gaps from `y` on; whether
+    /// there is a quick way to do that.
+    ///
+    /// # Safety
+    /// `mem` is the memory that the step was prepared against, the pixels are the output's.
+    pub(super) unsafe fn dense(&self, mem: &Mem, y: *mut f32, pixels: usize, channels: usize) -> bool {
+        let [scale, bias] = &self.repeated;
+        if scale.is_empty() {
+            return false;
+        }
+        // SAFETY: the caller's promise; scales and biases are there for so many pixels.
+        unsafe {
+            let row = self.row.map(|v| *v.ptr::<f32>(mem));
+            for first in (0..pixels).step_by(MAX_LANES) {
+                let n = MAX_LANES.min(pixels - first) * channels;
+                let y = y.add(first * channels);
+                let (scale, bias, lo, hi) = (scale.as_ptr(), bias.as_ptr(), self.lo, self.hi);
+                (self.run)(&Part { y, n, scale, bias, row, lo, hi });
+            }
+            if let Some(function) = self.function {
+                function.f32(y, y, pixels * channels);
+            }
+        }
+        true
     }
 
     /// Makes results of the sums at `y`: `channels` of output row `index`.

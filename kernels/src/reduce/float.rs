@@ -84,7 +84,7 @@ per_isa! {
     ) -> [f32; FOUR] = four
 }
 per_isa! {
-    wide fn pick_greatest[T: Elem](x: *const T, n: usize, shift: f32) -> f32 = greatest
+    pub(crate) wide fn pick_greatest[T: Elem, J: Join](x: *const T, n: usize, shift: f32) -> f32 = greatest
 }
 per_isa! {
     pub(crate) fn pick_columns[T: Elem, J: Join](
@@ -145,26 +145,33 @@ unsafe fn four<V: V8, T: Elem, J: Join>(
     results
 }
 
-/// The greatest magnitude, in whatever order: there is but one.
+/// The greatest of what a joining of maxima takes, in whatever order: which of two zeros it is, is not defined.
 #[inline(always)]
-unsafe fn greatest<V: V8, T: Elem>(x: *const T, n: usize, _: f32) -> f32 {
-    let mut acc = [V::splat(0.0); FOUR];
+unsafe fn greatest<V: V8, T: Elem, J: Join>(x: *const T, n: usize, shift: f32) -> f32 {
+    let (mut acc, shift) = ([V::splat(J::START); FOUR], V::splat(shift));
     let step = FOUR * V::LANES;
     let whole = n - n % step;
     for i in (0..whole).step_by(step) {
         for j in 0..FOUR {
             // SAFETY: the elements from i on are within n.
-            let v = unsafe { T::load::<V>(x.add(i + j * V::LANES)) };
-            acc[j] = v.abs().max(acc[j]);
+            acc[j] = J::take(acc[j], unsafe { T::load::<V>(x.add(i + j * V::LANES)) }, shift);
         }
     }
     let mut all = acc[0].max(acc[1]).max(acc[2].max(acc[3]));
     for i in (whole..n).step_by(V::LANES) {
-        // SAFETY: so many elements are left, and zeros change nothing.
-        let v = unsafe { load_part(x.add(i), V::LANES.min(n - i), T::default(), T::load::<V>) };
-        all = v.abs().max(all);
+        // SAFETY: so many elements are left; the first again changes nothing.
+        let v = unsafe { load_part(x.add(i), V::LANES.min(n - i), *x, T::load::<V>) };
+        all = J::take(all, v, shift);
     }
-    all.lanes()[..V::LANES].iter().fold(0.0, |a, &b| if b > a { b } else { a })
+    let mut lanes = all.lanes();
+    for width in [8, 4, 2, 1] {
+        for i in 0..width {
+            if i + width < V::LANES {
+                lanes[i] = J::join(lanes[i], lanes[i + width]);
+            }
+        }
+    }
+    lanes[0]
 }
 
 #[inline(always)]
@@ -304,7 +311,7 @@ impl<T: Elem> Reduce<T> {
             MaxAbs "max_abs" MaxAbs,
         };
         if kind == K::MaxAbs {
-            main.row = pick_greatest::<T>(Isa::wide(cpu));
+            main.row = pick_greatest::<T, MaxAbs>(Isa::wide(cpu));
         }
         let shift = (kind == K::LogSumExp).then(|| Fns::new::<Max>(isa));
         let function = |kind| Function::new(cpu, Unary { kind, a: 0.0, b: 0.0 });
