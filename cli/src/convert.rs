@@ -20,14 +20,15 @@ use crate::samples::FileSamples;
 
 const HELP: &str = "\
 int8 needs samples of what the model will meet: photos, which are preprocessed as the options say, or .npz files
-with arrays named as the model's inputs, each one sample or a stack of them.
+with arrays named as the model's inputs, each one sample or a stack of them. dynamic needs none: products with
+constant weights are int8, their inputs quantized while the model runs; it suits transformers and recurrent networks.
 
 Examples:
   cygnet convert mobilenet.onnx -o mobilenet.cygnet
   cygnet convert mobilenet.onnx -o mobilenet.cygnet --precision int8 --calibrate photos/ \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --labels imagenet.txt
   cygnet convert yolo.onnx -o yolo.cygnet --precision int8 --calibrate photos/ --letterbox --labels coco.txt
-  cygnet convert minilm.onnx -o minilm.cygnet --shape input_ids=1x128 --shape attention_mask=1x128
+  cygnet convert minilm.onnx -o minilm.cygnet --precision dynamic --shape input_ids=1x128 --shape attention_mask=1x128
   cygnet convert vad.onnx -o vad.cygnet --shape input=1x512 --fix sr=16000 \
       --state state=stateN
 

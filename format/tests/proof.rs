@@ -159,11 +159,11 @@ fn operands() {
     let op = "conv";
     assert_eq!(
         broken(|p| p.steps[0].inputs.truncate(2)),
-        (at, Problem::Arity { op, got: 2, min: 3, max: 6 })
+        (at, Problem::Arity { op, got: 2, min: 3, max: 7 })
     );
     assert_eq!(
-        broken(|p| p.steps[0].inputs.extend([None, None])),
-        (at, Problem::Arity { op, got: 7, min: 3, max: 6 })
+        broken(|p| p.steps[0].inputs.extend([None; 3])),
+        (at, Problem::Arity { op, got: 8, min: 3, max: 7 })
     );
     assert_eq!(broken(|p| p.steps[0].inputs[2] = None), (at, Problem::Missing { op, input: 2 }));
     assert_eq!(broken(|p| p.steps[0].inputs[3] = Some(8)), (at, Problem::NoTensor { tensor: 8, count: 8 }));
@@ -325,7 +325,7 @@ fn parameters() {
         (5, 0, 40),
         (7, 0, 19),
         (9, 0, 2),
-        (10, 0, 10),
+        (10, 0, 11),
         (14, 0, 2),
         (4, 0, 2),
         (12, 1, 2),
