@@ -73,6 +73,9 @@ fn read(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
         (None, None) => {
             let dims = m.graph.tensors[t].dims().map_err(|e| m.err(e))?;
             let elem = m.elem(t)?;
+            if crate::infer::elements(&dims).is_none() {
+                return Err(m.err(format!("reads a variable of dimensions {dims:?}, which are too large")));
+            }
             let name = m.variables[index].key.1.clone();
             let id = m.builder.value(if name.is_empty() { "variable" } else { &name });
             let value = m.builder.graph.value_mut(id);
