@@ -12,7 +12,7 @@ use half::f16;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::same_dims;
 use crate::quant;
-use crate::simd::{Elem, F16, Isa, MAX_LANES, V8, isa_name, load_part, per_isa, store_part};
+use crate::simd::{Elem, F16, Isa, MAX_LANES, Scalar, V8, isa_name, load_part, per_isa, store_part};
 use crate::view::{Mem, View};
 use crate::walk::{TILE_ELEMENTS, Walk};
 
@@ -37,6 +37,8 @@ struct Params {
     /// Least and greatest byte less the output's zero point.
     lo: f32,
     hi: f32,
+    /// See [`reciprocal`].
+    reciprocal: f32,
 }
 
 /// Converts `n` elements of `x` into `y`.
@@ -53,8 +55,11 @@ pub(crate) fn prepare(_: &op::Convert, cx: &Context<'_>) -> Result<Box<dyn Kerne
         (None, None) => 1.0,
     };
     quant::factor(cx, scale, "ratio of the scales")?;
-    let params = Params { scale, zero_x, zero_y, lo: (least - zero_y) as f32, hi: (most - zero_y) as f32 };
-    let (name, run) = row(&x, &y, Isa::wide(cx.cpu())).ok_or_else(|| {
+    let (lo, hi) = ((least - zero_y) as f32, (most - zero_y) as f32);
+    let isa = Isa::wide(cx.cpu());
+    let reciprocal = reciprocal(isa, scale);
+    let params = Params { scale, zero_x, zero_y, lo, hi, reciprocal: reciprocal.unwrap_or(0.0) };
+    let (name, run) = row(&x, &y, isa, reciprocal.is_some()).ok_or_else(|| {
         let of =
             |v: &View| format!("{}{}", if v.quant.is_some() { "quantized " } else { "" }, v.dtype.name());
         cx.error(format!("from {} to {} is not defined", of(&x), of(&y)))
@@ -63,7 +68,37 @@ pub(crate) fn prepare(_: &op::Convert, cx: &Context<'_>) -> Result<Box<dyn Kerne
     Ok(Box::new(Convert { x, y, walk, params, run, name }))
 }
 
-fn row(x: &View, y: &View, isa: Isa) -> Option<(&'static str, Row)> {
+/// The rounded reciprocal of a scale, where division is slow and [`QuantizeBy`] gives the same bytes with it.
+///
+/// A quotient that is corrected by its remainder is the correctly rounded one, unless the exact one is within 2^-22 ulp
+/// of the middle between two floats. To bytes that makes a difference only where one of the two is half an integer: all
+/// elements next to such middles are tried.
+fn reciprocal(isa: Isa, scale: f32) -> Option<f32> {
+    let divides_fast = match isa {
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => false,
+        _ => true,
+    };
+    if divides_fast || !(1e-30..=1e30).contains(&scale) {
+        return None;
+    }
+    let r = 1.0 / scale;
+    let same = |x: f32| {
+        let by = QuantizeBy::<f32>::quotient(Scalar::splat(x), Scalar::splat(scale), Scalar::splat(r));
+        by.lanes()[0].round_ties_even() == (x / scale).round_ties_even()
+    };
+    let exact = (0..256).map(|i| i as f32 + 0.5).all(|half| {
+        [half.next_down(), half.next_up()].into_iter().all(|next| {
+            // Exact: 25 bits by 24.
+            let middle = (f64::from(half) + f64::from(next)) / 2.0 * f64::from(scale);
+            let x = middle as f32;
+            same(x.next_down()) && same(x) && same(x.next_up())
+        })
+    });
+    exact.then_some(r)
+}
+
+fn row(x: &View, y: &View, isa: Isa, reciprocal: bool) -> Option<(&'static str, Row)> {
     use DType::{F16 as H, F32, S8, U8};
     macro_rules! quantizing {
         ($($from:ident $to:ident $text:literal $body:ty,)+) => {
@@ -74,6 +109,12 @@ fn row(x: &View, y: &View, isa: Isa) -> Option<(&'static str, Row)> {
         };
     }
     match (x.quant.is_some(), y.quant.is_some()) {
+        (false, true) if reciprocal => quantizing! {
+            F32 S8 "f32_q8" QuantizeBy<f32>,
+            F32 U8 "f32_qu8" QuantizeBy<f32>,
+            H S8 "f16_q8" QuantizeBy<F16>,
+            H U8 "f16_qu8" QuantizeBy<F16>,
+        },
         (false, true) => quantizing! {
             F32 S8 "f32_q8" Quantize<f32>,
             F32 U8 "f32_qu8" Quantize<f32>,
@@ -129,24 +170,26 @@ unsafe impl Kernel for Convert {
 
 /// A byte, signed or not.
 trait Byte: Copy + Default {
+    /// Less `zero`.
+    ///
     /// # Safety
     /// Eight can be read.
-    unsafe fn load<V: V8>(p: *const Self) -> V::I;
+    unsafe fn load<V: V8>(p: *const Self, zero: V::I) -> V;
 }
 
 impl Byte for i8 {
     #[inline(always)]
-    unsafe fn load<V: V8>(p: *const Self) -> V::I {
+    unsafe fn load<V: V8>(p: *const Self, zero: V::I) -> V {
         // SAFETY: as the caller vouches.
-        unsafe { V::load_s8(p) }
+        unsafe { V::from_s8(p, zero) }
     }
 }
 
 impl Byte for u8 {
     #[inline(always)]
-    unsafe fn load<V: V8>(p: *const Self) -> V::I {
+    unsafe fn load<V: V8>(p: *const Self, zero: V::I) -> V {
         // SAFETY: as the caller vouches.
-        unsafe { V::load_u8(p) }
+        unsafe { V::from_u8(p, zero) }
     }
 }
 
@@ -162,6 +205,7 @@ trait Body {
 
 struct Floats<A, B>(PhantomData<(A, B)>);
 struct Quantize<T>(PhantomData<T>);
+struct QuantizeBy<T>(PhantomData<T>);
 struct Dequantize<B, T>(PhantomData<(B, T)>);
 struct Requantize<B>(PhantomData<B>);
 
@@ -188,6 +232,33 @@ impl<T: Elem> Body for Quantize<T> {
             let t = T::load::<V>(x).div(V::splat(p.scale));
             let t = V::select(t.eq(t), t, V::splat(0.0));
             store_bytes(p, t, y);
+        }
+    }
+}
+
+impl<T> QuantizeBy<T> {
+    /// x / scale: the product with the reciprocal, corrected by what it leaves.
+    #[inline(always)]
+    fn quotient<V: V8>(x: V, scale: V, reciprocal: V) -> V {
+        let q = x.mul(reciprocal);
+        q.fnma(scale, x).fma(reciprocal, q)
+    }
+}
+
+impl<T: Elem> Body for QuantizeBy<T> {
+    type In = T;
+    type Out = u8;
+
+    /// As [`Quantize`] by way of [`reciprocal`]. What is out of range is clamped first, to what is divided to the
+    /// bounds but for an ulp: a division by multiplications needs finite numbers.
+    #[inline(always)]
+    unsafe fn eight<V: V8>(p: &Params, x: *const T, y: *mut u8) {
+        // SAFETY: as the caller vouches.
+        unsafe {
+            let (scale, x) = (V::splat(p.scale), T::load::<V>(x));
+            let x = V::select(x.eq(x), x, V::splat(0.0));
+            let x = x.limit(V::splat(p.lo).mul(scale), V::splat(p.hi).mul(scale));
+            Self::quotient(x, scale, V::splat(p.reciprocal)).store_bytes(V::isplat(p.zero_y), y);
         }
     }
 }
@@ -220,14 +291,14 @@ impl<B: Byte> Body for Requantize<B> {
 #[inline(always)]
 unsafe fn load_bytes<V: V8, B: Byte>(p: &Params, x: *const B) -> V {
     // SAFETY: the caller vouches for eight elements.
-    V::from_i32(V::isub(unsafe { B::load::<V>(x) }, V::isplat(p.zero_x)))
+    unsafe { B::load(x, V::isplat(p.zero_x)) }
 }
 
 #[inline(always)]
 unsafe fn store_bytes<V: V8>(p: &Params, t: V, y: *mut u8) {
-    let t = t.clamp(V::splat(p.lo), V::splat(p.hi));
+    let t = t.limit(V::splat(p.lo), V::splat(p.hi));
     // SAFETY: the caller vouches for eight elements.
-    unsafe { V::store_low8(V::iadd(t.to_i32(), V::isplat(p.zero_y)), y) }
+    unsafe { t.store_bytes(V::isplat(p.zero_y), y) }
 }
 
 per_isa! {

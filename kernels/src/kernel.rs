@@ -47,8 +47,10 @@ pub enum Algorithm {
     Fastest,
     /// The definition's products.
     Direct,
-    /// Winograd's, wherever the step and the processor allow it.
-    Winograd,
+    /// Winograd's by tiles of 2 x 2 outputs, wherever the step and the processor allow it.
+    Winograd2,
+    /// Winograd's by tiles of 4 x 4 outputs, likewise.
+    Winograd4,
 }
 
 /// Why a step cannot be run.

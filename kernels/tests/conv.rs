@@ -45,6 +45,8 @@ struct Spec {
     y_pitch: usize,
     table: bool,
     clamp: bool,
+    /// Magnitudes of s8 weights, in parts of 127.
+    part: i8,
     /// What follows an f32 convolution.
     unary: Unary,
     /// What the step asks for.
@@ -81,6 +83,7 @@ impl Spec {
             y_pitch: shape.y[3],
             table: false,
             clamp: false,
+            part: 1,
             unary: Unary::IDENTITY,
             algorithm: op::Algorithm::Direct,
         }
@@ -127,7 +130,7 @@ impl Spec {
         let (m, groups, depth, k) =
             (self.shape.y[3], self.shape.groups, self.depth(), self.taps() * self.depth());
         let x: Vec<i8> = (0..self.shape.x.iter().product()).map(|_| rng.s8(-128)).collect();
-        let w: Vec<i8> = (0..self.weights_len()).map(|_| rng.s8(-127)).collect();
+        let w: Vec<i8> = (0..self.weights_len()).map(|_| rng.s8(-127) / self.part).collect();
         let bias: Vec<i32> = (0..m).map(|_| (rng.next() % 20_000) as i32 - 10_000).collect();
         let spread = 3.0 / (70.0 * 70.0 * (k as f32).sqrt()) * 100.0;
         let multiplier: Vec<f32> = (0..m).map(|_| (rng.real() + 1.1) * spread).collect();
@@ -229,11 +232,12 @@ impl Spec {
         }
     }
 
-    /// Both algorithms against the definition; whether Winograd's took part.
-    fn check_winograd(&self, seed: u64) -> bool {
+    /// All algorithms against the definition; how many forms of Winograd's took part.
+    fn check_winograd(&self, seed: u64) -> usize {
         let (case, want) = self.s8(seed);
         assert!(!self.check_by(Algorithm::Direct, &case, &want));
-        self.check_by(Algorithm::Winograd, &case, &want)
+        let forms = [Algorithm::Winograd2, Algorithm::Winograd4].into_iter();
+        forms.filter(|&algorithm| self.check_by(algorithm, &case, &want)).count()
     }
 
     /// Whether Winograd's algorithm took part.
@@ -362,6 +366,17 @@ fn epilogues() {
 }
 
 /// A unary function after a convolution gives the bits of the same function as a step of its own.
+/// Sums of several products may fit 16 bits where weights are small: of some blocks of four inputs and not of others.
+#[test]
+fn weights_of_all_magnitudes() {
+    for part in [1, 2, 3, 4, 9, 127] {
+        for (depth, rows) in [(4, 5), (16, 4), (36, 7), (61, 9), (256, 4)] {
+            Spec { part, ..Spec::conv([1, 1, rows, depth], 13, WINDOW, 1) }.check_s8(part as u64);
+            Spec { part, ..Spec::conv([1, 4, rows, depth], 8, square(3, 1, 1), 1) }.check_s8(part as u64);
+        }
+    }
+}
+
 #[test]
 fn functions_are_those_of_map_steps() {
     let conv = Spec::conv([1, 6, 7, 8], 19, square(3, 1, 1), 1).pitched(0, 2);
@@ -480,13 +495,13 @@ fn three(pad: [u32; 4]) -> Window {
 #[test]
 fn winograd_over_every_remainder() {
     for c in (1..=36).chain([47, 48, 63, 64, 65]) {
-        assert!(Spec::conv([1, 4, 5, c], 11, three([1; 4]), 1).check_winograd(c as u64));
+        assert_eq!(Spec::conv([1, 4, 5, c], 11, three([1; 4]), 1).check_winograd(c as u64), 2);
     }
     for m in 1..=35 {
-        assert!(Spec::conv([1, 3, 4, 9], m, three([1; 4]), 1).check_winograd(m as u64));
+        assert_eq!(Spec::conv([1, 3, 4, 9], m, three([1; 4]), 1).check_winograd(m as u64), 2);
     }
     for size in 1..=15 {
-        assert!(Spec::conv([1, size, 16 - size, 8], 16, three([1; 4]), 1).check_winograd(size as u64));
+        assert_eq!(Spec::conv([1, size, 16 - size, 8], 16, three([1; 4]), 1).check_winograd(size as u64), 2);
     }
 }
 
@@ -495,39 +510,43 @@ fn winograd_at_every_border() {
     for pad in [[0; 4], [0, 1, 0, 1], [1, 0, 1, 0], [2, 1, 0, 3], [0, 0, 1, 1], [3, 4, 5, 6], [0, 7, 0, 0]] {
         for x in [[1, 5, 6, 5], [2, 4, 3, 12], [3, 7, 7, 20]] {
             let spec = Spec::conv(x, 10, three(pad), 1);
-            assert!(spec.check_winograd(5));
-            assert!(spec.pitched(16, 3).check_winograd(6));
+            assert_eq!(spec.check_winograd(5), 2);
+            assert_eq!(spec.pitched(16, 3).check_winograd(6), 2);
         }
     }
     // One pixel; nothing but padding around it; no padding at all.
-    assert!(Spec::conv([1, 1, 1, 4], 8, three([1; 4]), 1).check_winograd(7));
-    assert!(Spec::conv([1, 1, 1, 4], 8, three([4; 4]), 1).check_winograd(8));
-    assert!(Spec::conv([1, 3, 3, 4], 8, three([0; 4]), 1).check_winograd(9));
+    assert_eq!(Spec::conv([1, 1, 1, 4], 8, three([1; 4]), 1).check_winograd(7), 2);
+    assert_eq!(Spec::conv([1, 1, 1, 4], 8, three([4; 4]), 1).check_winograd(8), 2);
+    assert_eq!(Spec::conv([1, 3, 3, 4], 8, three([0; 4]), 1).check_winograd(9), 2);
 }
 
 #[test]
 fn winograd_of_many_tiles_and_ranges() {
-    assert!(Spec::conv([1, 26, 27, 16], 24, three([1; 4]), 1).check_winograd(1));
-    assert!(Spec::conv([2, 19, 9, 40], 70, three([1; 4]), 1).check_winograd(2));
+    assert_eq!(Spec::conv([1, 26, 27, 16], 24, three([1; 4]), 1).check_winograd(1), 2);
+    assert_eq!(Spec::conv([2, 19, 9, 40], 70, three([1; 4]), 1).check_winograd(2), 2);
     // Input channels in several ranges, output channels in several pieces.
-    assert!(Spec::conv([1, 9, 11, 301], 150, three([1; 4]), 1).check_winograd(3));
-    assert!(Spec::conv([1, 3, 2, 700], 300, three([1, 0, 1, 2]), 1).check_winograd(4));
+    assert_eq!(Spec::conv([1, 9, 11, 301], 150, three([1; 4]), 1).check_winograd(3), 2);
+    assert_eq!(Spec::conv([1, 3, 2, 700], 300, three([1, 0, 1, 2]), 1).check_winograd(4), 1);
 }
 
 #[test]
 fn winograd_epilogues() {
     let mut spec = Spec::conv([1, 9, 9, 8], 19, three([1; 4]), 1).pitched(0, 3);
     spec.clamp = true;
-    assert!(spec.check_winograd(7));
+    assert_eq!(spec.check_winograd(7), 2);
     spec.table = true;
-    assert!(spec.check_winograd(9));
+    assert_eq!(spec.check_winograd(9), 2);
 }
 
 /// Sums of the greatest magnitude that there can be: every transformed value at its bound.
 #[test]
 fn winograd_of_extremes() {
-    for (x, w) in [(-128, 127), (-128, -127), (127, 127)] {
-        let (c, m) = (3669, 9);
+    let forms = [(Algorithm::Winograd2, 3669), (Algorithm::Winograd4, 229)];
+    for ((algorithm, c), (x, w)) in forms
+        .into_iter()
+        .flat_map(|form| [(-128, 127), (-128, -127), (127, 127)].map(|extremes| (form, extremes)))
+    {
+        let m = 9;
         let shape = Spec::conv([1, 3, 4, c], m, three([0; 4]), 1).shape;
         let (xs, ws) = (vec![x; 12 * c], vec![w; m * 9 * c]);
         let multiplier = vec![1.0 / (1 << 22) as f32; m];
@@ -546,7 +565,7 @@ fn winograd_of_extremes() {
             .constant(DType::Packed, &[packed.len()], packed)
             .constant(DType::S32, &[16], le_s32(&biases))
             .constant(DType::F32, &[16], le_f32(&pack::pad_channels(&multiplier, 1)))
-            .by(Algorithm::Winograd);
+            .by(algorithm);
         for (isa, name, got) in case.run() {
             assert_eq!(s8s(&got), want, "{name} ({isa}), {x} * {w}");
         }
@@ -559,12 +578,12 @@ fn winograd_only_where_it_is_exact_and_fits() {
     let x = [1, 6, 6, 4];
     let strided = Window { stride: [1, 2], ..three([1; 4]) };
     let dilated = Window { dilation: [2, 1], ..three([1; 4]) };
-    assert!(!Spec::conv(x, 8, strided, 1).check_winograd(1));
-    assert!(!Spec::conv(x, 8, dilated, 1).check_winograd(2));
-    assert!(!Spec::conv(x, 8, three([1; 4]), 2).check_winograd(3));
-    assert!(!Spec::conv(x, 8, square(5, 1, 2), 1).check_winograd(4));
+    assert_eq!(Spec::conv(x, 8, strided, 1).check_winograd(1), 0);
+    assert_eq!(Spec::conv(x, 8, dilated, 1).check_winograd(2), 0);
+    assert_eq!(Spec::conv(x, 8, three([1; 4]), 2).check_winograd(3), 0);
+    assert_eq!(Spec::conv(x, 8, square(5, 1, 2), 1).check_winograd(4), 0);
     // One channel more than what keeps sums in 32 bits.
-    assert!(!Spec::conv([1, 3, 3, 3670], 1, three([0; 4]), 1).check_winograd(5));
+    assert_eq!(Spec::conv([1, 3, 3, 3670], 1, three([0; 4]), 1).check_winograd(5), 0);
 }
 
 /// What is chosen by itself, where the machine has what it takes: the shapes of common networks.

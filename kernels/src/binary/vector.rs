@@ -57,10 +57,9 @@ impl<F: BinaryFn> Body for Quantized<F> {
     unsafe fn eight<V: V8>(p: &Lanes<V>, a: *const i8, b: *const i8, y: *mut i8) {
         // SAFETY: as the caller vouches.
         unsafe {
-            let a = V::from_i32(V::isub(V::load_s8(a), p.zero_a));
-            let b = V::from_i32(V::isub(V::load_s8(b), p.zero_b));
-            let r = F::quantized(a, b, p.scale_a, p.scale_b).clamp(p.lo, p.hi);
-            V::store_low8(V::iadd(r.to_i32(), p.zero_y), y.cast());
+            let (a, b) = (V::from_s8(a, p.zero_a), V::from_s8(b, p.zero_b));
+            let r = F::quantized(a, b, p.scale_a, p.scale_b).limit(p.lo, p.hi);
+            r.store_bytes(p.zero_y, y.cast());
         }
     }
 }
@@ -87,8 +86,8 @@ impl<F: CompareFn> Body for CompareQuantized<F> {
     unsafe fn eight<V: V8>(p: &Lanes<V>, a: *const i8, b: *const i8, y: *mut u8) {
         // SAFETY: as the caller vouches.
         unsafe {
-            let a = V::from_i32(V::isub(V::load_s8(a), p.zero_a)).mul(p.scale_a);
-            let b = V::from_i32(V::isub(V::load_s8(b), p.zero_b)).mul(p.scale_b);
+            let a = V::from_s8(a, p.zero_a).mul(p.scale_a);
+            let b = V::from_s8(b, p.zero_b).mul(p.scale_b);
             V::store_low8(V::iand(F::apply::<V>(a, b), V::isplat(1)), y);
         }
     }

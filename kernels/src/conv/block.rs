@@ -33,6 +33,8 @@ pub struct Block<'a> {
     pub hi: f32,
     /// Zero point of the output (s8).
     pub zero_point: i32,
+    /// Whether [`s8::small`](super::s8::small) holds, as far as the instruction set's kernels ask (s8).
+    pub small: bool,
     /// As many bytes as [`BlockRow::scratch`] says, aligned to 64.
     pub scratch: *mut u8,
 }

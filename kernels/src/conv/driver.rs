@@ -2,8 +2,9 @@
 //!
 //! A tile is a range of output pixels times a range of one group's output channels. Within it, a block of pixels goes
 //! to a kernel that copies its inputs, or gets its list of addresses, with which panels of weights go by outside and
-//! groups of pixels inside, so that a panel stays in the first-level cache while all pixels of the block meet it. At
-//! last the rest of the epilogue is applied to the block, still in cache.
+//! groups of pixels inside, so that a panel stays in the first-level cache while all pixels of the block meet it: some
+//! kernels do that by themselves, others are called for each group. At last the rest of the epilogue is applied to the
+//! block, still in cache.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -16,6 +17,8 @@ use super::gather::Gather;
 use super::geometry::{Pixel, Product};
 use super::list::{BLOCK_PIXELS, LIST, Layout, List};
 use super::micro::{Args, MAX_MR, NR, Row};
+use super::panels::{PanelRow, Panels};
+use super::s8::Stretches;
 use crate::copy::run::copy_run;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::{Function, Lookup};
@@ -77,7 +80,9 @@ impl After {
 pub(super) enum Implementation {
     /// A few pixels in each call.
     Rows(Row),
-    /// A block of pixels in each call.
+    /// A block of pixels in each call, by its list of addresses.
+    Panels(PanelRow),
+    /// A block of pixels in each call, which copies their inputs.
     Block(BlockRow),
 }
 
@@ -85,6 +90,7 @@ impl Implementation {
     fn name(&self) -> &'static str {
         match self {
             Self::Rows(row) => row.name,
+            Self::Panels(row) => row.name,
             Self::Block(row) => row.name,
         }
     }
@@ -93,6 +99,7 @@ impl Implementation {
     fn mr(&self) -> usize {
         match self {
             Self::Rows(row) => row.mr,
+            Self::Panels(row) => row.mr,
             Self::Block(row) => row.mr,
         }
     }
@@ -101,6 +108,7 @@ impl Implementation {
     fn nr(&self) -> usize {
         match self {
             Self::Rows(row) => row.nr,
+            Self::Panels(row) => row.nr,
             Self::Block(row) => row.nr,
         }
     }
@@ -108,7 +116,7 @@ impl Implementation {
     /// Most pixels of a block over `k` inputs.
     fn pixels(&self, k: usize) -> usize {
         match self {
-            Self::Rows(_) => BLOCK_PIXELS,
+            Self::Rows(_) | Self::Panels(_) => BLOCK_PIXELS,
             Self::Block(row) => (row.pixels)(k).min(BLOCK_PIXELS),
         }
     }
@@ -137,13 +145,17 @@ pub(super) struct Setup {
     pub lo: f32,
     pub hi: f32,
     pub zero_point: i32,
+    /// See [`Panels`]; false and empty where the implementation does not ask.
+    pub small: bool,
+    pub stretches: Stretches,
 }
 
 /// A product with its place in the tile grid.
 struct Plan {
     product: Product,
-    /// Index of its first tile.
+    /// Index of its first tile, and of its first panel.
     first_tile: usize,
+    first_panel: usize,
     pixels: usize,
     tile_pixels: usize,
     pixel_tiles: usize,
@@ -183,9 +195,14 @@ impl Setup {
             && p.cols.spacing == 1
             && self.x.pitch == self.x.cols()
             && match &self.by {
-                Implementation::Rows(_) => self.depth().is_multiple_of(self.kb),
+                Implementation::Rows(_) | Implementation::Panels(_) => self.depth().is_multiple_of(self.kb),
                 Implementation::Block(row) => (row.merges)(self.depth()),
             }
+    }
+
+    /// Panels of a product.
+    pub fn panels(&self) -> usize {
+        self.groups * self.channels().div_ceil(NR)
     }
 
     /// Addresses that the list needs for each pixel.
@@ -216,21 +233,26 @@ fn pixels(setup: &Setup, product: &Product) -> usize {
 }
 
 impl Plan {
-    fn new(s: &Setup, product: Product, first_tile: usize) -> Self {
+    fn new(s: &Setup, product: Product, [first_tile, first_panel]: [usize; 2]) -> Self {
         let pixels = pixels(s, &product);
         let channels = s.channels();
         let k = inputs(s, &product);
         let panel = k * NR * s.x.dtype.size();
         let (mr, nr, block) = (s.by.mr(), s.by.nr(), s.by.pixels(k));
         let macs = |pixels: usize, channels: usize| pixels.saturating_mul(channels).saturating_mul(k.max(1));
+        let whole = macs(pixels, channels).saturating_mul(s.groups);
         // First fewer pixels, down to `least`; then fewer channels, down to `few`.
         let (tile, least, few) = match s.by {
             Implementation::Rows(_) => (TILE_MACS, MIN_PIXELS.next_multiple_of(mr), nr),
+            // A tile lists its pixels by itself.
+            Implementation::Panels(_) => {
+                (TILE_MACS.max(whole / s.tiles), MIN_PIXELS.next_multiple_of(mr), 2 * nr)
+            }
             // A tile copies its inputs by itself, which is as much work as a few channels; for few pixels it is the
             // weights that take the time.
             Implementation::Block(_) => {
                 let least = if pixels < mr { TILE_MACS / 8 } else { TILE_MACS };
-                (least.max(macs(pixels, channels).saturating_mul(s.groups) / s.tiles), block, BLOCK_CHANNELS)
+                (least.max(whole / s.tiles), block, BLOCK_CHANNELS)
             }
         };
         let fit = |fixed: usize| (tile / macs(fixed, 1)).max(1);
@@ -252,6 +274,7 @@ impl Plan {
         Self {
             product,
             first_tile,
+            first_panel,
             pixels,
             tile_pixels,
             pixel_tiles: pixels.div_ceil(tile_pixels),
@@ -260,8 +283,8 @@ impl Plan {
             panel,
             call_channels: (s.span / panel.max(1) * NR).clamp(nr, tile_channels.max(nr)) / nr * nr,
             block_pixels: match s.by {
-                Implementation::Rows(_) => (LIST / (s.slots(&product) * mr)).min(block / mr) * mr,
                 Implementation::Block(_) => share(tile_pixels, block, mr).min(block),
+                _ => (LIST / (s.slots(&product) * mr)).min(block / mr) * mr,
             },
             layout: Layout {
                 mr,
@@ -283,7 +306,7 @@ impl Conv {
     pub fn new(setup: Setup, products: impl IntoIterator<Item = Product>) -> Self {
         let (mut plans, mut tiles, mut macs) = (Vec::new(), 0, 0_u64);
         for product in products {
-            let plan = Plan::new(&setup, product, tiles);
+            let plan = Plan::new(&setup, product, [tiles, plans.len() * setup.panels()]);
             tiles += plan.tiles(setup.groups);
             let per_pixel = (product.taps() as u64).saturating_mul((setup.depth() * setup.y.cols()) as u64);
             macs = macs.saturating_add(per_pixel.saturating_mul(plan.pixels as u64));
@@ -362,6 +385,41 @@ impl Conv {
         }
     }
 
+    /// Does a block at once, by its list.
+    ///
+    /// # Safety
+    /// As [`Self::rows`].
+    unsafe fn panels(&self, mem: &Mem, work: &Work<'_>, row: PanelRow, list: &mut List) {
+        let (s, p) = (&self.setup, &work.plan.product);
+        let layout = &work.plan.layout;
+        let panel = work.group * s.channels().div_ceil(NR) + work.channels.start / NR;
+        // SAFETY: as in `rows`.
+        unsafe {
+            list.fill(p, layout, work.bases, work.first, work.count);
+            (row.run)(&Panels {
+                pixels: work.count,
+                a: list.group(layout, 0),
+                slots: layout.slots,
+                merged: list.merged(layout, work.count),
+                taps: [p.rows.taps, p.cols.taps],
+                depth: s.depth(),
+                w: s.weights.ptr::<u8>(mem).add(p.weights + panel * work.plan.panel),
+                panel: work.plan.panel,
+                cols: work.channels.len(),
+                y: list.outputs().as_ptr().cast(),
+                offset: (work.group * s.channels() + work.channels.start) * s.x.dtype.size(),
+                bias: self.bias(mem, p.bias + panel * NR),
+                multiplier: self.multiplier(mem, panel),
+                lo: s.lo,
+                hi: s.hi,
+                zero_point: s.zero_point,
+                small: s.small,
+                stretches: &s.stretches,
+                first_panel: work.plan.first_panel + panel,
+            });
+        }
+    }
+
     /// Does a block at once; the addresses of its outputs go to `out`.
     ///
     /// # Safety
@@ -409,6 +467,7 @@ impl Conv {
                 lo: s.lo,
                 hi: s.hi,
                 zero_point: s.zero_point,
+                small: s.small,
                 scratch: mem.scratch,
             };
             (row.run)(&block);
@@ -511,7 +570,7 @@ unsafe impl Kernel for Conv {
 
     fn scratch(&self) -> usize {
         match self.setup.by {
-            Implementation::Rows(_) => 0,
+            Implementation::Rows(_) | Implementation::Panels(_) => 0,
             Implementation::Block(row) => row.scratch,
         }
     }
@@ -522,7 +581,7 @@ unsafe impl Kernel for Conv {
         let local = tile - plan.first_tile;
         let (pixel_tile, channel_tile, group) = match s.by {
             // Channels innermost: a thread's share is a part of the image, as it was in the step before.
-            Implementation::Block(_) => {
+            Implementation::Block(_) | Implementation::Panels(_) => {
                 let of_pixels = local / plan.channel_tiles;
                 (of_pixels % plan.pixel_tiles, local % plan.channel_tiles, of_pixels / plan.pixel_tiles)
             }
@@ -562,6 +621,10 @@ unsafe impl Kernel for Conv {
                 match s.by {
                     Implementation::Rows(row) => {
                         self.rows(mem, &work, row, &mut list);
+                        &list.outputs()[..count]
+                    }
+                    Implementation::Panels(row) => {
+                        self.panels(mem, &work, row, &mut list);
                         &list.outputs()[..count]
                     }
                     Implementation::Block(row) => {

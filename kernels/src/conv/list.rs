@@ -61,6 +61,11 @@ impl List {
         self.merged[start / layout.mr]
     }
 
+    /// The same of each of the groups of `count` pixels.
+    pub fn merged(&self, layout: &Layout, count: usize) -> &[bool] {
+        &self.merged[..count.div_ceil(layout.mr)]
+    }
+
     /// Starts of the pixels' rows of the output.
     pub fn outputs(&self) -> &[MaybeUninit<*mut u8>] {
         &self.out
@@ -112,21 +117,26 @@ impl List {
             self.merged[group] = merged;
             let across = if merged { 1 } else { p.cols.taps };
             let to = &mut self.list[group * layout.slots * mr..][..layout.slots * mr];
+            // Bytes from tap to tap.
+            let step = p.cols.spacing as isize * bases.x_row as isize;
             for row in 0..mr {
                 let at = pixels[row];
                 let index = (at.image * out_height + p.rows.out(at.row)) * out_width + p.cols.out(at.col);
                 // SAFETY: the index is that of a row of the output.
                 self.out[start + row] = MaybeUninit::new(unsafe { bases.y.add(index * bases.y_row) });
-                let image = at.image * height;
+                let (left, image) = (p.cols.start(at.col), at.image * height);
+                let mut slot = row;
                 for ky in 0..p.rows.taps {
                     let line = p.rows.at(at.row, ky).map(|iy| (image + iy) * width);
-                    for kx in 0..across {
-                        let address = match (line, p.cols.at(at.col, kx)) {
-                            // SAFETY: `at` gives positions inside the image only.
-                            (Some(line), Some(ix)) => unsafe { bases.x.add((line + ix) * bases.x_row) },
-                            _ => bases.padding,
-                        };
-                        to[(ky * across + kx) * mr + row] = MaybeUninit::new(address);
+                    let first = line.unwrap_or(0) as i64 + left;
+                    let mut from = bases.x.wrapping_offset(first as isize * bases.x_row as isize);
+                    // A position that is not below this is outside.
+                    let inside = if line.is_some() { width as u64 } else { 0 };
+                    let mut ix = left;
+                    for _ in 0..across {
+                        let address = if (ix as u64) < inside { from } else { bases.padding };
+                        to[slot] = MaybeUninit::new(address);
+                        (from, ix, slot) = (from.wrapping_offset(step), ix + p.cols.spacing, slot + mr);
                     }
                 }
             }

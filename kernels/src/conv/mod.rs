@@ -13,6 +13,7 @@ pub mod f32;
 pub mod micro;
 pub mod oracle;
 pub mod pack;
+pub mod panels;
 pub mod s8;
 pub mod transpose;
 
@@ -33,6 +34,7 @@ use self::driver::{Conv, Implementation, Setup};
 use self::geometry::{Axis, Product, is_pointwise};
 use self::list::LIST;
 use self::micro::Row;
+use self::panels::PanelRow;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::view::View;
 
@@ -48,6 +50,8 @@ struct Family {
     rows: &'static [Row],
     /// Those for blocks, best first; where one can be used it is better than any row.
     blocks: &'static [BlockRow],
+    /// Those for blocks by their lists, best first; likewise.
+    panels: &'static [PanelRow],
 }
 
 /// Every element type.
@@ -59,9 +63,26 @@ const FAMILIES: [Family; 3] = [
         span: s8::SPAN,
         rows: s8::ROWS,
         blocks: s8::BLOCKS,
+        panels: s8::PANELS,
     },
-    Family { dtype: DType::F32, bias: DType::F32, kb: 1, span: 0, rows: f32::ROWS, blocks: f32::BLOCKS },
-    Family { dtype: DType::F16, bias: DType::F32, kb: 1, span: 0, rows: f16::ROWS, blocks: f16::BLOCKS },
+    Family {
+        dtype: DType::F32,
+        bias: DType::F32,
+        kb: 1,
+        span: f32::SPAN,
+        rows: f32::ROWS,
+        blocks: f32::BLOCKS,
+        panels: &[],
+    },
+    Family {
+        dtype: DType::F16,
+        bias: DType::F32,
+        kb: 1,
+        span: f32::SPAN,
+        rows: f16::ROWS,
+        blocks: f16::BLOCKS,
+        panels: &[],
+    },
 ];
 
 /// Kernel positions that the list of addresses of the smallest block of pixels has room for; larger kernels are
@@ -99,7 +120,7 @@ pub(crate) fn prepare(p: &op::Conv, cx: &Context<'_>) -> Result<Box<dyn Kernel>,
     if p.algorithm == op::Algorithm::Winograd4x4 {
         return winograd4::prepare(cx, setup, product);
     }
-    match winograd::Choice::of(cx.cpu(), cx.algorithm(), &setup, &product) {
+    match winograd::Choice::of(cx, &setup, &product, cx.constant_bytes(&setup.weights)) {
         Some(choice) => Ok(choice.kernel(setup, product)),
         None => finish(cx, family, setup, vec![product]),
     }
@@ -246,6 +267,8 @@ fn setup(
         lo: epilogue.lo,
         hi: epilogue.hi,
         zero_point,
+        small: false,
+        stretches: s8::Stretches::NONE,
     })
 }
 
@@ -267,8 +290,20 @@ fn finish(
     });
     if let Some(block) = block {
         setup.by = Implementation::Block(*block);
+        // No kernel for blocks of other instruction sets asks.
+        let asks = cfg!(target_arch = "aarch64");
+        setup.small = setup.multiplier.is_some_and(|m| asks && small_sums(cx, &setup, &m, &products));
         if block.offset != 0 {
             setup.offset_bias = offset_bias(cx, &setup, &products, block.offset);
+        }
+        return Ok(Box::new(Conv::new(setup, products)));
+    }
+    let panels = family.panels.iter().find(|row| cx.cpu().has(row.needs) && slots <= LIST / row.mr);
+    if let Some(panels) = panels {
+        setup.by = Implementation::Panels(*panels);
+        setup.small = setup.multiplier.is_some_and(|m| small_sums(cx, &setup, &m, &products));
+        if panels.stretches {
+            setup.stretches = stretches(cx, &setup, &products);
         }
         return Ok(Box::new(Conv::new(setup, products)));
     }
@@ -289,6 +324,29 @@ fn reach(cx: &Context<'_>, setup: &Setup, inputs: usize) -> f64 {
     let sums = biases.map(|&b| products + f64::from(i32::from_le_bytes(b).unsigned_abs()));
     let scales = multipliers.iter().cycle().map(|&m| f64::from(::core::primitive::f32::from_le_bytes(m)));
     sums.zip(scales).map(|(sum, m)| sum * m.abs()).fold(0.0, f64::max)
+}
+
+/// Whether [`s8::small`] holds of all products.
+fn small_sums(cx: &Context<'_>, setup: &Setup, multiplier: &View, products: &[Product]) -> bool {
+    let bytes = |view: &View| cx.constant_bytes(view);
+    let (bias, multiplier) = (bytes(&setup.bias).as_chunks().0, bytes(multiplier).as_chunks().0);
+    products.iter().all(|p| {
+        let (weights, bias) = (&bytes(&setup.weights)[p.weights..], &bias[p.bias..][..multiplier.len()]);
+        s8::small(weights, driver::inputs(setup, p) * micro::NR, bias, multiplier)
+    })
+}
+
+/// The stretches of the panels of all products.
+fn stretches(cx: &Context<'_>, setup: &Setup, products: &[Product]) -> s8::Stretches {
+    let weights = cx.constant_bytes(&setup.weights);
+    let mut stretches = s8::Stretches::NONE;
+    for p in products {
+        let panel = driver::inputs(setup, p) * micro::NR;
+        for i in 0..setup.panels() {
+            stretches.push(&weights[p.weights + i * panel..][..panel], p.taps());
+        }
+    }
+    stretches
 }
 
 /// The biases for a kernel that adds `offset` to its inputs: each less that times the sum of its channel's weights. One

@@ -45,6 +45,45 @@ fn halves() {
     converts(&odd, &odd.iter().map(|&v| f16::from_f32(v)).collect::<Vec<_>>());
 }
 
+/// Elements whose quotients are next to half an integer, and next to what rounds to it: of any scale, bytes are those of
+/// a division.
+#[test]
+fn quotients_next_to_halves() {
+    let mut random = Random::new(55);
+    for i in 0..60 {
+        let mantissa = 1.0 + (random.bits() >> 41) as f32 / (1 << 23) as f32;
+        let scale = mantissa * [1e-6, 0.01, 0.25, 3.0][i % 4];
+        let mut x = Vec::new();
+        for half in (-256..256).map(|i| i as f32 + 0.5) {
+            for quotient in [f64::from(half), (f64::from(half) + f64::from(half.next_up())) / 2.0] {
+                let at = (quotient * f64::from(scale)) as f32;
+                x.extend([
+                    at.next_down().next_down(),
+                    at.next_down(),
+                    at,
+                    at.next_up(),
+                    at.next_up().next_up(),
+                ]);
+            }
+        }
+        x.extend([f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 1e-40, -1e-40, 0.0, -0.0]);
+        let dims = [x.len() as u32];
+        for zero in [-128, 0, 127] {
+            let want: Vec<_> = x
+                .iter()
+                .map(|&v| {
+                    let t = (v / scale).clamp((-128 - zero) as f32, (127 - zero) as f32);
+                    if v.is_nan() { zero as i8 } else { (t.round_ties_even() as i32 + zero) as i8 }
+                })
+                .collect();
+            let y = Operand::out(DType::S8, &dims).quant(scale, zero);
+            on_every_isa::<i8>(OP, &[&Operand::new(&dims, &x)], &y, |isa, got| {
+                assert_eq!(got, want, "{isa}")
+            });
+        }
+    }
+}
+
 #[test]
 fn quantizes() {
     let mut random = Random::new(51);

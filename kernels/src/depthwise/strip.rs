@@ -79,6 +79,7 @@ pub(super) struct Strip {
     pub rows: usize,
     pub columns: usize,
     /// Channels, a multiple of [`Choice::step`].
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "implementations take one step"))]
     pub channels: usize,
     /// First channel of tap 0, and bytes from a tap to the next.
     pub w: *const u8,

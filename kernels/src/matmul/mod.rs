@@ -16,7 +16,9 @@ mod tests;
 use cygnet_format::op;
 use cygnet_format::program::{DType, MAX_RANK};
 
-use crate::cpu::{Cpu, Features};
+use crate::cpu::Cpu;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::Features;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map;
 use crate::simd::F16;
@@ -56,6 +58,7 @@ struct Block {
     /// Of `a`, `b` and `y` (s8).
     zero_points: [i32; 3],
     /// As many bytes as the implementation asks for.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no implementation asks for any"))]
     scratch: *mut u8,
 }
 

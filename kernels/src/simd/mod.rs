@@ -216,6 +216,16 @@ pub(crate) trait V8: Copy {
     /// All eight can be written.
     unsafe fn store_i32(v: Self::I, p: *mut i32);
 
+    /// The entries of a table, lane by lane: of what signed bytes say, counted from `base`.
+    ///
+    /// # Safety
+    /// All eight bytes can be read, and the entries are there.
+    #[inline(always)]
+    unsafe fn look_up_s8(base: *const f32, x: *const i8) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::look_up(base, Self::load_s8(x)) }
+    }
+
     /// The same number in every lane.
     fn splat(x: f32) -> Self;
     /// `self + o`
@@ -285,7 +295,7 @@ pub(crate) trait V8: Copy {
     /// The entries of a table, lane by lane.
     ///
     /// # Safety
-    /// Every index is one of the table's.
+    /// Every index is one of the table's; they may be negative if `table` is not its start.
     #[inline(always)]
     unsafe fn look_up(table: *const f32, index: Self::I) -> Self {
         let mut i = [0_i32; MAX_LANES];
@@ -294,7 +304,7 @@ pub(crate) trait V8: Copy {
         unsafe {
             Self::store_i32(index, i.as_mut_ptr());
             for lane in 0..Self::LANES {
-                found[lane] = *table.add(i[lane] as usize);
+                found[lane] = *table.offset(i[lane] as isize);
             }
         }
         Self::from_lanes(found)
@@ -313,6 +323,38 @@ pub(crate) trait V8: Copy {
     #[inline(always)]
     fn clamp(self, lo: Self, hi: Self) -> Self {
         hi.min(lo.max(self))
+    }
+    /// [`Self::clamp`] of numbers: what NaN gives is not specified, nor the sign of a zero.
+    #[inline(always)]
+    fn limit(self, lo: Self, hi: Self) -> Self {
+        self.clamp(lo, hi)
+    }
+    /// Signed bytes from memory, less `zero`, a byte.
+    ///
+    /// # Safety
+    /// All eight can be read.
+    #[inline(always)]
+    unsafe fn from_s8(p: *const i8, zero: Self::I) -> Self {
+        // SAFETY: the caller's promise.
+        Self::from_i32(Self::isub(unsafe { Self::load_s8(p) }, zero))
+    }
+    /// Unsigned bytes from memory, less `zero`, a byte.
+    ///
+    /// # Safety
+    /// All eight can be read.
+    #[inline(always)]
+    unsafe fn from_u8(p: *const u8, zero: Self::I) -> Self {
+        // SAFETY: the caller's promise.
+        Self::from_i32(Self::isub(unsafe { Self::load_u8(p) }, zero))
+    }
+    /// Rounded to nearest even, plus `zero`, which makes a byte of it, and written; magnitudes are at most 1000.
+    ///
+    /// # Safety
+    /// All eight can be written.
+    #[inline(always)]
+    unsafe fn store_bytes(self, zero: Self::I, p: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::store_low8(Self::iadd(self.to_i32(), zero), p) }
     }
     /// Without the sign.
     #[inline(always)]

@@ -4,6 +4,9 @@ use std::arch::aarch64::*;
 
 use super::V8;
 
+/// 2^23: from here to twice as much, f32 are the integers, and their bits count up with them.
+const INTEGERS: f32 = 8_388_608.0;
+
 /// Eight f32.
 #[derive(Clone, Copy)]
 pub(crate) struct Neon(float32x4_t, float32x4_t);
@@ -39,6 +42,23 @@ macro_rules! vop {
             }
         }
     )+};
+}
+
+/// Bytes less `zero`: put into the lowest bits of [`INTEGERS`], which makes them f32 without a conversion.
+///
+/// # Safety
+/// None: every aarch64 processor that this crate runs on has Advanced SIMD.
+#[inline(always)]
+unsafe fn bytes_less(bytes: uint8x8_t, zero: Int) -> Neon {
+    // SAFETY: as above.
+    unsafe {
+        let words = vzip1q_u8(vcombine_u8(bytes, vdup_n_u8(0)), vdupq_n_u8(0));
+        let words = vreinterpretq_u16_u8(words);
+        let upper = vdupq_n_u16((INTEGERS.to_bits() >> 16) as u16);
+        let from = vdupq_n_f32(INTEGERS);
+        let less = |v, zero| vsubq_f32(vreinterpretq_f32_u16(v), vaddq_f32(from, vcvtq_f32_s32(zero)));
+        Neon(less(vzip1q_u16(words, upper), zero.0), less(vzip2q_u16(words, upper), zero.1))
+    }
 }
 
 impl V8 for Neon {
@@ -98,6 +118,31 @@ impl V8 for Neon {
         }
     }
     #[inline(always)]
+    unsafe fn from_s8(p: *const i8, zero: Int) -> Self {
+        // SAFETY: the caller vouches for eight elements.
+        unsafe {
+            let bytes = veor_u8(vld1_u8(p.cast()), vdup_n_u8(0x80));
+            bytes_less(bytes, Int(vaddq_s32(zero.0, vdupq_n_s32(128)), vaddq_s32(zero.1, vdupq_n_s32(128))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn from_u8(p: *const u8, zero: Int) -> Self {
+        // SAFETY: the caller vouches for eight elements.
+        unsafe { bytes_less(vld1_u8(p), zero) }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, zero: Int, p: *mut u8) {
+        // SAFETY: the caller vouches for eight elements.
+        unsafe {
+            // The sum is rounded to an integer; the lowest bytes of the bits are those of what was rounded.
+            let magic = vdupq_n_f32(1.5 * INTEGERS);
+            let bytes = |v| vreinterpretq_s16_f32(vaddq_f32(v, magic));
+            let words = vuzp1q_s16(bytes(self.0), bytes(self.1));
+            let zero = vmovn_s16(vuzp1q_s16(vreinterpretq_s16_s32(zero.0), vreinterpretq_s16_s32(zero.1)));
+            vst1_s8(p.cast(), vadd_s8(vmovn_s16(words), zero));
+        }
+    }
+    #[inline(always)]
     unsafe fn load_i32(p: *const i32) -> Int {
         // SAFETY: the caller vouches for eight elements.
         unsafe { Int(vld1q_s32(p), vld1q_s32(p.add(4))) }
@@ -111,6 +156,21 @@ impl V8 for Neon {
         }
     }
 
+    #[inline(always)]
+    unsafe fn look_up_s8(base: *const f32, x: *const i8) -> Self {
+        // SAFETY: the caller vouches for bytes and entries.
+        unsafe {
+            // Bytes as integers: lanes are slow to become addresses.
+            let at = |i: usize| base.offset(isize::from(*x.add(i)));
+            let four = |i: usize| {
+                let v = vld1q_lane_f32::<0>(at(i), vdupq_n_f32(0.0));
+                let v = vld1q_lane_f32::<1>(at(i + 1), v);
+                vld1q_lane_f32::<3>(at(i + 3), vld1q_lane_f32::<2>(at(i + 2), v))
+            };
+            Self(four(0), four(4))
+        }
+    }
+
     vop! {
         fn add(x, o) -> Neon = vaddq_f32(x, o);
         fn sub(x, o) -> Neon = vsubq_f32(x, o);
@@ -118,6 +178,7 @@ impl V8 for Neon {
         fn div(x, o) -> Neon = vdivq_f32(x, o);
         fn fma(x, b, c) -> Neon = vfmaq_f32(c, x, b);
         fn fnma(x, b, c) -> Neon = vfmsq_f32(c, x, b);
+        fn limit(x, lo, hi) -> Neon = vminq_f32(vmaxq_f32(x, lo), hi);
         fn min(x, o) -> Neon = vbslq_f32(vcltq_f32(x, o), x, o);
         fn max(x, o) -> Neon = vbslq_f32(vcgtq_f32(x, o), x, o);
         fn sqrt(x) -> Neon = vsqrtq_f32(x);

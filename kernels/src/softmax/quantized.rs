@@ -1,6 +1,8 @@
 //! Softmax of s8: exponentials by how far an element is below the maximum. They come from a table, or are computed where
 //! that is faster; the same function made the table.
 
+use std::mem::MaybeUninit;
+
 use cygnet_format::program::Quant;
 
 use super::Lines;
@@ -14,7 +16,7 @@ pub(super) fn kernel(lines: Lines, log: bool, cx: &Context<'_>) -> Result<Box<dy
     let x = quant::required(cx, &lines.x, "input")?;
     let y = quant::required(cx, &lines.y, "output")?;
     let isa = Isa::wide(cx.cpu());
-    let exp = std::array::from_fn(|d| scalar::exp_neg(-(d as f32) * x.scale));
+    let exp = std::array::from_fn(|i| scalar::exp_neg(-((255 - i) as f32) * x.scale));
     let function = Function { exp, log, scale: x.scale, quant: y };
     let name = if log { isa_name!(isa, "log_softmax_s8") } else { isa_name!(isa, "softmax_s8") };
     Ok(Box::new(Softmax { lines, function, line: pick_line(isa), block: pick_block(isa), name }))
@@ -32,7 +34,7 @@ struct Softmax {
 }
 
 struct Function {
-    /// e^(x - m) by how far the quantized x is below m.
+    /// e^(x - m) by the quantized x - m, from -255 on.
     exp: [f32; 256],
     log: bool,
     /// The input's.
@@ -64,8 +66,23 @@ impl Function {
         if V::LANES == MAX_LANES {
             return exp_neg(self.exponent(m, x));
         }
-        // SAFETY: differences are from 0 to 255.
-        unsafe { V::look_up(self.exp.as_ptr(), V::isub(m, x)) }
+        // SAFETY: differences are from -255 to 0.
+        unsafe { V::look_up(self.exp.as_ptr(), V::iadd(V::isub(x, m), V::isplat(255))) }
+    }
+
+    /// The same of elements in memory, one m for all.
+    ///
+    /// # Safety
+    /// As many as lanes can be read.
+    #[inline(always)]
+    unsafe fn terms<V: V8>(&self, m: i32, x: *const i8) -> V {
+        // SAFETY: the caller's promise; differences are from -255 to 0.
+        unsafe {
+            if V::LANES == MAX_LANES {
+                return self.term(V::isplat(m), V::load_s8(x));
+            }
+            V::look_up_s8(self.exp.as_ptr().wrapping_offset(255 - m as isize), x)
+        }
     }
 
     #[inline(always)]
@@ -96,11 +113,14 @@ impl Function {
     #[inline(always)]
     unsafe fn store<V: V8>(&self, r: V, y: *mut i8, n: usize) {
         let zero = self.quant.zero_point;
-        let r = r.clamp(V::splat((-128 - zero) as f32), V::splat((127 - zero) as f32));
-        let q = V::iadd(r.to_i32(), V::isplat(zero));
+        let r = r.limit(V::splat((-128 - zero) as f32), V::splat((127 - zero) as f32));
         // SAFETY: the caller's promise.
         unsafe {
-            if n == V::LANES { V::store_low8(q, y.cast()) } else { store_part(q, y.cast(), n, V::store_low8) }
+            if n == V::LANES {
+                r.store_bytes(V::isplat(zero), y.cast());
+            } else {
+                store_part(V::iadd(r.to_i32(), V::isplat(zero)), y.cast(), n, V::store_low8);
+            }
         }
     }
 }
@@ -122,23 +142,25 @@ unsafe fn line<V: V8>(f: &Function, x: *const i8, y: *mut i8, n: usize) {
         let mut lanes = [0.0; LANES];
         let whole = n - n % V::LANES;
         // The first terms are kept: they are what takes the time.
-        let mut kept = [V::splat(0.0); KEPT];
+        let mut kept = [const { MaybeUninit::uninit() }; KEPT];
         for i in (0..whole).step_by(V::LANES) {
-            let e: V = f.term(m, load::<V>(x.add(i), V::LANES));
+            let e: V = f.terms(most as i32, x.add(i));
             e.accumulate(&mut lanes);
             if let Some(kept) = kept.get_mut(i / V::LANES) {
-                *kept = e;
+                *kept = MaybeUninit::new(e);
             }
         }
         if whole < n {
             let e: V = f.term(m, load::<V>(x.add(whole), n - whole));
             e.accumulate_some(n - whole, &mut lanes);
         }
-        let k = f.last_term(V::splat(reduce_lanes(lanes, |a, b| a + b)));
+        let s = reduce_lanes(lanes, |a, b| a + b);
+        let k = V::splat(if f.log { scalar::log(s) } else { 1.0 / s / f.quant.scale });
         for i in (0..n).step_by(V::LANES) {
             let part = V::LANES.min(n - i);
             let r = match kept.get(i / V::LANES) {
-                Some(e) if part == V::LANES && !f.log => e.mul(k),
+                // A whole vector, so that its terms have been kept.
+                Some(e) if part == V::LANES && !f.log => e.assume_init().mul(k),
                 _ => f.result(m, load::<V>(x.add(i), part), k),
             };
             f.store(r, y.add(i), part);

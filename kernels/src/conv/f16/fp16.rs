@@ -1,20 +1,36 @@
 //! Half-precision arithmetic (FEAT_FP16): eight pixels times two panels, eight input channels at a time.
 //!
-//! At most [`BLOCK`] consecutive products of an output, in ascending order of tap and k, are summed from zero by
-//! fused multiply-add in half; each such block is converted to f32 and added to the f32 sum, which starts at the
-//! bias. With u = 2^-11 a block's sum is within `BLOCK * u / (1 - BLOCK * u)` times the sum of the magnitudes
-//! of its products, plus 2^-25 for each product, as long as its magnitudes do not sum to more than half can hold
-//! (65504); the f32 additions add 2^-24 relative each.
+//! At most [`BLOCK`] consecutive products of an output, in ascending order of tap and k, are summed from zero by fused
+//! multiply-add in half. If these are all, the bias, rounded to half, is added in half, and the sum clamped in half: no
+//! conversions but those of biases. Else each block's sum is converted to f32 and added to the f32 sum, which starts at
+//! the bias. With u = 2^-11 a block's sum is within `BLOCK * u / (1 - BLOCK * u)` times the sum of the magnitudes of its
+//! products, plus 2^-25 for each product, as long as its magnitudes do not sum to more than half can hold (65504); the
+//! f32 additions add 2^-24 relative each; rounding the bias to half, and its addition, u relative to it and to the sum.
 
 use std::arch::aarch64::*;
+use std::mem::MaybeUninit;
 
 use super::BLOCK;
-use crate::conv::f32::neon::{clamp, load8, store};
+use crate::conv::f32::neon::{clamp, load8};
 use crate::conv::in_order;
 use crate::conv::micro::{Args, NR, advance};
 
 /// Rows computed at once.
 const MR: usize = 8;
+
+/// Does something for each row: the compiler does not unroll loops as long as those, and then keeps what they index out
+/// of registers.
+macro_rules! each {
+    ($i:ident < $m:ident $body:block) => {
+        each!(@ $i $m $body 0 1 2 3 4 5 6 7)
+    };
+    (@ $i:ident $m:ident $body:block $($row:literal)+) => {
+        $(if $row < $m {
+            let $i: usize = $row;
+            $body
+        })+
+    };
+}
 
 /// Sums of M rows times P panels within a block.
 type Sums<const M: usize, const P: usize> = [[float16x8_t; P]; M];
@@ -28,7 +44,8 @@ unsafe fn load(p: *const u16) -> float16x8_t {
     vreinterpretq_f16_u16(unsafe { vld1q_u16(p) })
 }
 
-/// `sums[i][p][c] += a[i][k] * w[p][k][c]` for k from 0 to `depth`, in this order, in half.
+/// `sums[i][p][c] += a[i][k] * w[p][k][c]` for k from 0 to `depth`, in this order, in half. `passes` does the first of
+/// them by itself, as many as it says.
 ///
 /// # Safety
 /// Each `a` is valid for `depth` elements; `w` for P panels of `depth * NR`, their starts `panel` elements apart.
@@ -40,10 +57,11 @@ unsafe fn accumulate<const M: usize, const P: usize>(
     depth: usize,
     w: *const u16,
     panel: usize,
+    passes: impl Fn(&mut Sums<M, P>, &[*const u16; M], usize, *const u16) -> usize,
 ) {
     let zero = vreinterpretq_f16_u16(vdupq_n_u16(0));
+    let mut k = passes(sums, a, depth, w);
     let mut c = *sums;
-    let mut k = 0;
     while k + 8 <= depth {
         let mut x = [zero; M];
         for i in 0..M {
@@ -85,51 +103,34 @@ unsafe fn accumulate<const M: usize, const P: usize>(
     *sums = c;
 }
 
-/// As [`accumulate`] of eight rows and a panel, for cores that issue in order.
-///
-/// # Safety
-/// As [`accumulate`].
-#[inline]
-#[target_feature(enable = "neon,fp16")]
-unsafe fn accumulate_in_order(
-    sums: &mut Sums<MR, 1>,
-    a: &[*const u16; MR],
-    depth: usize,
-    w: *const u16,
-    panel: usize,
-) {
-    let (passes, done) = (depth / 4, depth / 4 * 4);
-    // SAFETY: the caller's promise.
-    unsafe {
-        if passes > 0 {
-            in_order::f16(sums, a, w, passes);
-        }
-        if done < depth {
-            accumulate(sums, &advance(a, done), depth - done, w.add(done * NR), panel);
-        }
-    }
-}
-
-/// The f32 sums with a block's added.
+/// A block's sum added to an f32 sum.
 #[inline]
 #[target_feature(enable = "neon,fp16")]
 fn total(block: float16x8_t, [lo, hi]: [float32x4_t; 2]) -> [float32x4_t; 2] {
     [vaddq_f32(lo, vcvt_f32_f16(vget_low_f16(block))), vaddq_f32(hi, vcvt_high_f32_f16(block))]
 }
 
-/// Adds a block's sums to the f32 sums and clears them.
+/// Stores the first `cols` of eight results, at most all.
+///
+/// # Safety
+/// `y` takes as many.
 #[inline]
 #[target_feature(enable = "neon,fp16")]
-fn flush<const M: usize, const P: usize>(sums: &mut Sums<M, P>, totals: &mut [[[float32x4_t; 2]; P]; M]) {
-    for i in 0..M {
-        for p in 0..P {
-            totals[i][p] = total(sums[i][p], totals[i][p]);
-            sums[i][p] = vreinterpretq_f16_u16(vdupq_n_u16(0));
+unsafe fn store(v: float16x8_t, y: *mut u16, cols: usize) {
+    let v = vreinterpretq_u16_f16(v);
+    // SAFETY: the caller's promise.
+    unsafe {
+        if cols >= NR {
+            vst1q_u16(y, v);
+        } else {
+            let mut out = [0; NR];
+            vst1q_u16(out.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(out.as_ptr(), y, cols);
         }
     }
 }
 
-/// M rows times P panels from column `first` on; `accumulate` is [`accumulate`] or does the same.
+/// M rows times P panels from column `first` on; for `passes` see [`accumulate`].
 ///
 /// # Safety
 /// As [`crate::conv::micro::Micro`]; the panels hold columns that count.
@@ -138,58 +139,72 @@ fn flush<const M: usize, const P: usize>(sums: &mut Sums<M, P>, totals: &mut [[[
 unsafe fn tile<const M: usize, const P: usize>(
     args: &Args,
     first: usize,
-    accumulate: impl Fn(&mut Sums<M, P>, &[*const u16; M], usize, *const u16, usize),
+    passes: impl Fn(&mut Sums<M, P>, &[*const u16; M], usize, *const u16) -> usize,
 ) {
     let tap = args.depth * NR;
     let panel = args.taps * tap;
+    let in_f32 = args.taps * args.depth > BLOCK;
     let mut bias = [[vdupq_n_f32(0.0); 2]; P];
     for p in 0..P {
         // SAFETY: biases are there for whole panels.
         bias[p] = unsafe { load8::<false>(args.bias.cast::<f32>().add(first + p * NR).cast()) };
     }
-    // Only a product of more than one block needs them: else sums could stay in registers.
-    let mut totals = None;
+    let mut totals = [[MaybeUninit::uninit(); P]; M];
+    let (mut left, mut blocks) = (BLOCK, 0);
     let mut sums = [[vreinterpretq_f16_u16(vdupq_n_u16(0)); P]; M];
-    let mut left = BLOCK;
     for t in 0..args.taps {
-        let mut a = [std::ptr::null::<u16>(); M];
-        for i in 0..M {
-            // SAFETY: there are `taps * MR` addresses.
-            a[i] = unsafe { *args.a.add(t * MR + i) }.cast();
-        }
-        // SAFETY: the panel holds columns that count, and the tap is one of its taps.
-        let w = unsafe { args.w.cast::<u16>().add(first / NR * panel + t * tap) };
+        // SAFETY: `taps * MR` addresses are there, and the tap is one of those of each panel.
+        let (a, w): ([*const u16; M], _) = unsafe {
+            let a = std::array::from_fn(|i| (*args.a.add(t * MR + i)).cast());
+            (a, args.w.cast::<u16>().add(first / NR * panel + t * tap))
+        };
         let mut k = 0;
         while k < args.depth {
             let n = left.min(args.depth - k);
             // SAFETY: `depth` elements lie at each address, and in each panel's tap.
-            unsafe { accumulate(&mut sums, &advance(&a, k), n, w.add(k * NR), panel) };
+            unsafe { accumulate(&mut sums, &advance(&a, k), n, w.add(k * NR), panel, &passes) };
             k += n;
             left -= n;
-            if left == 0 {
-                flush(&mut sums, totals.get_or_insert([bias; M]));
+            if left == 0 && in_f32 {
+                each!(i < M {
+                    for p in 0..P {
+                        // SAFETY: written with the block before.
+                        let before = if blocks == 0 { bias[p] } else { unsafe { totals[i][p].assume_init() } };
+                        totals[i][p].write(total(sums[i][p], before));
+                        sums[i][p] = vreinterpretq_f16_u16(vdupq_n_u16(0));
+                    }
+                });
+                blocks += 1;
                 left = BLOCK;
             }
         }
     }
-    let (lo, hi) = (vdupq_n_f32(args.lo), vdupq_n_f32(args.hi));
-    let whole = args.cols - first >= P * NR;
-    for i in 0..M {
-        for p in 0..P {
-            // Adds the last block, zeros if there is none.
-            let [v0, v1] = total(sums[i][p], totals.as_ref().map_or(bias[p], |totals| totals[i][p]));
-            let v = [clamp(v0, lo, hi), clamp(v1, lo, hi)];
-            let at = first + p * NR;
-            // SAFETY: the row's address takes `cols` elements.
-            unsafe {
-                let y = (*args.y.add(i)).cast::<u16>().add(at);
-                if whole {
-                    vst1q_u16(y, vreinterpretq_u16_f16(vcvt_high_f16_f32(vcvt_f16_f32(v[0]), v[1])));
-                } else {
-                    store::<true>(v, y.cast(), args.cols - at);
-                }
+    // SAFETY: the row's address takes `cols` elements.
+    let put = |i: usize, p: usize, v| unsafe {
+        let at = first + p * NR;
+        store(v, (*args.y.add(i)).cast::<u16>().add(at), args.cols - at);
+    };
+    if in_f32 {
+        let (lo, hi) = (vdupq_n_f32(args.lo), vdupq_n_f32(args.hi));
+        each!(i < M {
+            for p in 0..P {
+                // SAFETY: written with the first of several blocks. The last may be empty, and then adds zeros.
+                let [v0, v1] = total(sums[i][p], unsafe { totals[i][p].assume_init() });
+                put(i, p, vcvt_high_f16_f32(vcvt_f16_f32(clamp(v0, lo, hi)), clamp(v1, lo, hi)));
             }
-        }
+        });
+    } else {
+        let splat = |v: f32| vdupq_lane_f16::<0>(vcvt_f16_f32(vdupq_n_f32(v)));
+        let (lo, hi) = (splat(args.lo), splat(args.hi));
+        let bias = bias.map(|[lo, hi]| vcvt_high_f16_f32(vcvt_f16_f32(lo), hi));
+        each!(i < M {
+            for p in 0..P {
+                // Clamped as defined: NaN stays, and so do zeros.
+                let v = vaddq_f16(sums[i][p], bias[p]);
+                let v = vbslq_f16(vcltq_f16(v, lo), lo, v);
+                put(i, p, vbslq_f16(vcgtq_f16(v, hi), hi, v));
+            }
+        });
     }
 }
 
@@ -203,9 +218,9 @@ unsafe fn rows<const M: usize>(args: &Args) {
         // SAFETY: the second panel is there when columns of it count.
         unsafe {
             if args.cols - first > NR {
-                tile::<M, 2>(args, first, |s, a, n, w, panel| accumulate(s, a, n, w, panel));
+                tile::<M, 2>(args, first, |_, _, _, _| 0);
             } else {
-                tile::<M, 1>(args, first, |s, a, n, w, panel| accumulate(s, a, n, w, panel));
+                tile::<M, 1>(args, first, |_, _, _, _| 0);
             }
         }
     }
@@ -240,7 +255,12 @@ pub(crate) unsafe fn conv_8x8_in_order(args: &Args) {
             1..=4 => conv_8x16(args),
             _ => {
                 for first in (0..args.cols).step_by(NR) {
-                    tile::<MR, 1>(args, first, |s, a, n, w, panel| accumulate_in_order(s, a, n, w, panel));
+                    tile::<MR, 1>(args, first, |sums, a, depth, w| {
+                        if depth >= 4 {
+                            in_order::f16(sums, a, w, depth / 4);
+                        }
+                        depth / 4 * 4
+                    });
                 }
             }
         }

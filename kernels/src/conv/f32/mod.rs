@@ -21,6 +21,9 @@ use super::micro::Row;
 use crate::cpu::Features;
 use crate::float::Single;
 
+/// Bytes of weights that one call may go through, as of s8.
+pub(crate) const SPAN: usize = if cfg!(target_arch = "x86_64") { 0 } else { 16 << 10 };
+
 /// The implementations for blocks, best first.
 pub(crate) const BLOCKS: &[BlockRow] = &[
     #[cfg(target_arch = "x86_64")]

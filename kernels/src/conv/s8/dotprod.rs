@@ -4,15 +4,184 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::finish::Finish;
+use super::dense;
+use super::finish::{self, ANY, Mode, PLAIN, SMALL};
+use super::walk::{self, Group, Panel};
+use crate::conv::block::Block;
 use crate::conv::in_order;
-use crate::conv::micro::{Args, KB_S8, NR, advance};
+use crate::conv::micro::{KB_S8, NR, advance};
+use crate::conv::panels::Panels;
 
-/// Rows computed at once.
-const MR: usize = 8;
+/// Pixels computed at once.
+pub(super) const MR: usize = 8;
 
 /// Bytes of a block of weights.
 const BLOCK: usize = NR * KB_S8;
+
+/// A block's products: the registers of weights, and the lane of every pixel's inputs.
+macro_rules! products {
+    ($w0:literal $w1:literal $lane:literal) => {
+        concat!(
+            products!(@ "v8" "v9" $w0 $w1 "v0" $lane),
+            products!(@ "v10" "v11" $w0 $w1 "v1" $lane),
+            products!(@ "v12" "v13" $w0 $w1 "v2" $lane),
+            products!(@ "v14" "v15" $w0 $w1 "v3" $lane),
+            products!(@ "v16" "v17" $w0 $w1 "v4" $lane),
+            products!(@ "v18" "v19" $w0 $w1 "v5" $lane),
+            products!(@ "v20" "v21" $w0 $w1 "v6" $lane),
+            products!(@ "v22" "v23" $w0 $w1 "v7" $lane),
+        )
+    };
+    (@ $s0:literal $s1:literal $w0:literal $w1:literal $x:literal $lane:literal) => {
+        concat!(
+            "sdot ", $s0, ".4s, ", $w0, ".16b, ", $x, ".4b[", $lane, "]\n",
+            "sdot ", $s1, ".4s, ", $w1, ".16b, ", $x, ".4b[", $lane, "]\n",
+        )
+    };
+}
+
+/// Sixteen inputs of every pixel.
+macro_rules! inputs {
+    () => {
+        "ldr q0, [{a0}], #16
+        ldr q1, [{a1}], #16
+        ldr q2, [{a2}], #16
+        ldr q3, [{a3}], #16
+        ldr q4, [{a4}], #16
+        ldr q5, [{a5}], #16
+        ldr q6, [{a6}], #16
+        ldr q7, [{a7}], #16\n"
+    };
+}
+
+/// Four blocks at a time, `{fours}` times.
+macro_rules! fours {
+    () => {
+        concat!(
+            "mov {n}, {fours}\n",
+            "3:\n",
+            inputs!(),
+            "ldp q24, q25, [{w}]\n",
+            "ldp q26, q27, [{w}, #32]\n",
+            "ldp q28, q29, [{w}, #64]\n",
+            "ldp q30, q31, [{w}, #96]\n",
+            "add {w}, {w}, #128\n",
+            products!("v24" "v25" "0"),
+            products!("v26" "v27" "1"),
+            products!("v28" "v29" "2"),
+            products!("v30" "v31" "3"),
+            "subs {n}, {n}, #1\n",
+            "b.ne 3b\n",
+        )
+    };
+}
+
+/// The blocks that are left, `{rest}` of them, 1 to 3.
+macro_rules! rest {
+    () => {
+        concat!(
+            inputs!(),
+            "cmp {rest}, #2\n",
+            "ldp q24, q25, [{w}], #32\n",
+            products!("v24" "v25" "0"),
+            "b.lo 4f\n",
+            "ldp q26, q27, [{w}], #32\n",
+            products!("v26" "v27" "1"),
+            "b.eq 4f\n",
+            "ldp q28, q29, [{w}], #32\n",
+            products!("v28" "v29" "2"),
+            "4:\n",
+        )
+    };
+}
+
+/// All taps, `$blocks` being what is done for each.
+macro_rules! taps {
+    ($g:ident, $p:ident, [$($blocks:expr),+], $($operands:tt)+) => {{
+        let mut s = [[vdupq_n_s32(0); 2]; MR];
+        asm!(
+            "ldp q8, q9, [{start}]",
+            "ldp q10, q11, [{start}]",
+            "ldp q12, q13, [{start}]",
+            "ldp q14, q15, [{start}]",
+            "ldp q16, q17, [{start}]",
+            "ldp q18, q19, [{start}]",
+            "ldp q20, q21, [{start}]",
+            "ldp q22, q23, [{start}]",
+            "2:",
+            "ldp {a0}, {a1}, [{a}]",
+            "ldp {a2}, {a3}, [{a}, #16]",
+            "ldp {a4}, {a5}, [{a}, #32]",
+            "ldp {a6}, {a7}, [{a}, #48]",
+            "add {a}, {a}, #64",
+            $($blocks,)+
+            "subs {taps}, {taps}, #1",
+            "b.ne 2b",
+            a = inout(reg) $g.a => _,
+            taps = inout(reg) $g.taps => _,
+            w = inout(reg) $p.w => _,
+            start = in(reg) $p.start,
+            $($operands)+
+            a0 = out(reg) _, a1 = out(reg) _, a2 = out(reg) _, a3 = out(reg) _,
+            a4 = out(reg) _, a5 = out(reg) _, a6 = out(reg) _, a7 = out(reg) _,
+            out("v0") _, out("v1") _, out("v2") _, out("v3") _,
+            out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+            out("v8") s[0][0], out("v9") s[0][1], out("v10") s[1][0], out("v11") s[1][1],
+            out("v12") s[2][0], out("v13") s[2][1], out("v14") s[3][0], out("v15") s[3][1],
+            out("v16") s[4][0], out("v17") s[4][1], out("v18") s[5][0], out("v19") s[5][1],
+            out("v20") s[6][0], out("v21") s[6][1], out("v22") s[7][0], out("v23") s[7][1],
+            out("v24") _, out("v25") _, out("v26") _, out("v27") _,
+            out("v28") _, out("v29") _, out("v30") _, out("v31") _,
+            options(nostack, readonly),
+        );
+        s
+    }};
+}
+
+/// Sums of eight pixels times a panel.
+///
+/// # Safety
+/// The group's addresses are valid for its blocks, and up to the next multiple of 16 bytes for reading; the panel's for
+/// the blocks of all taps and the eight numbers that sums start at.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn eight(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (g.blocks / 4, g.blocks % 4) {
+            (fours, 0) => taps!(g, p, [fours!()], fours = in(reg) fours, n = out(reg) _,),
+            (0, rest) => taps!(g, p, [rest!()], rest = in(reg) rest,),
+            (fours, rest) => {
+                taps!(g, p, [fours!(), rest!()], fours = in(reg) fours, rest = in(reg) rest, n = out(reg) _,)
+            }
+        }
+    }
+}
+
+/// As [`eight`], for cores that issue in order.
+///
+/// # Safety
+/// As [`eight`].
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn eight_in_order(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
+    let (pairs, mut w) = (g.blocks / 2, p.w);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[vld1q_s32(p.start), vld1q_s32(p.start.add(4))]; MR];
+        for t in 0..g.taps {
+            let a = *g.a.add(t * MR).cast::<[*const i8; MR]>();
+            if pairs > 0 {
+                in_order::s8(&mut sums, &a, w, pairs);
+            }
+            if g.blocks % 2 == 1 {
+                tap(&mut sums, &advance(&a, 2 * pairs * KB_S8), w.add(2 * pairs * BLOCK), 1);
+            }
+            w = w.add(g.blocks * BLOCK);
+        }
+        sums
+    }
+}
 
 /// `sum[c] + w[c] . x[LANE]`, groups of four bytes.
 #[inline]
@@ -32,130 +201,107 @@ fn sdot<const LANE: usize>(mut sum: int32x4_t, w: int8x16_t, x: int8x16_t) -> in
     sum
 }
 
-/// Adds the products of a tap.
+/// Adds the products of a tap of M pixels.
 ///
 /// # Safety
 /// Each `a` is valid for `blocks` blocks' channels, and up to the next multiple of 16 for reading; `w` for the blocks.
-/// The processor has SDOT.
-#[inline(always)] // Else sums would go through memory.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
 unsafe fn tap<const M: usize>(
     sums: &mut [[int32x4_t; 2]; M],
     a: &[*const i8; M],
     mut w: *const i8,
     blocks: usize,
 ) {
-    let mut block = 0;
-    macro_rules! lane {
-        ($x:ident $lane:literal) => {
-            // SAFETY: the tap has the block, and the processor SDOT.
-            unsafe {
-                let (w0, w1) = (vld1q_s8(w.add($lane * BLOCK)), vld1q_s8(w.add($lane * BLOCK + 16)));
-                for i in 0..M {
-                    sums[i][0] = sdot::<$lane>(sums[i][0], w0, $x[i]);
-                    sums[i][1] = sdot::<$lane>(sums[i][1], w1, $x[i]);
-                }
-            }
-        };
-    }
-    macro_rules! inputs {
-        ($x:ident) => {
+    for block in (0..blocks).step_by(4) {
+        let mut x = [vdupq_n_s8(0); M];
+        for i in 0..M {
             // SAFETY: the tap has the block, and its channels can be read in sixteens.
-            let mut $x = unsafe { [vdupq_n_s8(0); M] };
-            for i in 0..M {
-                // SAFETY: as above.
-                $x[i] = unsafe { vld1q_s8(a[i].add(block * KB_S8)) };
-            }
-        };
-    }
-    while block + 4 <= blocks {
-        inputs!(x);
-        lane!(x 0);
-        lane!(x 1);
-        lane!(x 2);
-        lane!(x 3);
-        // SAFETY: at most the end of the tap.
-        w = unsafe { w.add(4 * BLOCK) };
-        block += 4;
-    }
-    if block < blocks {
-        inputs!(x);
-        lane!(x 0);
-        if block + 1 < blocks {
-            lane!(x 1);
+            x[i] = unsafe { vld1q_s8(a[i].add(block * KB_S8)) };
         }
-        if block + 2 < blocks {
-            lane!(x 2);
+        macro_rules! lanes {
+            ($($lane:literal)+) => {$(
+                if block + $lane < blocks {
+                    // SAFETY: the tap has the block.
+                    let (w0, w1) = unsafe { (vld1q_s8(w), vld1q_s8(w.add(16))) };
+                    for i in 0..M {
+                        sums[i][0] = sdot::<$lane>(sums[i][0], w0, x[i]);
+                        sums[i][1] = sdot::<$lane>(sums[i][1], w1, x[i]);
+                    }
+                    w = w.wrapping_add(BLOCK);
+                }
+            )+};
         }
+        lanes!(0 1 2 3);
     }
 }
 
-/// As [`tap`], eight rows, for cores that issue in order.
+/// Sums of the first M pixels of a group times a panel; nothing of the others.
 ///
 /// # Safety
-/// As [`tap`].
+/// As [`eight`].
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn tap_in_order(sums: &mut [[int32x4_t; 2]; MR], a: &[*const i8; MR], w: *const i8, blocks: usize) {
-    let passes = blocks / 2;
+unsafe fn few<const M: usize>(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
+    let mut w = p.w;
     // SAFETY: the caller's promise.
     unsafe {
-        if passes > 0 {
-            in_order::s8(sums, a, w, passes);
+        let mut sums = [[vld1q_s32(p.start), vld1q_s32(p.start.add(4))]; M];
+        for t in 0..g.taps {
+            let a = *g.a.add(t * MR).cast::<[*const i8; M]>();
+            tap(&mut sums, &a, w, g.blocks);
+            w = w.add(g.blocks * BLOCK);
         }
-        if blocks % 2 == 1 {
-            tap(sums, &advance(a, 2 * passes * KB_S8), w.add(2 * passes * BLOCK), 1);
-        }
+        let mut all = [[vdupq_n_s32(0); 2]; MR];
+        all[..M].copy_from_slice(&sums);
+        all
     }
 }
 
-/// M rows, panel after panel; `tap` is [`tap`] or does the same.
+/// A block in a mode.
 ///
 /// # Safety
-/// As [`crate::conv::micro::Micro`].
-#[inline]
+/// As [`crate::conv::panels::Run`].
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn rows<const M: usize>(
-    args: &Args,
-    tap: impl Fn(&mut [[int32x4_t; 2]; M], &[*const i8; M], *const i8, usize),
-) {
-    let blocks = args.depth.div_ceil(KB_S8);
-    let mut w = args.w.cast::<i8>();
-    for first in (0..args.cols).step_by(NR) {
-        // SAFETY: a column that counts.
-        let (finish, bias) = unsafe { Finish::new(args, first) };
-        let mut sums = [bias; M];
-        for t in 0..args.taps {
-            let mut a = [std::ptr::null::<i8>(); M];
-            for i in 0..M {
-                // SAFETY: there are `taps * MR` addresses.
-                a[i] = unsafe { (*args.a.add(t * MR + i)).cast() };
-            }
-            // SAFETY: the panel has a block for each tap and four channels; each address is valid for them.
-            unsafe {
-                tap(&mut sums, &a, w, blocks);
-                w = w.add(blocks * BLOCK);
-            }
-        }
-        // SAFETY: the caller's promise.
-        unsafe { finish.store(sums, args, first) };
-    }
-}
-
-/// Eight output pixels times one panel, panel after panel.
-///
-/// # Safety
-/// As [`crate::conv::micro::Micro`].
-#[target_feature(enable = "neon,dotprod")]
-pub(super) unsafe fn conv_8x8<const IN_ORDER: bool>(args: &Args) {
-    // SAFETY: the caller's promise; rows beyond those that count repeat the last one. The panel has a block for each
-    // tap and four channels, and each address is valid for them.
+unsafe fn conv_8x8<const IN_ORDER: bool, const MODE: Mode>(b: &Panels<'_>) {
+    // SAFETY: the caller's promise, which the groups' addresses keep.
     unsafe {
-        match args.rows {
-            1 => rows::<1>(args, |s, a, w, n| tap(s, a, w, n)),
-            2 => rows::<2>(args, |s, a, w, n| tap(s, a, w, n)),
-            3 | 4 => rows::<4>(args, |s, a, w, n| tap(s, a, w, n)),
-            _ if IN_ORDER => rows::<MR>(args, |s, a, w, n| tap_in_order(s, a, w, n)),
-            _ => rows::<MR>(args, |s, a, w, n| tap(s, a, w, n)),
+        walk::walk::<MODE, MR, 2>(
+            b,
+            |start| start,
+            |g, p, pixels| match pixels {
+                1 => few::<1>(g, p),
+                2 => few::<2>(g, p),
+                4 => few::<4>(g, p),
+                _ if IN_ORDER => eight_in_order(g, p),
+                _ => eight(g, p),
+            },
+        );
+    }
+}
+
+/// A block of pixels, eight of them times one panel at a time.
+///
+/// # Safety
+/// As [`crate::conv::panels::Run`].
+#[target_feature(enable = "neon,dotprod")]
+pub(super) unsafe fn panels<const IN_ORDER: bool>(b: &Panels<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match finish::mode(b.small, walk::output(b)) {
+            SMALL => conv_8x8::<IN_ORDER, SMALL>(b),
+            PLAIN => conv_8x8::<IN_ORDER, PLAIN>(b),
+            _ => conv_8x8::<IN_ORDER, ANY>(b),
         }
     }
+}
+
+/// A block of pixels of few input channels.
+///
+/// # Safety
+/// As [`crate::conv::block::Run`].
+#[target_feature(enable = "neon,dotprod")]
+pub(super) unsafe fn dense<const IN_ORDER: bool>(b: &Block<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { dense::block::<MR>(b, panels::<IN_ORDER>) };
 }

@@ -1,99 +1,245 @@
 //! The end of every s8 product on aarch64: sums that include the bias, requantized and stored.
 //!
-//! What [`super::requantize`] computes, with fewer instructions: after clamping, |v| is at most 255, so that
-//! `v + 1.5 * 2^23` is rounded to an integer, to nearest even, whose low bits are those of `rne(v)`; adding the zero
-//! point to the lowest eight, modulo 256, gives the result, which is in [-128, 127].
+//! What [`super::requantize`] computes, with fewer instructions, in one of three [`Mode`]s. In all of them, numbers
+//! around [`MAGIC`] are the integers, so that adding it to a product rounds that to an integer, to nearest even, whose
+//! low bits are those of the sum.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
-use crate::conv::micro::{Args, NR};
+use crate::conv::micro::NR;
 
-/// 1.5 * 2^23: numbers around it are the integers.
+/// 1.5 * 2^23: f32 from 2/3 to 4/3 of it are the integers there, and their bits count up with them.
 const MAGIC: f32 = 12_582_912.0;
+
+/// How sums are made results; a constant parameter of what does it.
+pub(crate) type Mode = u8;
+
+/// Any sums. Products are clamped as the definition says, after which they are at most 255 in magnitude.
+pub(crate) const ANY: Mode = 0;
+
+/// Sums below 2^22 in magnitude, products below 2^15, as [`super::small`] proves: the bits of a sum that started at those
+/// of [`MAGIC`] are those of MAGIC plus the sum as f32, which saves a conversion. Rounding, saturation to 16 bits when
+/// the zero point is added, and to 8 bits, come before the clamping: bounds are integers, so that the result is the
+/// same.
+pub(crate) const SMALL: Mode = 1;
+
+/// As [`SMALL`], with an even zero point and bounds that 8 bits have anyway: the zero point is a part of the MAGIC that
+/// rounds. That it is even leaves ties where they are.
+pub(crate) const PLAIN: Mode = 2;
+
+/// The mode for sums that are small, or for any.
+pub(crate) fn mode(small: bool, output: Output) -> Mode {
+    let Output { lo, hi, zero_point } = output;
+    match (small, lo <= -128.0 && hi >= 127.0 && zero_point % 2 == 0) {
+        (false, _) => ANY,
+        (true, false) => SMALL,
+        (true, true) => PLAIN,
+    }
+}
+
+/// What sums of a mode start at in place of these biases.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(crate) fn start<const MODE: Mode>(bias: int32x4_t) -> int32x4_t {
+    if MODE == ANY { bias } else { vaddq_s32(bias, vreinterpretq_s32_f32(vdupq_n_f32(MAGIC))) }
+}
+
+/// The bounds and the zero point of a step's output.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    pub lo: f32,
+    pub hi: f32,
+    pub zero_point: i32,
+}
+
+/// Loads a register again: where sums start, that costs less than a copy.
+///
+/// # Safety
+/// Four numbers can be read.
+#[inline(always)]
+pub(crate) unsafe fn again(p: *const i32) -> int32x4_t {
+    let v;
+    // SAFETY: the caller's promise. Not pure, or one load would serve for all.
+    unsafe {
+        asm!("ldr {0:q}, [{1}]", out(vreg) v, in(reg) p, options(readonly, nostack, preserves_flags));
+    }
+    v
+}
 
 /// A panel's requantization.
 #[derive(Clone, Copy)]
-pub(super) struct Finish {
+pub(crate) struct Finish<const MODE: Mode> {
     multiplier: [float32x4_t; 2],
-    lo: float32x4_t,
-    hi: float32x4_t,
-    zero_point: int8x16_t,
+    output: Output,
 }
 
-impl Finish {
-    /// For the panel of column `first`; also its biases, to start sums with.
+impl<const MODE: Mode> Finish<MODE> {
+    /// For the panel whose first multiplier is at `multiplier`.
     ///
     /// # Safety
-    /// As [`crate::conv::micro::Micro`]; `first` is a column that counts, and a multiple of 8.
+    /// Eight multipliers can be read.
     #[inline]
     #[target_feature(enable = "neon")]
-    pub(super) unsafe fn new(args: &Args, first: usize) -> (Self, [int32x4_t; 2]) {
-        let zero = args.zero_point as f32;
-        // SAFETY: biases and multipliers are there for whole panels.
-        let (bias, multiplier) = unsafe {
-            let (b, m) = (args.bias.cast::<i32>().add(first), args.multiplier.add(first));
-            ([vld1q_s32(b), vld1q_s32(b.add(4))], [vld1q_f32(m), vld1q_f32(m.add(4))])
-        };
-        let finish = Self {
-            multiplier,
-            lo: vdupq_n_f32(args.lo - zero),
-            hi: vdupq_n_f32(args.hi - zero),
-            zero_point: vdupq_n_s8(args.zero_point as i8),
-        };
-        (finish, bias)
+    pub(crate) unsafe fn new(output: Output, multiplier: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        let multiplier = unsafe { [vld1q_f32(multiplier), vld1q_f32(multiplier.add(4))] };
+        Self { multiplier, output }
     }
 
-    /// Eight results less the zero point.
+    /// Eight results of each of M pixels.
+    ///
+    /// Step by step for all of them: that gives cores that issue in order something to do until a result is there.
     #[inline]
     #[target_feature(enable = "neon")]
-    fn round(&self, sums: [int32x4_t; 2]) -> int8x16_t {
-        let mut v = [vdupq_n_s16(0); 2];
-        for half in 0..2 {
-            let product = vmulq_f32(vcvtq_f32_s32(sums[half]), self.multiplier[half]);
-            let clamped = vminq_f32(vmaxq_f32(product, self.lo), self.hi);
-            v[half] = vreinterpretq_s16_f32(vaddq_f32(clamped, vdupq_n_f32(MAGIC)));
+    pub(crate) fn results<const M: usize>(&self, sums: [[int32x4_t; 2]; M]) -> [int8x8_t; M] {
+        let magic = vdupq_n_f32(MAGIC);
+        let Output { lo, hi, zero_point } = self.output;
+        let zero = zero_point as f32;
+        let mut v = [[magic; 2]; M];
+        macro_rules! each {
+            ($i:ident $half:ident $result:expr) => {
+                for $i in 0..M {
+                    for $half in 0..2 {
+                        v[$i][$half] = $result;
+                    }
+                }
+                apart(&mut v);
+            };
         }
-        vreinterpretq_s8_s16(vuzp1q_s16(v[0], v[1]))
+        if MODE == ANY {
+            each!(i half vcvtq_f32_s32(sums[i][half]));
+        } else {
+            each!(i half vsubq_f32(vreinterpretq_f32_s32(sums[i][half]), magic));
+        }
+        each!(i half vmulq_f32(v[i][half], self.multiplier[half]));
+        if MODE == ANY {
+            each!(i half vmaxq_f32(v[i][half], vdupq_n_f32(lo - zero)));
+            each!(i half vminq_f32(v[i][half], vdupq_n_f32(hi - zero)));
+        }
+        let rounds = if MODE == PLAIN { vdupq_n_f32(MAGIC + zero) } else { magic };
+        each!(i half vaddq_f32(v[i][half], rounds));
+        let mut words = [vdupq_n_s16(0); M];
+        for i in 0..M {
+            words[i] = vuzp1q_s16(vreinterpretq_s16_f32(v[i][0]), vreinterpretq_s16_f32(v[i][1]));
+            if MODE == SMALL {
+                words[i] = vqaddq_s16(words[i], vdupq_n_s16(zero_point as i16));
+            }
+        }
+        let mut bytes = [vdup_n_s8(0); M];
+        if MODE == PLAIN {
+            for i in 0..M {
+                bytes[i] = vqmovn_s16(words[i]);
+            }
+            return bytes;
+        }
+        // Two pixels at a time.
+        for i in (0..M).step_by(2) {
+            let next = (i + 1).min(M - 1);
+            let both = if MODE == ANY {
+                // Modulo 256: the results are in range.
+                let v = vuzp1q_s8(vreinterpretq_s8_s16(words[i]), vreinterpretq_s8_s16(words[next]));
+                vaddq_s8(v, vdupq_n_s8(zero_point as i8))
+            } else {
+                let v = vqmovn_high_s16(vqmovn_s16(words[i]), words[next]);
+                vminq_s8(vmaxq_s8(v, vdupq_n_s8(lo as i8)), vdupq_n_s8(hi as i8))
+            };
+            bytes[next] = vget_high_s8(both);
+            bytes[i] = vget_low_s8(both);
+        }
+        bytes
     }
 
-    /// Results of two rows.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    fn results(&self, sums: [[int32x4_t; 2]; 2]) -> int8x16_t {
-        vaddq_s8(vuzp1q_s8(self.round(sums[0]), self.round(sums[1])), self.zero_point)
-    }
-
-    /// Requantizes and stores M rows from row 0 on, in this order.
+    /// Requantizes sums of M pixels, from pixel 0 on, and stores the first `columns` of the panel's, at most all.
     ///
     /// # Safety
-    /// As [`crate::conv::micro::Micro`], of at least M rows; `first` is the column that the panel was made for.
+    /// At each of M addresses, `offset` bytes further, there is room for `columns` bytes. They may overlap: pixels are
+    /// stored in order.
     #[inline(always)] // Else sums would go through memory.
-    pub(super) unsafe fn store<const M: usize>(self, sums: [[int32x4_t; 2]; M], args: &Args, first: usize) {
-        let cols = args.cols - first;
-        // SAFETY: there are at least M addresses, and each takes `cols` bytes from `first` on.
-        let row = |i: usize| unsafe { (*args.y.add(i)).add(first) };
-        // Two loops: no branch parts the rows of a whole panel.
-        if cols >= NR {
-            for i in (0..M).step_by(2) {
-                let next = (i + 1).min(M - 1);
-                // SAFETY: as above; every aarch64 core has Advanced SIMD.
-                unsafe {
-                    let v = self.results([sums[i], sums[next]]);
-                    vst1_s8(row(i).cast(), vget_low_s8(v));
-                    vst1_s8(row(next).cast(), vget_high_s8(v));
-                }
+    pub(crate) unsafe fn store<const M: usize>(
+        self,
+        sums: [[int32x4_t; 2]; M],
+        y: *const *mut u8,
+        offset: usize,
+        columns: usize,
+    ) {
+        if columns < NR {
+            // A copy: what is referred to goes through memory.
+            let some = sums;
+            // SAFETY: the caller's promise.
+            return unsafe { self.store_some(&some, y, offset, columns) };
+        }
+        // SAFETY: there are M addresses, each with the room; every aarch64 core has Advanced SIMD.
+        unsafe {
+            let mut to: [_; M] = std::array::from_fn(|i| *y.add(i));
+            early(&mut to);
+            for (to, v) in to.into_iter().zip(self.results(sums)) {
+                vst1_s8(to.add(offset).cast(), v);
             }
-        } else {
-            for i in (0..M).step_by(2) {
-                let next = (i + 1).min(M - 1);
-                let mut bytes = [0_u8; 2 * NR];
-                // SAFETY: as above.
-                unsafe {
-                    vst1q_u8(bytes.as_mut_ptr(), vreinterpretq_u8_s8(self.results([sums[i], sums[next]])));
-                    std::ptr::copy_nonoverlapping(bytes.as_ptr(), row(i), cols);
-                    std::ptr::copy_nonoverlapping(bytes.as_ptr().add(NR), row(next), cols);
-                }
+        }
+    }
+
+    /// As [`Self::store`], of less than all columns. Apart from it, so that it costs no registers there.
+    ///
+    /// # Safety
+    /// As [`Self::store`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn store_some<const M: usize>(
+        self,
+        sums: &[[int32x4_t; 2]; M],
+        y: *const *mut u8,
+        offset: usize,
+        columns: usize,
+    ) {
+        // SAFETY: as in `store`.
+        unsafe {
+            for (i, v) in self.results(*sums).into_iter().enumerate() {
+                let mut bytes = [0; NR];
+                vst1_s8(bytes.as_mut_ptr(), v);
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), (*y.add(i)).add(offset).cast(), columns);
             }
+        }
+    }
+}
+
+/// Keeps the addresses of four pixels from being loaded when they are needed.
+#[inline(always)]
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "it looks at no memory")]
+pub(crate) fn early<const M: usize>(to: &mut [*mut u8; M]) {
+    if let [a, b, c, d] = &mut to[..] {
+        // SAFETY: there is no instruction.
+        unsafe {
+            asm!(
+                "/* {0} {1} {2} {3} */",
+                inout(reg) * a,
+                inout(reg) * b,
+                inout(reg) * c,
+                inout(reg) * d,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+    }
+}
+
+/// Keeps what made the values of four pixels apart, in the code, from what is made of them.
+#[inline(always)] // Else values would go through memory.
+fn apart<const M: usize>(v: &mut [[float32x4_t; 2]; M]) {
+    if let [[a, b], [c, d], [e, f], [g, h]] = &mut v[..] {
+        // SAFETY: there is no instruction.
+        unsafe {
+            asm!(
+                "/* {0:v} {1:v} {2:v} {3:v} {4:v} {5:v} {6:v} {7:v} */",
+                inout(vreg) * a,
+                inout(vreg) * b,
+                inout(vreg) * c,
+                inout(vreg) * d,
+                inout(vreg) * e,
+                inout(vreg) * f,
+                inout(vreg) * g,
+                inout(vreg) * h,
+                options(pure, nomem, nostack, preserves_flags),
+            );
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::finish::Finish;
+use super::finish::{ANY, Finish, Output};
 use crate::conv::micro::{Args, KB_S8, NR};
 
 /// Rows computed at once.
@@ -109,8 +109,15 @@ unsafe fn rows<const P: usize, const M: usize>(args: &Args) {
     let blocks = args.depth.div_ceil(KB_S8);
     let mut w = args.w.cast::<i8>();
     for first in (0..args.cols).step_by(NR) {
-        // SAFETY: a column that counts.
-        let (finish, [b0, b1]) = unsafe { Finish::new(args, first) };
+        // SAFETY: biases and multipliers are there for whole panels.
+        let (finish, [b0, b1]) = unsafe {
+            let bias = args.bias.cast::<i32>().add(first);
+            let finish = Finish::<ANY>::new(
+                Output { lo: args.lo, hi: args.hi, zero_point: args.zero_point },
+                args.multiplier.add(first),
+            );
+            (finish, [vld1q_s32(bias), vld1q_s32(bias.add(4))])
+        };
         let as_s32 = |v: int64x2_t| vreinterpretq_s32_s64(v);
         let as_s64 = |v: int32x4_t| vreinterpretq_s64_s32(v);
         let (b0, b1) = (as_s64(b0), as_s64(b1));
@@ -144,7 +151,7 @@ unsafe fn rows<const P: usize, const M: usize>(args: &Args) {
             whole[2 * i + 1] = [as_s32(vzip2q_s64(s[0], s[1])), as_s32(vzip2q_s64(s[2], s[3]))];
         }
         // SAFETY: the caller's promise.
-        unsafe { finish.store(whole, args, first) };
+        unsafe { finish.store(whole, args.y, first, args.cols - first) };
     }
 }
 

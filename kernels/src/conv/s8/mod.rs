@@ -9,21 +9,32 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx2_block;
 #[cfg(target_arch = "aarch64")]
+mod dense;
+#[cfg(target_arch = "aarch64")]
 mod dotprod;
 #[cfg(target_arch = "aarch64")]
-mod finish;
+pub(crate) mod finish;
 mod generic;
 #[cfg(target_arch = "aarch64")]
 mod i8mm;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_in_order;
+mod range;
+mod stretches;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
+#[cfg(target_arch = "aarch64")]
+mod walk;
 
 pub(crate) use generic::requantize;
+pub(crate) use range::{magnitudes, small};
+pub use stretches::Stretches;
 
 use super::block::BlockRow;
 use super::micro::Row;
+use super::panels::PanelRow;
 use crate::cpu::Features;
 
 /// Bytes of weights that one call may go through. On x86-64 inputs are converted once in each call: many panels pay.
@@ -71,6 +82,86 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         merges: avx2_block::merges,
         run: avx2_block::block,
     },
+    #[cfg(target_arch = "aarch64")]
+    BlockRow {
+        name: "conv_s8_dense_8x8c4_dotprod_in_order",
+        needs: Features::NEON.union(Features::DOTPROD).union(Features::IN_ORDER),
+        mr: dotprod::MR,
+        run: dotprod::dense::<true>,
+        ..DENSE
+    },
+    #[cfg(target_arch = "aarch64")]
+    BlockRow {
+        name: "conv_s8_dense_8x8c4_dotprod",
+        needs: Features::NEON.union(Features::DOTPROD),
+        mr: dotprod::MR,
+        run: dotprod::dense::<false>,
+        ..DENSE
+    },
+    #[cfg(target_arch = "aarch64")]
+    BlockRow {
+        name: "conv_s8_dense_4x8c4_neon_in_order",
+        needs: Features::NEON.union(Features::IN_ORDER),
+        run: neon_in_order::dense,
+        ..DENSE
+    },
+    #[cfg(target_arch = "aarch64")]
+    DENSE,
+];
+
+/// For few input channels.
+#[cfg(target_arch = "aarch64")]
+const DENSE: BlockRow = BlockRow {
+    name: "conv_s8_dense_4x8c4_neon",
+    needs: Features::NEON,
+    mr: neon::MR,
+    nr: 8,
+    pixels: dense::pixels,
+    suits: dense::suits,
+    scratch: dense::SCRATCH,
+    offset: 0,
+    merges: dense::merges,
+    run: neon::dense,
+};
+
+/// The implementations for blocks by their lists, best first.
+pub(crate) const PANELS: &[PanelRow] = &[
+    #[cfg(target_arch = "aarch64")]
+    PanelRow {
+        name: "conv_s8_8x8c4_dotprod_in_order",
+        needs: Features::NEON.union(Features::DOTPROD).union(Features::IN_ORDER),
+        mr: dotprod::MR,
+        nr: 8,
+        stretches: false,
+        run: dotprod::panels::<true>,
+    },
+    #[cfg(target_arch = "aarch64")]
+    PanelRow {
+        name: "conv_s8_8x8c4_dotprod",
+        needs: Features::NEON.union(Features::DOTPROD),
+        mr: dotprod::MR,
+        nr: 8,
+        stretches: false,
+        run: dotprod::panels::<false>,
+    },
+    #[cfg(target_arch = "aarch64")]
+    PanelRow {
+        name: "conv_s8_4x8c4_neon_in_order",
+        needs: Features::NEON.union(Features::IN_ORDER),
+        mr: neon::MR,
+        nr: 8,
+        stretches: true,
+        run: neon_in_order::panels,
+    },
+    #[cfg(target_arch = "aarch64")]
+    PanelRow {
+        name: "conv_s8_4x8c4_neon",
+        needs: Features::NEON,
+        mr: neon::MR,
+        nr: 8,
+        stretches: false,
+        run: neon::panels,
+    },
 ];
 
 /// The implementations, best first.
@@ -85,23 +176,5 @@ pub(crate) const ROWS: &[Row] = &[
         nr: 8,
         run: i8mm::conv_8x8,
     },
-    #[cfg(target_arch = "aarch64")]
-    Row {
-        name: "conv_s8_8x8c4_dotprod_in_order",
-        needs: Features::NEON.union(Features::DOTPROD).union(Features::IN_ORDER),
-        mr: 8,
-        nr: 8,
-        run: dotprod::conv_8x8::<true>,
-    },
-    #[cfg(target_arch = "aarch64")]
-    Row {
-        name: "conv_s8_8x8c4_dotprod",
-        needs: Features::NEON.union(Features::DOTPROD),
-        mr: 8,
-        nr: 8,
-        run: dotprod::conv_8x8::<false>,
-    },
-    #[cfg(target_arch = "aarch64")]
-    Row { name: "conv_s8_4x8c4_neon", needs: Features::NEON, mr: 4, nr: 8, run: neon::conv_4x8 },
     Row { name: "conv_s8_4x8c4_generic", needs: Features::NONE, mr: 4, nr: 8, run: generic::conv_4x8 },
 ];

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{GROUP, Inputs, Isa, Matrices, Outputs, POSITIONS, STEP, Weights, plan::Cost, transform};
+use super::{Form, GROUP, Inputs, Isa, Matrices, Outputs, STEP, Weights, plan::Cost, transform};
 use crate::conv::micro::{KB_S8, NR};
 use crate::cpu::Features;
 
@@ -12,6 +12,7 @@ const MR: usize = 6;
 pub(super) const ISA: Isa = Isa {
     name: "conv_s8_winograd_avx2",
     needs: Features::AVX2,
+    form: Form::TWO,
     inputs,
     weights,
     multiply,
@@ -22,6 +23,7 @@ pub(super) const ISA: Isa = Isa {
         input: 60.0,
         weights: 60.0,
         multiply: 0.034,
+        at_once: 1,
         sums: 1.0,
         output: 45.0,
         direct: 0.045,
@@ -33,12 +35,12 @@ pub(super) const ISA: Isa = Isa {
 /// As [`Isa`] asks.
 #[target_feature(enable = "avx2")]
 unsafe fn inputs(a: &Inputs<'_>) {
-    for (tile, pixels) in a.tiles.iter().enumerate() {
+    for (tile, pixels) in a.tiles.as_chunks::<16>().0.iter().enumerate() {
         for k in (0..a.depth).step_by(STEP) {
             // SAFETY: 16 channels of each pixel can be read, and the tile's row has room for as many.
             unsafe {
                 let mut d = [[_mm256_setzero_si256(); 4]; 4];
-                for i in 0..POSITIONS {
+                for i in 0..16 {
                     d[i / 4][i % 4] = _mm256_cvtepi8_epi16(_mm_loadu_si128(pixels[i].add(k).cast()));
                 }
                 let v = transform::input!(d, _mm256_add_epi16, _mm256_sub_epi16);
@@ -149,7 +151,7 @@ unsafe fn multiply(a: &Matrices) {
 unsafe fn positions<const P: usize>(a: &Matrices) {
     // Even shares, so that no few tiles are left over.
     let blocks = a.tiles.div_ceil(MR);
-    for position in 0..POSITIONS {
+    for position in 0..a.positions {
         for i in 0..blocks {
             let (tile, end) = (i * a.tiles / blocks, (i + 1) * a.tiles / blocks);
             // SAFETY: the caller's promise; shares are at most `MR` tiles.
@@ -184,12 +186,12 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
         _mm256_add_epi32(_mm256_cvtps_epi32(v), zero)
     };
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    for (tile, to) in a.results.iter_mut().enumerate() {
+    for (tile, to) in a.results.as_chunks_mut::<4>().0.iter_mut().enumerate() {
         // SAFETY: the sums that the structure describes; four pixels of eight bytes.
         unsafe {
             let from = a.sums.add(tile * GROUP * NR);
             let mut m = [[_mm256_setzero_si256(); 4]; 4];
-            for i in 0..POSITIONS {
+            for i in 0..16 {
                 m[i / 4][i % 4] = _mm256_loadu_si256(from.add(i * a.stride).cast());
             }
             let [[y0, y1], [y2, y3]] = transform::output!(m, _mm256_add_epi32, _mm256_sub_epi32);

@@ -6,8 +6,8 @@
 
 use std::mem::MaybeUninit;
 
-use super::plan::{MAX_TILES, Plan};
-use super::{GROUP, Inputs, Isa, Matrices, Outputs, POSITIONS, Weights};
+use super::plan::{MAX_INPUTS, MAX_OUTPUTS, Plan};
+use super::{GROUP, Inputs, Isa, Matrices, Outputs, Weights};
 use crate::conv::driver::{After, Padding, Setup};
 use crate::conv::geometry::Product;
 use crate::conv::micro::{KB_S8, NR};
@@ -22,12 +22,16 @@ pub(super) struct Winograd {
     plan: Plan,
 }
 
+/// Most inputs, and outputs, of a tile a side.
+const REACH: usize = 6;
+const SIDE: usize = 4;
+
 /// The addresses of a block's pixels.
 struct Block {
-    /// Of each tile the 4 x 4 inputs, row by row: their first channels.
-    inputs: [MaybeUninit<[*const u8; POSITIONS]>; MAX_TILES],
-    /// Of each tile the 2 x 2 outputs, row by row; null outside the image.
-    outputs: [[*mut u8; 4]; MAX_TILES],
+    /// Of each tile the inputs, row by row: their first channels.
+    inputs: [MaybeUninit<*const u8>; MAX_INPUTS],
+    /// Of each tile the outputs, row by row; null outside the image.
+    outputs: [*mut u8; MAX_OUTPUTS],
 }
 
 impl Winograd {
@@ -37,7 +41,8 @@ impl Winograd {
 
     /// Tiles of a column and of a row of outputs.
     fn grid(&self) -> [usize; 2] {
-        [self.product.rows.outputs.div_ceil(2), self.product.cols.outputs.div_ceil(2)]
+        let side = self.plan.form.side;
+        [self.product.rows.outputs.div_ceil(side), self.product.cols.outputs.div_ceil(side)]
     }
 
     /// The addresses of `count` tiles from `first` on.
@@ -46,10 +51,11 @@ impl Winograd {
     /// `mem` is the memory that the step was prepared with, and has the tiles.
     unsafe fn addresses(&self, mem: &Mem, first: usize, count: usize) -> Block {
         let mut block = Block {
-            inputs: [MaybeUninit::uninit(); MAX_TILES],
-            outputs: [[std::ptr::null_mut(); 4]; MAX_TILES],
+            inputs: [MaybeUninit::uninit(); MAX_INPUTS],
+            outputs: [std::ptr::null_mut(); MAX_OUTPUTS],
         };
-        let (s, p) = (&self.setup, &self.product);
+        let (s, p, form) = (&self.setup, &self.product, self.plan.form);
+        let (side, reach) = (form.side, form.reach());
         // SAFETY: the memory is that of the operands.
         let (x, y) = unsafe { (s.x.ptr::<u8>(mem), s.y.ptr_mut::<u8>(mem)) };
         let outside = match &s.padding {
@@ -61,35 +67,44 @@ impl Winograd {
         };
         let [down, across] = self.grid();
         let (mut line, mut column) = (first / across, first % across);
-        let (mut above, mut below) = ([None; 4], [None; 2]);
-        for i in 0..count {
+        let (mut above, mut below) = ([None; REACH], [None; SIDE]);
+        let inputs = block.inputs.chunks_exact_mut(form.positions());
+        let outputs = block.outputs.chunks_exact_mut(form.outputs());
+        for (i, (inputs, outputs)) in inputs.zip(outputs).take(count).enumerate() {
             if i == 0 || column == 0 {
-                let (image, row) = (line / down, 2 * (line % down));
-                above = std::array::from_fn(|t| {
+                let (image, row) = (line / down, side * (line % down));
+                for (t, above) in above[..reach].iter_mut().enumerate() {
                     let start = |iy| (image * p.rows.input + iy) * p.cols.input * s.x.pitch;
                     // SAFETY: `at` gives positions inside the image only.
-                    p.rows.at(row, t).map(|iy| unsafe { x.add(start(iy)) })
-                });
-                below = std::array::from_fn(|t| {
+                    *above = p.rows.at(row, t).map(|iy| unsafe { x.add(start(iy)) });
+                }
+                for (t, below) in below[..side].iter_mut().enumerate() {
                     let start = (image * p.rows.outputs + row + t) * p.cols.outputs * s.y.pitch;
                     // SAFETY: a row of the output.
-                    (row + t < p.rows.outputs).then(|| unsafe { y.add(start) })
-                });
+                    *below = (row + t < p.rows.outputs).then(|| unsafe { y.add(start) });
+                }
             }
-            let columns: [_; 4] = std::array::from_fn(|t| p.cols.at(2 * column, t).map(|ix| ix * s.x.pitch));
-            let pixels = std::array::from_fn(|k| match (above[k / 4], columns[k % 4]) {
-                // SAFETY: a row and a column inside the image.
-                (Some(row), Some(column)) => unsafe { row.add(column) },
-                _ => outside,
-            });
-            block.inputs[i] = MaybeUninit::new(pixels);
-            block.outputs[i] = std::array::from_fn(|k| match below[k / 2] {
-                // SAFETY: a row and a column of the output.
-                Some(row) if 2 * column + k % 2 < p.cols.outputs => unsafe {
-                    row.add((2 * column + k % 2) * s.y.pitch)
-                },
-                _ => std::ptr::null_mut(),
-            });
+            let columns: [_; REACH] =
+                std::array::from_fn(|t| p.cols.at(side * column, t).map(|ix| ix * s.x.pitch));
+            for (inputs, above) in inputs.chunks_exact_mut(reach).zip(above) {
+                for (to, column) in inputs.iter_mut().zip(columns) {
+                    let pixel = match (above, column) {
+                        // SAFETY: a row and a column inside the image.
+                        (Some(row), Some(column)) => unsafe { row.add(column) },
+                        _ => outside,
+                    };
+                    *to = MaybeUninit::new(pixel);
+                }
+            }
+            for (outputs, below) in outputs.chunks_exact_mut(side).zip(below) {
+                for (t, to) in outputs.iter_mut().enumerate() {
+                    let ox = side * column + t;
+                    if let Some(row) = below.filter(|_| ox < p.cols.outputs) {
+                        // SAFETY: a row and a column of the output.
+                        *to = unsafe { row.add(ox * s.y.pitch) };
+                    }
+                }
+            }
             column += 1;
             if column == across {
                 (line, column) = (line + 1, 0);
@@ -111,14 +126,14 @@ impl Winograd {
     unsafe fn store(
         &self,
         mem: &Mem,
-        outputs: &[[*mut u8; 4]],
+        outputs: &[*mut u8],
+        results: &mut [[i8; NR]; MAX_OUTPUTS],
         sums: *const i32,
         channel: usize,
         columns: usize,
     ) {
         let s = &self.setup;
         let Some(multiplier) = s.multiplier else { return };
-        let mut results = [[[0; NR]; 4]; MAX_TILES];
         let results = &mut results[..outputs.len()];
         for (panel, first) in (0..columns).step_by(NR).enumerate() {
             let (at, count) = (channel + first, NR.min(columns - first));
@@ -128,7 +143,7 @@ impl Winograd {
                 (self.isa.outputs)(&mut Outputs {
                     sums: sums.add(panel * NR),
                     stride: self.plan.sum_stride(),
-                    results,
+                    results: &mut *results,
                     bias: s.bias.ptr::<i32>(mem).add(self.product.bias + at),
                     multiplier: multiplier.ptr::<f32>(mem).add(at),
                     lo: s.lo,
@@ -139,8 +154,7 @@ impl Winograd {
                     let all = results.as_mut_ptr().cast();
                     lookup(all, all, size_of_val(results), table.ptr(mem));
                 }
-                let pixels = outputs.as_flattened().iter().zip(results.as_flattened());
-                for (to, from) in pixels.filter(|(to, _)| !to.is_null()) {
+                for (to, from) in outputs.iter().zip(&*results).filter(|(to, _)| !to.is_null()) {
                     if count == NR {
                         to.add(at).cast::<[i8; NR]>().write_unaligned(*from);
                     } else {
@@ -152,7 +166,7 @@ impl Winograd {
     }
 }
 
-// SAFETY: tiles are disjoint ranges of 2 x 2 outputs and of channels; every address is that of a pixel of an operand,
+// SAFETY: tiles are disjoint ranges of tiles of outputs and of channels; every address is that of a pixel of an operand,
 // or of a padding row of as many channels; the scratch is as large as the plan that cuts it says.
 unsafe impl Kernel for Winograd {
     fn name(&self) -> &'static str {
@@ -184,6 +198,7 @@ unsafe impl Kernel for Winograd {
         let (from, to) = (piece * plan.channels, ((piece + 1) * plan.channels).min(channels));
         // SAFETY: the tiles are the step's.
         let mut block = unsafe { self.addresses(mem, first, count) };
+        let mut results = [[0; NR]; MAX_OUTPUTS];
 
         // SAFETY: the parts of the scratch, as `Plan::scratch` adds them up.
         let (inputs, weights, sums) = unsafe {
@@ -197,9 +212,9 @@ unsafe impl Kernel for Winograd {
         for start in (0..depth).step_by(plan.depth) {
             let taken = plan.depth.min(depth - start);
             // SAFETY: `addresses` has set `count` tiles.
-            let tiles = unsafe { block.inputs[..count].assume_init_mut() };
+            let tiles = unsafe { block.inputs[..count * plan.form.positions()].assume_init_mut() };
             if start > 0 {
-                for pixel in tiles.as_flattened_mut() {
+                for pixel in &mut *tiles {
                     // SAFETY: ranges are consecutive channels of a pixel.
                     *pixel = unsafe { pixel.add(plan.depth) };
                 }
@@ -238,6 +253,7 @@ unsafe impl Kernel for Winograd {
                         input_stride: plan.input_stride(),
                         weights,
                         weight_stride: plan.weight_stride(),
+                        positions: plan.form.positions(),
                         tiles: count,
                         depth: filled,
                         panels,
@@ -246,7 +262,14 @@ unsafe impl Kernel for Winograd {
                         add: start > 0,
                     });
                     if start + taken == depth {
-                        self.store(mem, &block.outputs[..count], sums, channel, columns);
+                        self.store(
+                            mem,
+                            &block.outputs[..count * plan.form.outputs()],
+                            &mut results,
+                            sums,
+                            channel,
+                            columns,
+                        );
                     }
                 }
             }

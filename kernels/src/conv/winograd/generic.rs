@@ -1,8 +1,8 @@
-//! The portable row.
+//! The portable row of tiles of 2 x 2 outputs.
 
 use std::ops::{Add, Sub};
 
-use super::{GROUP, Inputs, Isa, Matrices, Outputs, POSITIONS, Weights, plan::Cost, transform};
+use super::{Form, GROUP, Inputs, Isa, Matrices, Outputs, Weights, plan::Cost, transform};
 use crate::conv::micro::{KB_S8, NR};
 use crate::conv::s8::requantize;
 use crate::cpu::Features;
@@ -10,6 +10,7 @@ use crate::cpu::Features;
 pub(super) const ISA: Isa = Isa {
     name: "conv_s8_winograd_generic",
     needs: Features::NONE,
+    form: Form::TWO,
     inputs,
     weights,
     multiply,
@@ -19,6 +20,7 @@ pub(super) const ISA: Isa = Isa {
         input: 1000.0,
         weights: 1500.0,
         multiply: 1.5,
+        at_once: 1,
         sums: 30.0,
         output: 1000.0,
         direct: 4.0,
@@ -29,7 +31,7 @@ pub(super) const ISA: Isa = Isa {
 /// # Safety
 /// As [`Isa`] asks.
 unsafe fn inputs(a: &Inputs<'_>) {
-    for (tile, pixels) in a.tiles.iter().enumerate() {
+    for (tile, pixels) in a.tiles.as_chunks::<16>().0.iter().enumerate() {
         for k in 0..a.depth {
             // SAFETY: `depth` channels of each pixel can be read, and the tile's row has room for as many.
             unsafe {
@@ -72,8 +74,8 @@ unsafe fn weights(a: &Weights) {
 
 /// # Safety
 /// As [`Isa`] asks.
-unsafe fn multiply(a: &Matrices) {
-    for position in 0..POSITIONS {
+pub(super) unsafe fn multiply(a: &Matrices) {
+    for position in 0..a.positions {
         for tile in 0..a.tiles {
             for panel in 0..a.panels {
                 // SAFETY: the elements that the structure describes.
@@ -99,7 +101,7 @@ unsafe fn multiply(a: &Matrices) {
 /// # Safety
 /// As [`Isa`] asks.
 unsafe fn outputs(a: &mut Outputs<'_>) {
-    for (tile, pixels) in a.results.iter_mut().enumerate() {
+    for (tile, pixels) in a.results.as_chunks_mut::<4>().0.iter_mut().enumerate() {
         for c in 0..NR {
             // SAFETY: the sums and constants that the structure describes.
             unsafe {

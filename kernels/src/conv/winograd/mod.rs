@@ -1,4 +1,5 @@
-//! Winograd's F(2 x 2, 3 x 3): s8 convolutions of 3 x 3 windows with 2.25 times fewer multiplications, exact.
+//! Winograd's F(2 x 2, 3 x 3) and F(4 x 4, 3 x 3): s8 convolutions of 3 x 3 windows with 2.25 or 4 times fewer
+//! multiplications, exact.
 //!
 //! Two by two outputs of a channel need a tile `d` of four by four inputs. With
 //!
@@ -11,16 +12,27 @@
 //!
 //! they are `A^T [(G g G^T) * (B^T d B)] A`, `*` elementwise (Lavin and Gray, "Fast algorithms for convolutional
 //! neural networks", 2015). Summed over input channels, the middle is 16 products of matrices `[tiles x C] x
-//! [C x M]`, one for each position in a tile.
+//! [C x M]`, one for each position in a tile. Four by four outputs need six by six inputs, 36 products of matrices, and
+//!
+//! ```text
+//!       4  0 -5  0  1  0           1/4   0    0
+//!       0 -4 -4  1  1  0          -1/6 -1/6 -1/6          1  1  1  1  1  0
+//! B^T = 0  4 -4 -1  1  0      G = -1/6  1/6 -1/6    A^T = 0  1 -1  2 -2  0
+//!       0 -2 -1  2  1  0          1/24 1/12  1/6          0  1  1  4  4  0
+//!       0  2 -1 -2  1  0          1/24-1/12  1/6          0  1 -1  8 -8  1
+//!       0  4  0 -5  0  1            0    0    1
+//! ```
 //!
 //! Here all of it is integers, so the results are those of the definition, bit for bit:
 //!
-//! - `V = B^T d B`: each element is a sum of four inputs, at most 512 in magnitude.
-//! - `U = (2G) g (2G)^T`: G's halves are avoided by a scale of four. Each element is a sum of nine weights, at most
-//!   9 * 127 = 1143 in magnitude.
-//! - Sums of products of both wrap at 2^32, and so may whatever is made of them: the output transform gives
-//!   four times the sum of the definition, modulo 2^32. That is the number itself while 4 * 9 * C * 128 * 127 is
-//!   below 2^31 ([`MAX_DEPTH`]), and the shift by two that follows loses nothing.
+//! - `V = B^T d B`: each element is at most 512 (12800) in magnitude.
+//! - `U`: G's fractions are avoided by factors for its rows, 2 each (4, -6, -6, 24, 24, 1). Each element is a sum of
+//!   weights, at most 9 * 127 = 1143 (49 * 127 = 6223) in magnitude.
+//! - Sums of products of both wrap at 2^32, and so may whatever is made of them: the output transform gives a multiple
+//!   of the sum of the definition, modulo 2^32. Of tiles of 2 x 2 it is four times the sum, which is that number itself
+//!   while 4 * 9 * C * 128 * 127 is below 2^31 ([`MAX_DEPTH`]), and the shift by two that follows loses nothing. Of 4 x 4
+//!   it is 9 times a power of two up to 64, after A's factors have been made up for; 9 has a reciprocal modulo 2^32, and
+//!   the shift loses nothing while sums are below 2^25, which a channel's weights prove ([`MAX_MAGNITUDES`]).
 //!
 //! Weights are transformed from the packed panels of the direct kernels while the step runs, into the thread's
 //! scratch, once for a block of tiles. [`plan`] chooses how much of a step is done at a time, and says whether
@@ -30,22 +42,53 @@
 mod avx2;
 mod driver;
 mod generic;
+mod generic_four;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_four;
+#[cfg(target_arch = "aarch64")]
+mod neon_multiply;
 mod plan;
 mod transform;
+mod transform_four;
 
 use super::driver::Setup;
 use super::geometry::Product;
-use super::micro::NR;
+use super::micro::{KB_S8, NR};
+use super::s8;
 use crate::cpu::{Cpu, Features};
-use crate::kernel::{Algorithm, Kernel};
+use crate::kernel::{Algorithm, Context, Kernel};
 
-/// Positions in a tile of inputs: number of matrix products.
-const POSITIONS: usize = 16;
+/// The tiles that an implementation works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Form {
+    /// Outputs a side.
+    side: usize,
+}
 
-/// Panels of output channels that are multiplied at once.
-const GROUP: usize = 2;
+impl Form {
+    const TWO: Self = Self { side: 2 };
+    const FOUR: Self = Self { side: 4 };
+
+    /// Inputs a side.
+    const fn reach(self) -> usize {
+        self.side + 2
+    }
+
+    /// Positions in a tile of inputs: number of matrix products.
+    const fn positions(self) -> usize {
+        self.reach() * self.reach()
+    }
+
+    /// Outputs of a tile.
+    const fn outputs(self) -> usize {
+        self.side * self.side
+    }
+}
+
+/// Panels of output channels that are multiplied at once: on aarch64 one, with more tiles.
+const GROUP: usize = if cfg!(target_arch = "aarch64") { 1 } else { 2 };
 
 /// What channels of transformed inputs are filled up to a multiple of.
 const STEP: usize = crate::ROW_SLACK;
@@ -53,10 +96,13 @@ const STEP: usize = crate::ROW_SLACK;
 /// Most input channels for which four times a sum of products stays below 2^31.
 const MAX_DEPTH: usize = i32::MAX as usize / (4 * 9 * 128 * 127);
 
+/// Most that the magnitudes of a channel's weights may sum to for 64 times its sums of products to stay below 2^31.
+const MAX_MAGNITUDES: i32 = (1 << (25 - 7)) - 1;
+
 /// The inputs of a block of tiles, to be transformed.
 struct Inputs<'a> {
-    /// For each tile the addresses of its 4 x 4 pixels, row by row, from the first channel wanted on.
-    tiles: &'a [[*const u8; POSITIONS]],
+    /// For each tile the addresses of its pixels, row by row, from the first channel wanted on.
+    tiles: &'a [*const u8],
     /// Channels wanted, a multiple of 4. Up to the next multiple of [`STEP`] may be read and written.
     depth: usize,
     /// Where position 0 of the first tile goes.
@@ -77,9 +123,10 @@ struct Weights {
     panels: usize,
     /// Input channels wanted, a multiple of 4.
     depth: usize,
-    /// Where position 0 goes: `panels * NR * depth` elements in an order of the implementation's choice.
+    /// Where they go: for each position `panels * NR * depth` elements, and [`plan::APART`] bytes, in an order of the
+    /// implementation's choice.
     to: *mut i16,
-    /// Elements from a position to the next.
+    /// Elements from a position to the next, where positions lie apart.
     stride: usize,
 }
 
@@ -92,6 +139,7 @@ struct Matrices {
     /// Transformed weights, and the distance in them as in [`Weights`].
     weights: *const i16,
     weight_stride: usize,
+    positions: usize,
     tiles: usize,
     depth: usize,
     panels: usize,
@@ -107,8 +155,8 @@ struct Outputs<'a> {
     /// The panel's sums of the first tile, distances as in [`Matrices`].
     sums: *const i32,
     stride: usize,
-    /// For each tile the panel's channels of its 2 x 2 pixels, row by row.
-    results: &'a mut [[[i8; NR]; 4]],
+    /// For each tile the panel's channels of its output pixels, row by row.
+    results: &'a mut [[i8; NR]],
     /// Of the panel's channels.
     bias: *const i32,
     multiplier: *const f32,
@@ -125,6 +173,7 @@ struct Outputs<'a> {
 struct Isa {
     name: &'static str,
     needs: Features,
+    form: Form,
     inputs: unsafe fn(&Inputs<'_>),
     weights: unsafe fn(&Weights),
     multiply: unsafe fn(&Matrices),
@@ -132,7 +181,7 @@ struct Isa {
     cost: plan::Cost,
 }
 
-/// The implementations, best first.
+/// The implementations, best first of each form.
 const ROWS: &[Isa] = &[
     #[cfg(target_arch = "x86_64")]
     avx2::ISA,
@@ -141,14 +190,19 @@ const ROWS: &[Isa] = &[
     #[cfg(target_arch = "aarch64")]
     neon::ISA,
     generic::ISA,
+    #[cfg(target_arch = "aarch64")]
+    neon_four::IN_ORDER,
+    #[cfg(target_arch = "aarch64")]
+    neon_four::ISA,
+    generic_four::ISA,
 ];
 
-/// The implementation for a processor, if it has one that can be better than the direct form: dot products of bytes
-/// do more than Winograd saves.
-fn isa(cpu: Cpu) -> Option<&'static Isa> {
+/// The implementation of a form for a processor, if it has one that can be better than the direct form: dot products of
+/// bytes do more than Winograd saves.
+fn isa(cpu: Cpu, form: Form) -> Option<&'static Isa> {
     let dot = [Features::DOTPROD, Features::I8MM, Features::AVX_VNNI, Features::AVX512_VNNI];
     let dot = dot.into_iter().any(|f| cpu.has(f));
-    ROWS.iter().find(|isa| !dot && cpu.has(isa.needs))
+    ROWS.iter().find(|isa| !dot && isa.form == form && cpu.has(isa.needs))
 }
 
 /// How a step is done by Winograd's algorithm.
@@ -158,24 +212,48 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// The way to do a step, where Winograd's algorithm can do it, and `algorithm` asks for it or it is estimated to be
-    /// faster than the direct form.
-    pub fn of(cpu: Cpu, algorithm: Algorithm, setup: &Setup, product: &Product) -> Option<Self> {
+    /// The way to do a step, where Winograd's algorithm can do it, and what is asked for asks for it or it is estimated
+    /// to be faster than the direct form. `weights` are the step's.
+    pub fn of(cx: &Context<'_>, setup: &Setup, product: &Product, weights: &[u8]) -> Option<Self> {
         let window = [product.rows, product.cols];
         let suits = setup.multiplier.is_some()
             && setup.groups == 1
-            && setup.x.cols() <= MAX_DEPTH
             && window.iter().all(|axis| (axis.taps, axis.step, axis.spacing) == (3, 1, 1));
-        let isa = isa(cpu).filter(|_| suits && algorithm != Algorithm::Direct)?;
+        if !suits {
+            return None;
+        }
         let shape = plan::Shape {
             images: setup.batch,
             rows: product.rows.outputs,
             cols: product.cols.outputs,
             depth: setup.x.cols(),
             channels: setup.y.cols(),
+            pieces: cx.tiles(),
         };
-        let plan = plan::Plan::new(&shape, &isa.cost);
-        let wanted = algorithm == Algorithm::Winograd || plan.pays(&shape, &isa.cost);
+        let fit = |form: Form| {
+            let isa = isa(cx.cpu(), form)?;
+            let asked = match cx.algorithm() {
+                Algorithm::Direct => false,
+                // Costs of portable code are not to be compared with those of others.
+                Algorithm::Fastest => {
+                    self::isa(cx.cpu(), Form::TWO).is_some_and(|best| best.needs == isa.needs)
+                }
+                Algorithm::Winograd2 => form == Form::TWO,
+                Algorithm::Winograd4 => form == Form::FOUR,
+            };
+            if !asked {
+                return None;
+            }
+            let exact = match form {
+                Form::TWO => shape.depth <= MAX_DEPTH,
+                _ => magnitudes(weights, shape.depth) <= MAX_MAGNITUDES,
+            };
+            exact.then(|| (isa, plan::Plan::new(&shape, form, &isa.cost)))
+        };
+        let both = [fit(Form::TWO), fit(Form::FOUR)].into_iter().flatten();
+        let cost = |(isa, plan): &(&Isa, plan::Plan)| plan.cost(&shape, &isa.cost);
+        let (isa, plan) = both.min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
+        let wanted = cx.algorithm() != Algorithm::Fastest || plan.pays(&shape, &isa.cost);
         wanted.then_some(Self { isa, plan })
     }
 
@@ -183,4 +261,10 @@ impl Choice {
     pub fn kernel(self, setup: Setup, product: Product) -> Box<dyn Kernel> {
         Box::new(driver::Winograd::new(setup, product, self.isa, self.plan))
     }
+}
+
+/// The most that the magnitudes of an output channel's weights sum to.
+fn magnitudes(weights: &[u8], depth: usize) -> i32 {
+    let panel = 9 * depth.next_multiple_of(KB_S8) * NR;
+    weights.chunks_exact(panel).flat_map(s8::magnitudes).max().unwrap_or(0)
 }

@@ -1,4 +1,5 @@
-//! The three transforms, over vectors of any kind of integer.
+//! The three transforms of tiles of 2 x 2 outputs, over vectors of any kind of integer; those of 4 x 4 are in
+//! [`super::transform_four`].
 //!
 //! Each is a matrix applied to the columns of a square and then to the rows of what results. They are macros, told the
 //! functions that add and subtract: a function of vectors that is not of the caller's instruction set itself would not

@@ -44,7 +44,9 @@ use cygnet_format::program::DType;
 use super::driver::Setup;
 use super::geometry::Product;
 use super::micro::Row;
-use crate::cpu::{Cpu, Features};
+use crate::cpu::Cpu;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::Features;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::simd::{Isa, isa_name};
 

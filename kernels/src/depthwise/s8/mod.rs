@@ -4,7 +4,7 @@
 mod avx2;
 mod generic;
 #[cfg(target_arch = "aarch64")]
-mod narrow;
+mod half;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "x86_64")]
@@ -15,6 +15,8 @@ mod strip_avx512;
 mod strip_dotprod;
 #[cfg(target_arch = "aarch64")]
 mod strip_neon;
+#[cfg(target_arch = "aarch64")]
+mod sums_neon;
 
 use super::list::{Micro, Run};
 use super::strip::{self, Choice, Strip, Window};
@@ -79,19 +81,31 @@ pub(super) fn strips(cpu: Cpu, window: Window, reach: impl FnOnce() -> Reach) ->
             match (window.taps, window.stride, reach().is_small()) {
                 (3, 1, true) => ("depthwise_s8_3x3s1_2x2x8c_small_dotprod", dot::<3, 1, true>),
                 (3, 1, false) => ("depthwise_s8_3x3s1_2x2x8c_dotprod", dot::<3, 1, false>),
-                (3, _, true) => ("depthwise_s8_3x3s2_1x2x8c_small_dotprod", dot::<3, 2, true>),
-                (3, _, false) => ("depthwise_s8_3x3s2_1x2x8c_dotprod", dot::<3, 2, false>),
+                (3, _, true) => ("depthwise_s8_3x3s2_2x2x8c_small_dotprod", dot::<3, 2, true>),
+                (3, _, false) => ("depthwise_s8_3x3s2_2x2x8c_dotprod", dot::<3, 2, false>),
                 (_, 1, true) => ("depthwise_s8_5x5s1_2x2x8c_small_dotprod", dot::<5, 1, true>),
                 (_, 1, false) => ("depthwise_s8_5x5s1_2x2x8c_dotprod", dot::<5, 1, false>),
                 (_, _, true) => ("depthwise_s8_5x5s2_1x2x8c_small_dotprod", dot::<5, 2, true>),
                 (_, _, false) => ("depthwise_s8_5x5s2_1x2x8c_dotprod", dot::<5, 2, false>),
             }
         } else if cpu.has(Features::NEON) {
-            match (window.taps, window.stride) {
-                (3, 1) => ("depthwise_s8_3x3s1_4x8c_neon", base::<3, 1>),
-                (3, _) => ("depthwise_s8_3x3s2_4x8c_neon", base::<3, 2>),
-                (_, 1) => ("depthwise_s8_5x5s1_4x8c_neon", base::<5, 1>),
-                _ => ("depthwise_s8_5x5s2_4x8c_neon", base::<5, 2>),
+            match (window.taps, window.stride, reach().is_small(), cpu.has(Features::IN_ORDER)) {
+                (3, 1, true, true) => {
+                    ("depthwise_s8_3x3s1_4x8c_small_neon_in_order", base::<3, 1, true, true>)
+                }
+                (3, 1, true, _) => ("depthwise_s8_3x3s1_4x8c_small_neon", base::<3, 1, true, false>),
+                (3, 1, _, true) => ("depthwise_s8_3x3s1_4x8c_neon_in_order", base::<3, 1, false, true>),
+                (3, 1, ..) => ("depthwise_s8_3x3s1_4x8c_neon", base::<3, 1, false, false>),
+                (3, _, true, true) => {
+                    ("depthwise_s8_3x3s2_4x8c_small_neon_in_order", base::<3, 2, true, true>)
+                }
+                (3, _, true, _) => ("depthwise_s8_3x3s2_4x8c_small_neon", base::<3, 2, true, false>),
+                (3, _, _, true) => ("depthwise_s8_3x3s2_4x8c_neon_in_order", base::<3, 2, false, true>),
+                (3, ..) => ("depthwise_s8_3x3s2_4x8c_neon", base::<3, 2, false, false>),
+                (_, 1, true, _) => ("depthwise_s8_5x5s1_4x8c_small_neon", base::<5, 1, true, false>),
+                (_, 1, ..) => ("depthwise_s8_5x5s1_4x8c_neon", base::<5, 1, false, false>),
+                (_, _, true, _) => ("depthwise_s8_5x5s2_4x8c_small_neon", base::<5, 2, true, false>),
+                _ => ("depthwise_s8_5x5s2_4x8c_neon", base::<5, 2, false, false>),
             }
         } else {
             return None;

@@ -1,40 +1,64 @@
 //! Advanced SIMD by strips: eight channels of four output columns at a time, twice for a group. The products of two
 //! taps are summed in 16 bits (at most 2 * 128 * 127), then added to the 32-bit sums; columns share what they load.
+//! Windows of three taps a side go by [`sums_neon`].
 
 use std::arch::aarch64::*;
 
 use super::Strip;
-use super::narrow::Requantize;
+use super::half::Half;
+use super::sums_neon;
+use crate::conv::s8::finish::{ANY, Mode, PLAIN, SMALL as SMALL_SUMS, early, mode};
 
-/// Windows of K by K taps, K odd and at most 5, of stride S.
+/// Windows of K by K taps, K odd and at most 5, of stride S. SMALL: whether sums are, see [`SMALL_SUMS`]. IN_ORDER: for
+/// cores that issue in order.
 ///
 /// # Safety
 /// As [`crate::depthwise::strip::Micro`].
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn run<const K: usize, const S: usize>(s: &Strip) {
+pub(super) unsafe fn run<const K: usize, const S: usize, const SMALL: bool, const IN_ORDER: bool>(s: &Strip) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match mode(SMALL, s.output()) {
+            SMALL_SUMS if SMALL => of_mode::<K, S, SMALL_SUMS, IN_ORDER>(s),
+            PLAIN if SMALL => of_mode::<K, S, PLAIN, IN_ORDER>(s),
+            _ => of_mode::<K, S, ANY, IN_ORDER>(s),
+        }
+    }
+}
+
+/// # Safety
+/// As [`crate::depthwise::strip::Micro`].
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn of_mode<const K: usize, const S: usize, const MODE: Mode, const IN_ORDER: bool>(s: &Strip) {
     for half in [0, 8] {
         // SAFETY: the caller's promise: weights, biases and multipliers are there for the group; every output is
         // stepped to once, and its input is there.
         unsafe {
-            let bias = s.bias.cast::<i32>().add(half);
+            let mut begin = [0; 8];
+            let half_group = Half::<MODE>::new(s, half, &mut begin);
             let mut w = [[vdup_n_s8(0); K]; K];
             for i in 0..K {
                 for j in 0..K {
                     w[i][j] = vld1_s8(s.w.cast::<i8>().add((i * K + j) * s.w_tap + half));
                 }
             }
-            let half_group =
-                Half { s, w, bias: [vld1q_s32(bias), vld1q_s32(bias.add(4))], q: Requantize::new(s, half) };
             for row in 0..s.rows {
                 let x = s.x.at.cast::<i8>().add(row * S * s.x.row + half);
                 let y = s.y.at.cast::<i8>().add(row * s.y.row + half);
                 let mut column = 0;
                 while column + 4 <= s.columns {
-                    pixels::<K, S, 4>(&half_group, x.add(column * S * s.x.pixel), y.add(column * s.y.pixel));
+                    let (x, y) = (x.add(column * S * s.x.pixel), y.add(column * s.y.pixel));
+                    if K == 3 {
+                        four::<K, S, MODE, IN_ORDER>(&half_group, &w, x, y);
+                    } else {
+                        pixels::<K, S, MODE, 4>(&half_group, &w, x, y);
+                    }
                     column += 4;
                 }
                 while column < s.columns {
-                    pixels::<K, S, 1>(&half_group, x.add(column * S * s.x.pixel), y.add(column * s.y.pixel));
+                    let (x, y) = (x.add(column * S * s.x.pixel), y.add(column * s.y.pixel));
+                    pixels::<K, S, MODE, 1>(&half_group, &w, x, y);
                     column += 1;
                 }
             }
@@ -42,12 +66,29 @@ pub(super) unsafe fn run<const K: usize, const S: usize>(s: &Strip) {
     }
 }
 
-/// All that stays the same for eight channels of a strip.
-struct Half<'a, const K: usize> {
-    s: &'a Strip,
-    w: [[int8x8_t; K]; K],
-    bias: [int32x4_t; 2],
-    q: Requantize,
+/// Four outputs of a row, K being 3: `x` is under the first one's tap (0, 0).
+///
+/// # Safety
+/// As [`crate::depthwise::strip::Micro`].
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn four<const K: usize, const S: usize, const MODE: Mode, const IN_ORDER: bool>(
+    h: &Half<MODE>,
+    w: &[[int8x8_t; K]; K],
+    x: *const i8,
+    y: *mut i8,
+) {
+    let w = std::array::from_fn(|i| std::array::from_fn(|j| w[i % K][j % K]));
+    // SAFETY: the caller's promise.
+    unsafe {
+        let rows = [x, x.add(h.s.x.row), x.add(2 * h.s.x.row)];
+        let sums = sums_neon::four::<S, IN_ORDER>(&w, rows, h.s.x.pixel, h.start);
+        let mut to: [_; 4] = std::array::from_fn(|p| y.add(p * h.s.y.pixel).cast());
+        early(&mut to);
+        for (to, v) in to.into_iter().zip(h.finish.results(sums)) {
+            vst1_s8(to.cast(), v);
+        }
+    }
 }
 
 /// P outputs of a row: `x` is under the first one's tap (0, 0).
@@ -56,8 +97,14 @@ struct Half<'a, const K: usize> {
 /// As [`crate::depthwise::strip::Micro`].
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn pixels<const K: usize, const S: usize, const P: usize>(h: &Half<'_, K>, x: *const i8, y: *mut i8) {
-    let mut sums = [h.bias; P];
+unsafe fn pixels<const K: usize, const S: usize, const MODE: Mode, const P: usize>(
+    h: &Half<MODE>,
+    w: &[[int8x8_t; K]; K],
+    x: *const i8,
+    y: *mut i8,
+) {
+    // SAFETY: the numbers are there.
+    let mut sums = unsafe { [h.start(); P] };
     // SAFETY: the tap is one of the window's, p one of the outputs.
     let load = |tap: usize, p: usize| unsafe {
         vld1_s8(x.add(tap / K * h.s.x.row + (p * S + tap % K) * h.s.x.pixel))
@@ -66,11 +113,11 @@ unsafe fn pixels<const K: usize, const S: usize, const P: usize>(h: &Half<'_, K>
         if 2 * i < K * K {
             let mut products = [vdupq_n_s16(0); P];
             for p in 0..P {
-                products[p] = vmull_s8(load(2 * i, p), h.w[2 * i / K][2 * i % K]);
+                products[p] = vmull_s8(load(2 * i, p), w[2 * i / K][2 * i % K]);
             }
             if 2 * i + 1 < K * K {
                 for p in 0..P {
-                    let w = h.w[(2 * i + 1) / K][(2 * i + 1) % K];
+                    let w = w[(2 * i + 1) / K][(2 * i + 1) % K];
                     products[p] = vmlal_s8(products[p], load(2 * i + 1, p), w);
                 }
             }
@@ -80,8 +127,8 @@ unsafe fn pixels<const K: usize, const S: usize, const P: usize>(h: &Half<'_, K>
             }
         }
     });
-    for p in 0..P {
+    for (p, v) in h.finish.results(sums).into_iter().enumerate() {
         // SAFETY: the output takes a group.
-        unsafe { vst1_s8(y.add(p * h.s.y.pixel), h.q.one(sums[p])) };
+        unsafe { vst1_s8(y.add(p * h.s.y.pixel), v) };
     }
 }

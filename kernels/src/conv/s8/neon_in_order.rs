@@ -1,0 +1,384 @@
+//! Advanced SIMD for cores that issue in order and have no dot products of bytes (A53): four pixels times one panel.
+//!
+//! As [`super::neon`], but 16 bits take the products of as many consecutive blocks, up to four, as the panel's weights
+//! allow: those of a lane must not exceed 255 in magnitude in all. SADALP, which takes two cycles on an A53, is needed
+//! once for each such [stretch](super::stretches) of blocks.
+//!
+//! An A53 issues two instructions a cycle of which one may be a product; results of products arrive four cycles later,
+//! of integer loads three, of vector loads five if they are of eight bytes: those of sixteen stop both pipes. So
+//! between the products stands what goes beside them: inputs of the next pixel, weights of the next block. A register
+//! of weights is put together from a vector load, an integer load and INS; an INS goes beside a vector load.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use super::dense;
+use super::finish::{self, ANY, Mode, PLAIN, SMALL};
+use super::neon::{self, MR, Sums, begin, neighbours};
+use super::walk::{self, Group, Panel};
+use crate::conv::block::Block;
+use crate::conv::panels::Panels;
+
+/// The four products of a pixel and a block: `$op`, registers of weights and inputs; after each what goes beside it.
+macro_rules! products {
+    ($op:literal $w0:literal $w1:literal $x:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+        concat!(
+            $op,
+            " v24.8h, ",
+            $w0,
+            ".8b, ",
+            $x,
+            ".8b\n",
+            $b0,
+            "\n",
+            $op,
+            "2 v25.8h, ",
+            $w0,
+            ".16b, ",
+            $x,
+            ".16b\n",
+            $b1,
+            "\n",
+            $op,
+            " v26.8h, ",
+            $w1,
+            ".8b, ",
+            $x,
+            ".8b\n",
+            $b2,
+            "\n",
+            $op,
+            "2 v27.8h, ",
+            $w1,
+            ".16b, ",
+            $x,
+            ".16b\n",
+            $b3,
+            "\n",
+        )
+    };
+}
+
+/// Those of the first, second, third and fourth block of a stretch.
+macro_rules! block {
+    (0 $($b0:expr, $b1:expr, $b2:expr, $b3:expr)?) => { block!(@ "smull" "v16" "v17" "v28" $(, $b0, $b1, $b2, $b3)?) };
+    (1 $($b0:expr, $b1:expr, $b2:expr, $b3:expr)?) => { block!(@ "smlal" "v18" "v19" "v29" $(, $b0, $b1, $b2, $b3)?) };
+    (2 $($b0:expr, $b1:expr, $b2:expr, $b3:expr)?) => { block!(@ "smlal" "v20" "v21" "v30" $(, $b0, $b1, $b2, $b3)?) };
+    (3 $($b0:expr, $b1:expr, $b2:expr, $b3:expr)?) => { block!(@ "smlal" "v22" "v23" "v31" $(, $b0, $b1, $b2, $b3)?) };
+    (@ $op:literal $w0:literal $w1:literal $x:literal) => { products!($op $w0 $w1 $x, "", "", "", "") };
+    (@ $op:literal $w0:literal $w1:literal $x:literal, $($b:expr),+) => { products!($op $w0 $w1 $x, $($b),+) };
+}
+
+/// Products added to the sums of pixel `$i`.
+macro_rules! add {
+    (0) => { add!("v0" "v1" "v2" "v3") };
+    (1) => { add!("v4" "v5" "v6" "v7") };
+    (2) => { add!("v8" "v9" "v10" "v11") };
+    (3) => { add!("v12" "v13" "v14" "v15") };
+    ($s0:literal $s1:literal $s2:literal $s3:literal) => {
+        concat!(
+            "sadalp ", $s0, ".4s, v24.8h\n",
+            "sadalp ", $s1, ".4s, v25.8h\n",
+            "sadalp ", $s2, ".4s, v26.8h\n",
+            "sadalp ", $s3, ".4s, v27.8h\n",
+        )
+    };
+}
+
+/// Four inputs of a block of the stretch, from memory to an integer register, and from there, four times, to theirs.
+macro_rules! load {
+    (0 $a:literal) => {
+        concat!("ldr {x0:w}, [", $a, "]\n")
+    };
+    (1 $a:literal) => {
+        concat!("ldr {x1:w}, [", $a, ", #4]\n")
+    };
+    (2 $a:literal) => {
+        concat!("ldr {x2:w}, [", $a, ", #8]\n")
+    };
+    (3 $a:literal) => {
+        concat!("ldr {x3:w}, [", $a, ", #12]\n")
+    };
+}
+macro_rules! spread {
+    (0) => {
+        "dup v28.4s, {x0:w}\n"
+    };
+    (1) => {
+        "dup v29.4s, {x1:w}\n"
+    };
+    (2) => {
+        "dup v30.4s, {x2:w}\n"
+    };
+    (3) => {
+        "dup v31.4s, {x3:w}\n"
+    };
+}
+
+/// The first pixel, whose first block's weights and inputs are there already. The other blocks' are fetched, and the
+/// second pixel's inputs.
+macro_rules! first {
+    (1) => { concat!(block!(0 load!(0 "{a1}"), "", "", ""), spread!(0), add!(0)) };
+    (2) => {
+        concat!(
+            first!(@ "ldr {u1}, [{w}, #56]", load!(0 "{a1}"), "", ""),
+            "ins v18.d[1], {u0}\n", spread!(1), "ins v19.d[1], {u1}\n", load!(1 "{a1}"),
+            block!(1),
+            spread!(0), spread!(1), add!(0),
+        )
+    };
+    (3) => {
+        concat!(
+            first!(@ "ldr {u1}, [{w}, #56]", load!(2 "{a0}"), load!(0 "{a1}"), ""),
+            "ldr d20, [{w}, #64]\n ins v18.d[1], {u0}\n ldr d21, [{w}, #80]\n ins v19.d[1], {u1}\n",
+            spread!(1), spread!(2),
+            block!(1 "ldr {u0}, [{w}, #72]", "ldr {u1}, [{w}, #88]", load!(1 "{a1}"), load!(2 "{a1}")),
+            "ins v20.d[1], {u0}\n ins v21.d[1], {u1}\n",
+            block!(2),
+            spread!(0), spread!(1), spread!(2), add!(0),
+        )
+    };
+    (4) => {
+        concat!(
+            first!(@ "ldr {u1}, [{w}, #56]", load!(2 "{a0}"), load!(3 "{a0}"), load!(0 "{a1}")),
+            "ldr d20, [{w}, #64]\n ins v18.d[1], {u0}\n ldr d21, [{w}, #80]\n ins v19.d[1], {u1}\n",
+            spread!(1), spread!(2),
+            block!(1 "ldr {u0}, [{w}, #72]", "ldr {u1}, [{w}, #88]", load!(1 "{a1}"), load!(2 "{a1}")),
+            "ldr d22, [{w}, #96]\n ins v20.d[1], {u0}\n ldr d23, [{w}, #112]\n ins v21.d[1], {u1}\n",
+            block!(2 "ldr {u0}, [{w}, #104]", "ldr {u1}, [{w}, #120]", "", ""),
+            spread!(3), spread!(0), "ins v22.d[1], {u0}\n ins v23.d[1], {u1}\n",
+            block!(3 load!(3 "{a1}"), "", "", ""),
+            spread!(1), spread!(2), spread!(3), add!(0),
+        )
+    };
+    (@ $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+        concat!(
+            "ldr d18, [{w}, #32]\n", load!(1 "{a0}"), "ldr d19, [{w}, #48]\n ldr {u0}, [{w}, #40]\n",
+            block!(0 $b0, $b1, $b2, $b3),
+        )
+    };
+}
+
+/// Pixel `$i`, the inputs of the one at `$next` being fetched; beside it `$b0` to `$b3`.
+macro_rules! middle {
+    (1 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+        concat!(block!(0 concat!(load!(0 $next), $b0), $b1, $b2, $b3), spread!(0), add!($i))
+    };
+    (2 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+        concat!(
+            block!(0 load!(0 $next), load!(1 $next), $b0, $b1), block!(1 $b2, $b3, "", ""),
+            spread!(0), spread!(1), add!($i),
+        )
+    };
+    (3 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+        concat!(
+            block!(0 load!(0 $next), load!(1 $next), load!(2 $next), $b0), block!(1 $b1, $b2, $b3, ""),
+            spread!(0), spread!(1), block!(2), spread!(2), add!($i),
+        )
+    };
+    (4 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+        concat!(
+            block!(0 load!(0 $next), load!(1 $next), load!(2 $next), load!(3 $next)), block!(1 $b0, $b1, $b2, $b3),
+            spread!(0), spread!(1), block!(2), block!(3), spread!(2), spread!(3), add!($i),
+        )
+    };
+}
+
+/// The last pixel, the first pixel's inputs (at `{next}`) and the weights of the next stretch's first block being
+/// fetched. `$advance` and the blocks after the first.
+macro_rules! last {
+    ($advance:expr $(, $more:expr)*) => {
+        concat!(
+            block!(0 "ldr {x0:w}, [{next}]", "ldr {u0}, [{w}, #8]", "ldr {u1}, [{w}, #24]", $advance),
+            "ldr d16, [{w}]\n ldr d17, [{w}, #16]\n",
+            $($more,)*
+            "ins v16.d[1], {u0}\n ins v17.d[1], {u1}\n", spread!(0), add!(3),
+        )
+    };
+}
+
+/// A stretch of `$n` blocks, of `$x` bytes of a pixel and `$w` bytes of weights. Where it is its tap's last, what stands
+/// for the next one's inputs is weights.
+macro_rules! stretch {
+    ($n:tt $n_text:literal $x:literal $w:literal $(, $more:expr)*) => {
+        concat!(
+            first!($n),
+            middle!($n 1 "{a2}", concat!("add {w}, {w}, #", $w), "ldrb {size:w}, [{sizes}], #1",
+                concat!("subs {left}, {left}, #", $n_text), concat!("add {a0}, {a0}, #", $x)),
+            middle!($n 2 "{a3}", "csel {next}, {a0}, {w}, ne", concat!("add {a1}, {a1}, #", $x),
+                concat!("add {a2}, {a2}, #", $x), ""),
+            last!(concat!("add {a3}, {a3}, #", $x) $(, $more)*),
+            "b.eq 8f\n",
+        )
+    };
+}
+
+/// To the stretch of `{size}` blocks; the labels of those of four, three, two and one.
+macro_rules! dispatch {
+    ($four:literal $three:literal $two:literal $one:literal) => {
+        concat!(
+            "tbnz {size:w}, #2, ",
+            $four,
+            "\n",
+            "tbz {size:w}, #0, ",
+            $two,
+            "\n",
+            "tbnz {size:w}, #1, ",
+            $three,
+            "\n",
+            "b ",
+            $one,
+            "\n",
+        )
+    };
+}
+
+/// Sums of four pixels times a panel, starting at what [`begin`] made.
+///
+/// # Safety
+/// As [`neon::sums`]; 32 bytes more can be read behind the panel; there is a size for each of its stretches, and one more.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn four(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
+    let mut s: [Sums; MR] = [[vdupq_n_s32(0); 4]; MR];
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "ldp {a0}, {a1}, [{a}]",
+            "ldr d16, [{w}]",
+            "ldr {u0}, [{w}, #8]",
+            "ldp {a2}, {a3}, [{a}, #16]",
+            "ldr d17, [{w}, #16]",
+            "ldr {x0:w}, [{a0}]",
+            "ldr q0, [{start}]",
+            "ldr {u1}, [{w}, #24]",
+            "ldr q1, [{start}, #16]",
+            "ldrb {size:w}, [{sizes}], #1",
+            "ldr q2, [{start}, #32]",
+            "add {a}, {a}, #32",
+            "ldr q3, [{start}, #48]",
+            "ins v16.d[1], {u0}",
+            "ins v17.d[1], {u1}",
+            "mov v4.16b, v0.16b",
+            "mov {left}, {blocks}",
+            "mov v5.16b, v1.16b",
+            "mov v6.16b, v2.16b",
+            "mov v7.16b, v3.16b",
+            "mov v8.16b, v0.16b",
+            "mov v9.16b, v1.16b",
+            "mov v10.16b, v2.16b",
+            "mov v11.16b, v3.16b",
+            "mov v12.16b, v0.16b",
+            "mov v13.16b, v1.16b",
+            "mov v14.16b, v2.16b",
+            "mov v15.16b, v3.16b",
+            "dup v28.4s, {x0:w}",
+            dispatch!("4f" "5f" "6f" "7f"),
+            "4:",
+            stretch!(4 "4" "16" "128", block!(1), block!(2), block!(3)),
+            dispatch!("4b" "5f" "6f" "7f"),
+            "5:",
+            stretch!(3 "3" "12" "96", block!(1), block!(2)),
+            dispatch!("4b" "5b" "6f" "7f"),
+            "6:",
+            stretch!(2 "2" "8" "64", block!(1)),
+            dispatch!("4b" "5b" "6b" "7f"),
+            "7:",
+            stretch!(1 "1" "4" "32"),
+            dispatch!("4b" "5b" "6b" "7b"),
+            "8:",
+            "subs {taps}, {taps}, #1",
+            "b.eq 9f",
+            "ldp {a0}, {a1}, [{a}]",
+            "ldp {a2}, {a3}, [{a}, #16]",
+            "add {a}, {a}, #32",
+            "ldr {x0:w}, [{a0}]",
+            "mov {left}, {blocks}",
+            "dup v28.4s, {x0:w}",
+            dispatch!("4b" "5b" "6b" "7b"),
+            "9:",
+            a = inout(reg) g.a => _,
+            taps = inout(reg) g.taps => _,
+            blocks = in(reg) g.blocks,
+            left = out(reg) _,
+            w = inout(reg) p.w => _,
+            start = in(reg) p.start,
+            sizes = inout(reg) p.sizes => _,
+            size = out(reg) _,
+            next = out(reg) _,
+            a0 = out(reg) _, a1 = out(reg) _, a2 = out(reg) _, a3 = out(reg) _,
+            x0 = out(reg) _, x1 = out(reg) _, x2 = out(reg) _, x3 = out(reg) _,
+            u0 = out(reg) _, u1 = out(reg) _,
+            out("v0") s[0][0], out("v1") s[0][1], out("v2") s[0][2], out("v3") s[0][3],
+            out("v4") s[1][0], out("v5") s[1][1], out("v6") s[1][2], out("v7") s[1][3],
+            out("v8") s[2][0], out("v9") s[2][1], out("v10") s[2][2], out("v11") s[2][3],
+            out("v12") s[3][0], out("v13") s[3][1], out("v14") s[3][2], out("v15") s[3][3],
+            out("v16") _, out("v17") _, out("v18") _, out("v19") _,
+            out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+            out("v24") _, out("v25") _, out("v26") _, out("v27") _,
+            out("v28") _, out("v29") _, out("v30") _, out("v31") _,
+            options(nostack, readonly),
+        );
+    }
+    let mut whole = [[vdupq_n_s32(0); 2]; MR];
+    for i in 0..MR {
+        whole[i] = neighbours(s[i]);
+    }
+    whole
+}
+
+/// Sizes of the stretches of any panel of one tap of at most 1024 blocks: pairs of blocks, and what is left.
+fn pairs(g: &Group) -> *const u8 {
+    static PAIRS: [u8; 514] = {
+        let mut sizes = [2; 514];
+        sizes[512] = 1;
+        sizes
+    };
+    PAIRS[512 - g.blocks / 2..].as_ptr()
+}
+
+/// A block in a mode.
+///
+/// # Safety
+/// As [`crate::conv::panels::Run`].
+#[target_feature(enable = "neon")]
+unsafe fn conv_4x8<const MODE: Mode>(b: &Panels<'_>) {
+    // SAFETY: the caller's promise, which the groups' addresses keep; weights end in slack, and so do stretches.
+    unsafe {
+        walk::walk::<MODE, MR, 4>(
+            b,
+            |start| begin(start),
+            |g, p, pixels| match pixels {
+                MR if p.sizes.is_null() => four(g, &Panel { sizes: pairs(g), ..*p }),
+                MR => four(g, p),
+                _ => neon::sums(g, p, pixels),
+            },
+        );
+    }
+}
+
+/// A block of pixels, four of them times one panel at a time.
+///
+/// # Safety
+/// As [`crate::conv::panels::Run`].
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn panels(b: &Panels<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match finish::mode(b.small, walk::output(b)) {
+            SMALL => conv_4x8::<SMALL>(b),
+            PLAIN => conv_4x8::<PLAIN>(b),
+            _ => conv_4x8::<ANY>(b),
+        }
+    }
+}
+
+/// A block of pixels of few input channels.
+///
+/// # Safety
+/// As [`crate::conv::block::Run`].
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn dense(b: &Block<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { dense::block::<MR>(b, panels) };
+}
