@@ -399,7 +399,7 @@ fn recurs_as_the_oracle() {
 }
 
 /// Random cases: fewer where an emulator runs them.
-const CASES: u32 = if cfg!(target_arch = "aarch64") { 50 } else { 500 };
+const CASES: u32 = if cfg!(target_arch = "aarch64") { 50 } else { 200 };
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]

@@ -42,8 +42,11 @@ def value(array, info):
 
 
 def write_onnx(folder):
-    import onnx
-    from onnx.backend.test.case.node import collect_testcases
+    try:
+        import onnx
+        from onnx.backend.test.case.node import collect_testcases
+    except ImportError as missing:
+        sys.exit(f"{missing}: pip install onnx=={ONNX}, in an environment of its own")
 
     if onnx.__version__ != ONNX:
         sys.exit(f"onnx {onnx.__version__} is installed, the lists are of {ONNX}: pip install onnx=={ONNX}")
@@ -66,7 +69,10 @@ def write_onnx(folder):
 
 def write_debian(folder):
     with tempfile.TemporaryDirectory() as scratch:
-        subprocess.run(["apt-get", "download", "-qq", DEBIAN], cwd=scratch, check=True)
+        try:
+            subprocess.run(["apt-get", "download", "-qq", DEBIAN], cwd=scratch, check=True)
+        except (OSError, subprocess.CalledProcessError) as failure:
+            sys.exit(f"{DEBIAN} cannot be downloaded ({failure}); it is a package of Debian 12")
         (package,) = Path(scratch).glob("*.deb")
         if not package.name.startswith(f"{DEBIAN}_{DEBIAN_VERSION}-"):
             sys.exit(f"apt-get offers {package.name}, the lists are of {DEBIAN_VERSION}")

@@ -1,7 +1,7 @@
 //! ONNX's own tests of its operators, against lists that say of every case how it comes out.
 //!
 //! The cases of the package onnx and of Debian's libonnx-testdata are looked for in the folder that the environment
-//! variable `CYGNET_CONFORMANCE` names; `tests/conformance/make_suites.py` writes them. A sample is committed.
+//! variable `CYGNET_CONFORMANCE` names; `tests/conformance/make_suites.py` writes them.
 //!
 //! After a change that is meant to change outcomes: `CYGNET_CONFORMANCE_WRITE=1 cargo test -p cygnet-tests --test
 //! conformance` writes the lists anew.
@@ -36,6 +36,26 @@ fn check(folder: &Path, title: &str) {
         "{} lists cases that are not there",
         list.display()
     );
+}
+
+/// What is promised of the suites, and that the lists say so themselves.
+#[test]
+fn lists_add_up() {
+    for (title, promised, of) in [("onnx-1.23.2", 1250, 1404), ("debian-1.12.0", 880, 932)] {
+        let path = place::own("conformance").join(format!("{title}.tsv"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let cases: Vec<Vec<&str>> =
+            text.lines().filter(|l| !l.starts_with('#')).map(|l| l.split('\t').collect()).collect();
+        let out = cases.iter().filter(|c| c[1] == "out").count();
+        let passed = cases.len() - out;
+        assert!(text.starts_with(&format!("# {title}: {passed} of {of} pass\n")), "{title}: its first line");
+        assert_eq!(cases.len(), of, "{title}");
+        assert!(passed >= promised, "{title}: {passed} pass, {promised} are promised");
+        assert!(
+            cases.iter().all(|c| c[1] != "out" || c.len() == 3),
+            "{title}: every case that is out says why"
+        );
+    }
 }
 
 fn suite(test: &str, name: &str) {

@@ -55,27 +55,25 @@ fn mel_weight_matrix(m: &mut Make<'_, '_>) -> Done {
     }
     let [bins, length, rate, low, high] = numbers;
     let (bins, spectrum) = (bins as usize, length as usize / 2 + 1);
-    if bins == 0 || bins > 1 << 16 || spectrum > 1 << 20 || rate <= 0.0 {
+    if bins == 0 || spectrum.saturating_mul(bins) > 1 << 24 || rate <= 0.0 {
         return m.fail(format!("has {bins} bins over a spectrum of {spectrum} at {rate} Hz"));
     }
     let mel = |f: f64| 2595.0 * (1.0 + f / 700.0).log10();
     let hertz = |m: f64| 700.0 * (10f64.powf(m / 2595.0) - 1.0);
     let (from, to) = (mel(low), mel(high));
     let step = (to - from) / (bins + 2) as f64;
-    let edge = |i: usize| ((length + 1.0) * hertz(from + step * i as f64) / rate).floor() as i64;
+    let edge = |i: usize| ((length + 1.0) * hertz(from + step * i as f64) / rate).floor();
     let mut weights = vec![0.0; spectrum * bins];
     for b in 0..bins {
         let (left, middle, right) = (edge(b), edge(b + 1), edge(b + 2));
         // A triangle reaches its peak even when it has no rising or no falling side.
-        for k in left..right.max(middle + 1) {
-            let weight = match k.cmp(&middle) {
-                Ordering::Less => (k - left) as f64 / (middle - left) as f64,
+        for k in 0..spectrum {
+            let weight = match (k as f64).total_cmp(&middle) {
+                Ordering::Less => (k as f64 - left) / (middle - left),
                 Ordering::Equal => 1.0,
-                Ordering::Greater => (right - k) as f64 / (right - middle) as f64,
+                Ordering::Greater => (right - k as f64) / (right - middle),
             };
-            if let Some(k) = usize::try_from(k).ok().filter(|&k| k < spectrum) {
-                weights[k * bins + b] = weight;
-            }
+            weights[k * bins + b] = weight.max(0.0);
         }
     }
     let elem = output_elem(m)?;

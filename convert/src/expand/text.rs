@@ -9,6 +9,9 @@ use crate::graph::{Attr, ElemType, Tensor, ValueId};
 
 pub(super) const RULES: &[(&str, Rule)] = &[("TfIdfVectorizer", tf_idf), ("Unique", unique)];
 
+/// Most places that n-grams are counted in.
+const MAX_WIDTH: usize = 1 << 24;
+
 fn ints<'m>(m: &'m Make<'_, '_>, key: &str) -> &'m [i64] {
     match m.node.attrs.get(key) {
         Some(Attr::Ints(v)) => v,
@@ -53,7 +56,7 @@ fn tf_idf(m: &mut Make<'_, '_>) -> Done {
     let total: usize = grams.iter().map(Vec::len).sum();
     for (i, grams) in grams.iter().enumerate().filter(|(_, g)| !g.is_empty()) {
         let n = i + 1;
-        let mut sum = m.numbers(&[batch, grams.len()], vec![0.0; batch * grams.len()], ElemType::F32);
+        let mut sum = zeros(m, batch, grams.len())?;
         if (least..=most).contains(&(n as i64)) {
             // Elements of one n-gram stand as far apart as the skip says; a single one, nowhere else.
             for distance in 1..=if n == 1 { 1 } else { skips + 1 } {
@@ -80,20 +83,28 @@ fn tf_idf(m: &mut Make<'_, '_>) -> Done {
     }
     // One column behind the others is of no n-gram.
     let places = ints(m, "ngram_indexes").to_vec();
-    let width = places.iter().max().map_or(0, |&v| v + 1);
-    let mut from = vec![total as i64; usize::try_from(width).unwrap_or(0)];
+    let width = places.iter().max().map_or(0, |&v| usize::try_from(v).map_or(0, |v| v.saturating_add(1)));
+    if width > MAX_WIDTH {
+        return m.fail(format!("counts in {width} places; at most {MAX_WIDTH} are possible"));
+    }
+    let mut from = vec![total as i64; width];
     for (i, &place) in places.iter().enumerate() {
         match usize::try_from(place).ok().and_then(|p| from.get_mut(p)) {
             Some(slot) if i < total && *slot == total as i64 => *slot = i as i64,
             _ => return m.fail(format!("places n-gram {i} at {place}, where none or another belongs")),
         }
     }
-    let none = m.numbers(&[batch, 1], vec![0.0; batch], ElemType::F32);
+    let none = zeros(m, batch, 1)?;
     let y = m.concat(&[y, none], 1)?;
     let from = m.list(&from);
     let y = m.gather(y, from, 1)?;
-    let y = if dims.len() == 1 { m.reshape(y, &[width as usize])? } else { y };
+    let y = if dims.len() == 1 { m.reshape(y, &[width])? } else { y };
     m.done(y)
+}
+
+fn zeros(m: &mut Make<'_, '_>, rows: usize, columns: usize) -> Made {
+    let one = m.numbers(&[1, 1], vec![0.0], ElemType::F32);
+    m.expand(one, &[rows, columns])
 }
 
 /// How often each of n-grams of one length occurs in the rows of `x` with its elements `distance` apart, beginning at
@@ -152,7 +163,7 @@ fn unique(m: &mut Make<'_, '_>) -> Done {
     let (count, inner) = (dims[axis], dims[axis + 1..].iter().product::<usize>());
     let mut found: BTreeMap<Vec<i64>, Vec<usize>> = BTreeMap::new();
     for i in 0..count {
-        let slice = keys.chunks(count * inner).flat_map(|outer| &outer[i * inner..(i + 1) * inner]);
+        let slice = keys.chunks((count * inner).max(1)).flat_map(|outer| &outer[i * inner..(i + 1) * inner]);
         found.entry(slice.copied().collect()).or_default().push(i);
     }
     let mut groups: Vec<Vec<usize>> = found.into_values().collect();

@@ -8,7 +8,7 @@ use crate::infer;
 impl Importer<'_> {
     /// The elements of a tensor that the file holds.
     pub fn constant(&self, t: usize) -> Result<Tensor, ImportError> {
-        let info = self.model.main.tensors[t];
+        let info = self.graph.tensors[t];
         let fail = |reason: String| ImportError::Tensor { tensor: self.name(t), reason };
         let dims = info.dims().map_err(fail)?;
         let elem = info.elem().map_err(fail)?;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::ops;
-use super::schema::{Model, Operator};
+use super::ops::Variable;
+use super::schema::{Model, Operator, Subgraph};
 use super::values::Slot;
 use crate::build::Builder;
 use crate::error::{ImportError, UnsupportedOp};
@@ -36,15 +37,11 @@ pub fn import_bytes(bytes: &[u8], options: &ImportOptions) -> Result<Graph, Impo
         return Err(damaged("the mark 'TFL3' at byte 4 is missing".to_owned()));
     }
     let model = Model::read(bytes).map_err(damaged)?;
-    let rules = rules(&model)?;
+    check_supported(&model)?;
     let infer_options = InferOptions { fold_dequantize: options.fold_dequantize };
     let mut importer = Importer::new(&model, infer_options);
     importer.inputs(options)?;
-    for (op, rule) in model.main.operators.iter().zip(rules) {
-        importer.hint = label(&model, op);
-        importer.op.clone_from(&op.name);
-        rule(&mut importer, op)?;
-    }
+    importer.operators()?;
     let mut graph = importer.finish_graph()?;
     passes::remove_dead(&mut graph);
     infer::infer(&mut graph, &infer_options)?;
@@ -53,27 +50,24 @@ pub fn import_bytes(bytes: &[u8], options: &ImportOptions) -> Result<Graph, Impo
 }
 
 /// Name of an operator: that of its first output.
-fn label(model: &Model<'_>, op: &Operator<'_>) -> String {
-    let first = op.outputs.first().and_then(|&t| model.main.tensors.get(usize::try_from(t).ok()?));
+fn label(graph: &Subgraph<'_>, op: &Operator<'_>) -> String {
+    let first = op.outputs.first().and_then(|&t| graph.tensors.get(usize::try_from(t).ok()?));
     match first.and_then(|t| t.name().ok()) {
         Some(name) if !name.is_empty() => name,
         _ => format!("{}_{}", op.name, op.index),
     }
 }
 
-fn rules(model: &Model<'_>) -> Result<Vec<ops::Rule>, ImportError> {
-    let mut rules = Vec::with_capacity(model.main.operators.len());
+/// Reports all operators that no rule translates.
+fn check_supported(model: &Model<'_>) -> Result<(), ImportError> {
     let mut unsupported: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for op in &model.main.operators {
-        match ops::rule(op) {
-            Some(rule) => rules.push(rule),
-            None => {
-                unsupported.entry(&op.name).or_default().push(format!("{}:{}", op.index, label(model, op)));
-            }
+    for graph in &model.graphs {
+        for op in graph.operators.iter().filter(|op| ops::rule(op).is_none()) {
+            unsupported.entry(&op.name).or_default().push(format!("{}:{}", op.index, label(graph, op)));
         }
     }
     if unsupported.is_empty() {
-        return Ok(rules);
+        return Ok(());
     }
     let operators =
         unsupported.into_iter().map(|(op, nodes)| UnsupportedOp { op: op.to_owned(), nodes }).collect();
@@ -82,9 +76,12 @@ fn rules(model: &Model<'_>) -> Result<Vec<ops::Rule>, ImportError> {
 
 pub struct Importer<'a> {
     pub model: &'a Model<'a>,
+    /// The graph that is being read.
+    pub graph: &'a Subgraph<'a>,
     pub builder: Builder,
     /// What stands for each tensor of the file.
     pub slots: Vec<Slot>,
+    pub variables: Vec<Variable>,
     /// Name for what the current operator makes.
     pub hint: String,
     /// Name of the current operator.
@@ -95,15 +92,42 @@ impl<'a> Importer<'a> {
     fn new(model: &'a Model<'a>, options: InferOptions) -> Self {
         let mut builder = Builder::new(options);
         builder.graph.name.clone_from(&model.name);
-        let slots = vec![Slot::default(); model.main.tensors.len()];
-        Self { model, builder, slots, hint: String::new(), op: String::new() }
+        let graph = &model.graphs[0];
+        let slots = vec![Slot::default(); graph.tensors.len()];
+        let (hint, op) = (String::new(), String::new());
+        Self { model, graph, builder, slots, variables: Vec::new(), hint, op }
+    }
+
+    /// Translates the operators of the current graph.
+    fn operators(&mut self) -> Result<(), ImportError> {
+        for op in &self.graph.operators {
+            self.hint = label(self.graph, op);
+            self.op.clone_from(&op.name);
+            let rule = ops::rule(op).ok_or_else(|| self.err("is not supported"))?;
+            rule(self, op)?;
+        }
+        Ok(())
+    }
+
+    /// Translates the graph with this index, which has no inputs and outputs and runs before all others.
+    pub fn initialize(&mut self, index: i32) -> Result<(), ImportError> {
+        let graph = usize::try_from(index).ok().filter(|&i| i > 0).and_then(|i| self.model.graphs.get(i));
+        let Some(graph) = graph.filter(|g| g.operators.iter().all(|op| op.name != "CALL_ONCE")) else {
+            return Err(self.err(format!("calls graph {index}, which it cannot; convert the model again")));
+        };
+        let outer =
+            (self.graph, std::mem::replace(&mut self.slots, vec![Slot::default(); graph.tensors.len()]));
+        self.graph = graph;
+        let result = self.operators();
+        (self.graph, self.slots) = outer;
+        result
     }
 
     fn inputs(&mut self, options: &ImportOptions) -> Result<(), ImportError> {
         let mut names = Vec::new();
-        for &index in &self.model.main.inputs {
+        for &index in &self.graph.inputs {
             let t = self.index(index)?;
-            let info = self.model.main.tensors[t];
+            let info = self.graph.tensors[t];
             let fail = |e: String| ImportError::Malformed { reason: format!("input {index}: {e}") };
             let name = info.name().map_err(fail)?;
             let (sizes, open) = (info.dims().map_err(fail)?, info.open().map_err(fail)?);
@@ -131,12 +155,12 @@ impl<'a> Importer<'a> {
     }
 
     fn finish_graph(mut self) -> Result<Graph, ImportError> {
-        if self.model.main.outputs.is_empty() {
+        if self.graph.outputs.is_empty() {
             return Err(ImportError::Malformed { reason: "it has no output".to_owned() });
         }
-        for &index in &self.model.main.outputs {
+        for &index in &self.graph.outputs {
             let t = self.index(index)?;
-            let name = self.model.main.tensors[t].name().map_err(|e| self.err(e))?;
+            let name = self.graph.tensors[t].name().map_err(|e| self.err(e))?;
             self.hint = if name.is_empty() { format!("output_{index}") } else { name };
             self.op = "output".to_owned();
             let mut id = self.outward(t)?;
@@ -148,6 +172,7 @@ impl<'a> Importer<'a> {
             self.builder.graph.outputs.push(id);
             self.rename(id);
         }
+        self.builder.graph.states = ops::states(&self)?;
         Ok(self.builder.graph)
     }
 
@@ -155,7 +180,10 @@ impl<'a> Importer<'a> {
     fn rename(&mut self, id: ValueId) {
         let graph = &mut self.builder.graph;
         let holder = graph.values.iter().position(|v| v.name == self.hint);
-        let Some(holder) = holder.map(|i| ValueId(i as u32)).filter(|&h| h != id) else { return };
+        let Some(holder) = holder.map(|i| ValueId(i as u32)) else {
+            graph.value_mut(id).name.clone_from(&self.hint);
+            return;
+        };
         let earlier = graph.inputs.iter().chain(&graph.outputs).any(|&v| v == holder);
         if !earlier {
             let (a, b) = (graph.value(holder).name.clone(), graph.value(id).name.clone());

@@ -8,12 +8,12 @@ use crate::graph::ElemType;
 /// Most dimensions that a tensor may have: more than any operator takes.
 const MAX_RANK: usize = 8;
 
-/// A model: its buffers and its main graph.
+/// A model: its buffers and its graphs.
 #[derive(Debug)]
 pub struct Model<'a> {
     buffers: Vec<Table<'a>>,
-    /// What the model computes.
-    pub main: Subgraph<'a>,
+    /// What the model computes first, then graphs that operators name by index.
+    pub graphs: Vec<Subgraph<'a>>,
     /// Name of the main graph, or what describes the model.
     pub name: String,
 }
@@ -39,10 +39,10 @@ impl<'a> Model<'a> {
         if version != 3 {
             return Err(format!("its schema has version {version}, expected 3"));
         }
-        let main = root.tables(2)?.first().copied().ok_or("it holds no graph")?;
-        let name = main.string(4)?;
+        let (graphs, codes) = (root.tables(2)?, root.tables(1)?);
+        let name = graphs.first().ok_or("it holds no graph")?.string(4)?;
         Ok(Self {
-            main: Subgraph::read(main, &root.tables(1)?)?,
+            graphs: graphs.iter().map(|&t| Subgraph::read(t, &codes)).collect::<Result<_>>()?,
             buffers: root.tables(4)?,
             name: if name.is_empty() { root.string(3)? } else { name },
         })

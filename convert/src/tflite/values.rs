@@ -41,12 +41,14 @@ pub struct Slot {
     pub plain: Option<ValueId>,
     /// The same in NCHW.
     pub image: Option<ValueId>,
+    /// The variable that a handle stands for.
+    pub variable: Option<usize>,
 }
 
 impl Slot {
     /// Whether nothing stands for the tensor yet.
     pub fn is_empty(&self) -> bool {
-        self.stored.is_none() && self.plain.is_none() && self.image.is_none()
+        self.stored.is_none() && self.plain.is_none() && self.image.is_none() && self.variable.is_none()
     }
 }
 
@@ -70,21 +72,17 @@ impl Importer<'_> {
     }
 
     fn quantization(&self, t: usize) -> Result<Option<Quantization>, ImportError> {
-        self.model.main.tensors[t].quantization().map_err(|e| self.err(e))
+        self.graph.tensors[t].quantization().map_err(|e| self.err(e))
     }
 
     /// Name of a tensor in the file.
     pub fn name(&self, t: usize) -> String {
-        self.model.main.tensors[t]
-            .name()
-            .ok()
-            .filter(|n| !n.is_empty())
-            .unwrap_or_else(|| format!("tensor_{t}"))
+        self.graph.tensors[t].name().ok().filter(|n| !n.is_empty()).unwrap_or_else(|| format!("tensor_{t}"))
     }
 
     /// Element type of a tensor in the file.
     pub fn elem(&self, t: usize) -> Result<ElemType, ImportError> {
-        self.model.main.tensors[t].elem().map_err(|e| self.err(format!("tensor '{}': {e}", self.name(t))))
+        self.graph.tensors[t].elem().map_err(|e| self.err(format!("tensor '{}': {e}", self.name(t))))
     }
 
     /// Element type of an output.
@@ -225,6 +223,28 @@ impl Importer<'_> {
         })
     }
 
+    /// The tensor of an output, which nothing stands for yet.
+    pub fn output(&self, op: &Operator<'_>, i: usize) -> Result<usize, ImportError> {
+        let index = *op.outputs.get(i).ok_or_else(|| self.err(format!("has no output {i}")))?;
+        let t = self.index(index)?;
+        if self.slots[t].is_empty() {
+            Ok(t)
+        } else {
+            Err(self.err(format!("computes '{}', which has a value already", self.name(t))))
+        }
+    }
+
+    /// Says that `value`, of the type and in the order of the file, is a tensor.
+    pub fn give_stored(&mut self, t: usize, value: ValueId) -> Result<(), ImportError> {
+        let form = (self.elem_of(value), self.dims_of(value));
+        let own = (self.elem(t)?, self.graph.tensors[t].dims().map_err(|e| self.err(e))?);
+        if form != own {
+            return Err(self.err(format!("gives {form:?} as '{}', which is {own:?}", self.name(t))));
+        }
+        self.slots[t].stored = Some(value);
+        Ok(())
+    }
+
     /// Says that `value`, after the activation with this number, is output `i`.
     pub fn finish(
         &mut self,
@@ -234,11 +254,7 @@ impl Importer<'_> {
         form: Form,
         activation: i8,
     ) -> Result<(), ImportError> {
-        let index = *op.outputs.get(i).ok_or_else(|| self.err(format!("has no output {i}")))?;
-        let t = self.index(index)?;
-        if !self.slots[t].is_empty() {
-            return Err(self.err(format!("computes '{}', which has a value already", self.name(t))));
-        }
+        let t = self.output(op, i)?;
         let value = ops::activation(self, value, activation)?;
         if form == Form::Image && self.dims_of(value).len() != 4 {
             return Err(self.err(format!("makes an image of dimensions {:?}", self.dims_of(value))));

@@ -58,7 +58,7 @@ pub(super) enum After {
     F16(Function),
     Table(View, Lookup),
     /// Sums of s8 products become real numbers.
-    Reals(Reals),
+    Reals(Box<Reals>),
 }
 
 impl After {

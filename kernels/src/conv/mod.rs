@@ -214,7 +214,7 @@ fn setup(
         cx.ensure(groups == 1, || format!("s8 products of {groups} groups have no f32 form; one is needed"))?;
         small_weights(cx, &weights)?;
         separate(cx, &x, &y, groups)?;
-        after = driver::After::Reals(Reals::new(cx, &y, epilogue)?);
+        after = driver::After::Reals(Box::new(Reals::new(cx, &y, epilogue)?));
     } else if family.dtype == DType::S8 {
         cx.ensure(epilogue.unary == op::Unary::IDENTITY, || {
             "a function of an s8 result must be a table".into()

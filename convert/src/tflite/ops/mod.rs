@@ -6,6 +6,9 @@ mod elementwise;
 mod movement;
 mod reduce;
 mod spatial;
+mod state;
+
+pub use state::{Variable, states};
 
 use std::collections::BTreeSet;
 
@@ -21,7 +24,7 @@ type Done = Result<(), ImportError>;
 pub type Rule = fn(&mut Importer<'_>, &Operator<'_>) -> Done;
 
 const BUILTIN: &[&[(&str, Rule)]] =
-    &[elementwise::RULES, conv::RULES, movement::RULES, reduce::RULES, spatial::RULES];
+    &[elementwise::RULES, conv::RULES, movement::RULES, reduce::RULES, spatial::RULES, state::RULES];
 
 const CUSTOM: &[(&str, Rule)] = &[("Convolution2DTransposeBias", conv::transpose_bias)];
 
