@@ -31,6 +31,12 @@ if [ "$part" != arm ]; then
     host_cpu="$(uname -m) (this machine)"
     # The images for the accuracy test; it says so loudly when it has to do without.
     python3 tests/fetch_models.py fashion-mnist || say "no Fashion-MNIST images: the accuracy test will be skipped"
+    # ONNX's own operator tests, where their packages can be had.
+    export CYGNET_CONFORMANCE=${CYGNET_CONFORMANCE:-$PWD/.cache/conformance}
+    for suite in onnx debian; do
+        python3 tests/conformance/make_suites.py --into "$CYGNET_CONFORMANCE" $suite ||
+            say "no $suite operator tests: they will be skipped"
+    done
     log=$target_folder/test-host.log
     started=$SECONDS status=0
     cargo test --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use cygnet::format::Meta;
@@ -10,8 +10,8 @@ use cygnet::format::meta::key;
 use cygnet::vision::preprocess::{KEY_CROP, KEY_PAD};
 use cygnet::vision::task::KEY_HEAD;
 use cygnet::vision::{Preprocess, Task, complete_meta};
-use cygnet::{DType, MAX_SCRATCH};
-use cygnet_convert::graph::{Graph, ValueId};
+use cygnet::{DType, MAX_SCRATCH, npz};
+use cygnet_convert::graph::{Data, Graph, Tensor, ValueId};
 use cygnet_convert::{Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Samples};
 
 use crate::common::{CliError, save, size};
@@ -20,14 +20,17 @@ use crate::samples::FileSamples;
 
 const HELP: &str = "\
 int8 needs samples of what the model will meet: photos, which are preprocessed as the options say, or .npz files
-with arrays named as the model's inputs, each one sample or a stack of them.
+with arrays named as the model's inputs, each one sample or a stack of them. dynamic needs none: products with
+constant weights are int8, their inputs quantized while the model runs; it suits transformers and recurrent networks.
 
 Examples:
   cygnet convert mobilenet.onnx -o mobilenet.cygnet
   cygnet convert mobilenet.onnx -o mobilenet.cygnet --precision int8 --calibrate photos/ \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --labels imagenet.txt
   cygnet convert yolo.onnx -o yolo.cygnet --precision int8 --calibrate photos/ --letterbox --labels coco.txt
-  cygnet convert minilm.onnx -o minilm.cygnet --shape input_ids=1x128 --shape attention_mask=1x128
+  cygnet convert minilm.onnx -o minilm.cygnet --precision dynamic --shape input_ids=1x128 --shape attention_mask=1x128
+  cygnet convert vad.onnx -o vad.cygnet --shape input=1x512 --fix sr=16000 \
+      --state state=stateN
 
 Exit codes: 0 done, 1 the work failed, 2 wrong usage";
 
@@ -61,6 +64,14 @@ pub struct Args {
     /// Shape of an input that the model leaves open; may be given more than once
     #[arg(long, value_name = "NAME=1x3x640x640", value_parser = parse_shape)]
     shape: Vec<(String, Shape)>,
+
+    /// Value of an input that is always the same, which the model is converted for; may be given more than once
+    #[arg(long, value_name = "NAME=NUMBER,...|FILE.npy", value_parser = parse_fix)]
+    fix: Vec<(String, Fixed)>,
+
+    /// An input and an output that are one state: the session keeps it from run to run; may be given more than once
+    #[arg(long, value_name = "IN=OUT", value_parser = parse_state)]
+    state: Vec<(String, String)>,
 
     /// Mean subtracted from each channel, after scaling
     #[arg(long, value_name = "R,G,B")]
@@ -117,9 +128,14 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Arithmetic {
+    /// 32-bit floating point
     F32,
+    /// 16-bit floating point
     F16,
+    /// 8-bit integers throughout, by what --calibrate shows
     Int8,
+    /// 8-bit integers in products with constant weights, quantized as values come; the rest in f32
+    Dynamic,
 }
 
 /// Dimensions of an input.
@@ -131,6 +147,35 @@ fn parse_shape(text: &str) -> Result<(String, Shape), String> {
     let (name, dims) = text.rsplit_once('=').ok_or_else(wrong)?;
     let dims = dims.split('x').map(|d| d.parse().ok().filter(|&d| d > 0)).collect::<Option<Vec<usize>>>();
     Ok((name.to_owned(), Shape(dims.ok_or_else(wrong)?)))
+}
+
+/// The value of an input, and how it was given.
+#[derive(Clone, Debug)]
+struct Fixed {
+    given: String,
+    tensor: Tensor,
+}
+
+fn parse_fix(text: &str) -> Result<(String, Fixed), String> {
+    let wrong = || "give NAME=16000, NAME=1,0.5 or NAME=FILE.npy".to_owned();
+    let (name, given) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let tensor = if given.ends_with(".npy") {
+        let arrays = npz::read(Path::new(given)).map_err(|e| e.to_string())?;
+        let array = arrays.first().ok_or_else(wrong)?;
+        Tensor::from_array(array).ok_or_else(|| format!("'{given}' holds {} elements", array.dtype.name()))?
+    } else {
+        let numbers = given.split(',').map(|n| n.trim().parse().ok()).collect::<Option<Vec<f64>>>();
+        let numbers = numbers.ok_or_else(wrong)?;
+        let dims = if numbers.len() == 1 { vec![] } else { vec![numbers.len()] };
+        Tensor::new(dims, Data::F64(numbers))
+    };
+    Ok((name.to_owned(), Fixed { given: given.to_owned(), tensor }))
+}
+
+fn parse_state(text: &str) -> Result<(String, String), String> {
+    let (input, output) =
+        text.split_once('=').ok_or("give the name of an input and that of an output, as h0=hn")?;
+    Ok((input.to_owned(), output.to_owned()))
 }
 
 fn parse_percentile(text: &str) -> Result<f64, String> {
@@ -152,7 +197,9 @@ impl From<ConvertError> for CliError {
 
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let shapes: BTreeMap<_, _> = args.shape.iter().map(|(name, s)| (name.clone(), s.0.clone())).collect();
-    let import = ImportOptions { shapes, ..ImportOptions::default() };
+    let constants = args.fix.iter().map(|(name, f)| (name.clone(), f.tensor.clone())).collect();
+    let states = args.state.clone();
+    let import = ImportOptions { shapes, constants, states, ..ImportOptions::default() };
     let graph = cygnet_convert::import(&args.source, &import).map_err(ConvertError::from)?;
     let (inputs, outputs) = (ports(&graph, &graph.inputs), ports(&graph, &graph.outputs));
     let (inputs, outputs) = (borrowed(&inputs), borrowed(&outputs));
@@ -172,6 +219,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
             Arithmetic::F32 => Precision::F32,
             Arithmetic::F16 => Precision::F16,
             Arithmetic::Int8 => Precision::Int8,
+            Arithmetic::Dynamic => Precision::Dynamic,
         },
         samples: samples.as_mut().map(|s| s as &mut dyn Samples),
         calibrator: args.percentile.map_or(Calibrator::MinMax, Calibrator::Percentile),
@@ -246,11 +294,14 @@ fn record(args: &Args) -> String {
         let dims: Vec<_> = s.0.iter().map(usize::to_string).collect();
         format!(" --shape {name}={}", dims.join("x"))
     });
+    let fixed: String = args.fix.iter().map(|(name, f)| format!(" --fix {name}={}", f.given)).collect();
+    let states: String =
+        args.state.iter().map(|(input, output)| format!(" --state {input}={output}")).collect();
     let percentile = args.percentile.map_or(String::new(), |p| format!(" --percentile {p}"));
     let precision = format!("{:?}", args.precision).to_lowercase();
     let winograd = if args.no_winograd { " --no-winograd" } else { "" };
-    let shapes = shapes.collect::<String>();
-    format!("--precision {precision} --goldens {}{percentile}{winograd}{shapes}", args.goldens)
+    let shapes: String = shapes.collect();
+    format!("--precision {precision} --goldens {}{percentile}{winograd}{shapes}{fixed}{states}", args.goldens)
 }
 
 fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(), CliError> {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::common::{CliError, ModelArgs, shape, size};
 
 const HELP: &str = "\
-Shows the file's sections, its metadata, and of a program the inputs, outputs, steps with the kernels that this
+Shows the file's sections, its metadata, and of a program the inputs, outputs, states, steps with the kernels that this
 machine would use, and how much memory each step needs.
 
 Examples:
@@ -120,6 +120,9 @@ fn program(session: &Session, all: bool, out: &mut dyn Write) -> Result<(), CliE
     }
     for (name, t) in session.outputs() {
         writeln!(out, "  output  {name}  {}", describe(t))?;
+    }
+    for (name, t) in session.states() {
+        writeln!(out, "  state   {name}  {}", describe(t))?;
     }
     let macs: u64 = session.implementations().map(|k| k.macs()).sum();
     writeln!(
@@ -236,6 +239,7 @@ fn program_json(session: &Session) -> Value {
         "name": p.name,
         "inputs": session.inputs().map(port).collect::<Vec<_>>(),
         "outputs": session.outputs().map(port).collect::<Vec<_>>(),
+        "states": session.states().map(port).collect::<Vec<_>>(),
         "arena_bytes": p.arena_bytes,
         "arena_lower_bound": p.arena_lower_bound,
         "scratch_bytes_per_thread": session.scratch_bytes() / session.threads(),

@@ -18,6 +18,7 @@ Examples:
   cygnet run mobilenet.cygnet --input sample.npz --output result.npz
   cygnet run mobilenet.cygnet --input photo.jpg
   cygnet run minilm.cygnet --input input_ids=ids.npy --input attention_mask=mask.npy --json
+  cygnet run vad.cygnet --input frame.npz --load-state state.npz --save-state state.npz
   cygnet run yolo.cygnet --input sample.npz --profile
   cygnet run yolo.cygnet --input sample.npz --trace trace.json     (open it in ui.perfetto.dev)
 
@@ -45,7 +46,15 @@ pub struct Args {
     #[command(flatten)]
     threads: ThreadArgs,
 
-    /// Run this often; the outputs have to be the same bits every time
+    /// Begin with the states in FILE.npz, as --save-state wrote them, in place of the model's initial ones
+    #[arg(long, value_name = "FILE.npz")]
+    load_state: Option<PathBuf>,
+
+    /// Write the states that the run leaves here
+    #[arg(long, value_name = "FILE.npz")]
+    save_state: Option<PathBuf>,
+
+    /// Run this often, from the same states; the outputs have to be the same bits every time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 
@@ -71,10 +80,20 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let model = args.model.open()?;
     let mut session = args.model.session(&model, &args.threads)?;
     let inputs = read_inputs(&args.input, &session)?;
+    if session.states().next().is_none() && (args.load_state.is_some() || args.save_state.is_some()) {
+        let what =
+            "the model has no states; leave --load-state and --save-state out, or convert it with --state";
+        return Err(CliError::Usage(what.to_owned()));
+    }
+    if let Some(path) = &args.load_state {
+        session.restore_states(&npz::read(path)?)?;
+    }
+    let begin = session.save_states();
     let mut profile = Profile::new(&session);
     let mut first: Option<Vec<Array>> = None;
     let started = Instant::now();
     for turn in 0..args.repeat {
+        session.restore_states(&begin)?;
         set_inputs(&mut session, &inputs)?;
         if turn == 0 && !args.allow_nonfinite {
             session.check_finite()?;
@@ -95,6 +114,9 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         let bytes =
             if as_npz { npz::npz_bytes(&results)? } else { outputs_json(&results).to_string().into_bytes() };
         save(path, &bytes)?;
+    }
+    if let Some(path) = &args.save_state {
+        save(path, &npz::npz_bytes(&session.save_states())?)?;
     }
     if let Some(path) = &args.trace {
         save(path, profile.chrome_trace().as_bytes())?;

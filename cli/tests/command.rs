@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use cygnet::format::op::{Binary, BinaryKind, Copy, Epilogue, Op};
-use cygnet::format::program::{DType, Port, Program, READ_SLACK, Step, Storage, Tensor};
+use cygnet::format::program::{DType, Port, Program, READ_SLACK, State, Step, Storage, Tensor};
 use cygnet::format::{Array, GoldenCase, Meta, WeightsAlign, Writer};
 use cygnet::npz;
 
@@ -40,6 +40,7 @@ fn doubling() -> Program {
         steps: vec![step("add", Op::Binary(add), &[0, 0], 1), step("flat", copy(48), &[1], 2)],
         inputs: vec![port("x", 0)],
         outputs: vec![port("y", 2)],
+        states: vec![],
         arena_bytes: 768,
         arena_lower_bound: 0,
     }
@@ -58,7 +59,27 @@ fn boxes() -> Program {
         steps: vec![step("copy", copy(12), &[1], 2)],
         inputs: vec![port("x", 0)],
         outputs: vec![port("boxes", 2)],
+        states: vec![],
         arena_bytes: bytes + 64 + 128,
+        arena_lower_bound: 0,
+    }
+}
+
+/// `y` = `sum` + `x`, three numbers, which is the next run's `sum`.
+fn summing() -> Program {
+    let add = Binary { kind: BinaryKind::Add, scale_a: 1.0, scale_b: 1.0, epilogue: Epilogue::NONE };
+    Program {
+        name: "summing".into(),
+        tensors: vec![
+            tensor("x", Storage::Arena, 0, &[3]),
+            tensor("sum", Storage::Arena, 64, &[3]),
+            tensor("y", Storage::Arena, 128, &[3]),
+        ],
+        steps: vec![step("add", Op::Binary(add), &[0, 1], 2), step("next", copy(3), &[2], 1)],
+        inputs: vec![port("x", 0)],
+        outputs: vec![port("y", 2)],
+        states: vec![State { name: "sum".into(), tensor: 1, initial: None }],
+        arena_bytes: 192,
         arena_lower_bound: 0,
     }
 }
@@ -192,6 +213,46 @@ fn run_takes_arrays_in_every_form() {
     let trace: serde_json::Value =
         serde_json::from_slice(&std::fs::read(place.path("t.json")).unwrap()).unwrap();
     assert_eq!(trace["traceEvents"][1]["name"], "flat");
+}
+
+/// Frame after frame in processes of their own: what one leaves the next finds.
+#[test]
+fn states_go_from_run_to_run_by_files() {
+    let place = Place::new();
+    let program = summing();
+    let mut writer = Writer::new();
+    writer.program(&program).save(&place.path("sum.cygnet")).unwrap();
+    place.put("one.npy", &npz::npy_bytes(&array("", &[3], &[1.0, 2.0, 3.0])));
+    let first =
+        ["run", "sum.cygnet", "-i", "one.npy", "-o", "y.npz", "--save-state", "s.npz", "--repeat", "3"];
+    place.cygnet(&first).done();
+    assert_eq!(
+        values(&npz::read(&place.path("y.npz")).unwrap()[0]),
+        [1.0, 2.0, 3.0],
+        "each run from the same state"
+    );
+    for want in [[2.0, 4.0, 6.0], [3.0, 6.0, 9.0]] {
+        let next = [
+            "run",
+            "sum.cygnet",
+            "-i",
+            "one.npy",
+            "-o",
+            "y.npz",
+            "--load-state",
+            "s.npz",
+            "--save-state",
+            "s.npz",
+        ];
+        place.cygnet(&next).done();
+        assert_eq!(values(&npz::read(&place.path("y.npz")).unwrap()[0]), want);
+    }
+    let out = place.cygnet(&["inspect", "sum.cygnet"]).done();
+    assert!(out.contains("  state   sum  f32 3"), "{out}");
+    place.cygnet(&["run", "sum.cygnet", "-i", "one.npy", "--load-state", "one.npy"]).fails(1, "no state");
+    let none = ["run", "good.cygnet", "-i", "x.npz", "--save-state", "s.npz"];
+    place.cygnet(&none).fails(2, "the model has no states");
+    place.left_clean();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use cygnet_kernels::conv::transpose::Phases;
 use cygnet_kernels::depthwise::pack as depthwise;
 use half::f16;
 
-use crate::lir::{Const, Id, Kind, Lir, Step};
+use crate::lir::{Const, Id, Kind, Lir, State, Step};
 use crate::plan::{Buffer, Placement, Sharing, place, share};
 
 /// A program, its weights section, and which of its tensors each tensor of the lowered graph became.
@@ -56,6 +56,9 @@ pub fn emit(lir: &Lir, name: &str, apart: bool) -> Result<Emitted, String> {
     for step in &lir.steps {
         e.step(step).map_err(|why| format!("step '{}': {why}", step.name))?;
     }
+    for state in &lir.states {
+        e.state(state).map_err(|why| format!("state '{}': {why}", state.name))?;
+    }
     Ok(Emitted { program: e.program, weights: e.weights.finish(), tensors: e.ids })
 }
 
@@ -80,13 +83,14 @@ fn buffers(lir: &Lir, sharing: &Sharing, apart: bool) -> (Vec<Buffer>, HashMap<I
         b.first = b.first.min(step);
         b.last = b.last.max(step);
     };
-    // Steps count from 1: inputs are there before the first, outputs after the last.
+    // Steps count from 1: inputs are there before the first, outputs after the last, states at both times.
     lir.inputs.iter().for_each(|&(_, id)| touch(id, 0));
+    lir.states.iter().flat_map(|s| [(s.input, 0), (s.input, end + 1)]).for_each(|(id, step)| touch(id, step));
     for (i, step) in lir.steps.iter().enumerate() {
         step.inputs.iter().flatten().for_each(|&id| touch(id, i + 1));
         touch(step.output, i + 1);
     }
-    lir.outputs.iter().for_each(|&(_, id)| touch(id, end + 1));
+    lir.results().for_each(|id| touch(id, end + 1));
     (buffers, index)
 }
 
@@ -184,7 +188,7 @@ impl Emitter<'_> {
         strides
     }
 
-    /// A copy of `x` to `y`: extents, where each starts, and its strides.
+    /// A copy of `x` to `y`: extents, where each starts, and its strides. Their types are of one width.
     fn copy(
         &mut self,
         name: &str,
@@ -192,6 +196,18 @@ impl Emitter<'_> {
         y: (Id, i64, &[i64]),
         dims: &[usize],
     ) -> Result<(), String> {
+        let from = self.tensor(x.0);
+        let source = if self.lir.tensors[x.0].dtype == self.lir.tensors[y.0].dtype {
+            from
+        } else {
+            // The same bytes under the other type.
+            let (dtype, quant) = (self.lir.tensors[y.0].dtype, self.lir.tensors[y.0].quant);
+            let record = &self.program.tensors[from as usize];
+            let name = format!("{}:{}", record.name, dtype.name());
+            let record = program::Tensor { name, dtype, quant, ..record.clone() };
+            self.program.tensors.push(record);
+            (self.program.tensors.len() - 1) as u32
+        };
         let mut p = op::Copy {
             dims: [1; 6],
             src_offset: u32::try_from(x.1).map_err(|_| "an offset is out of range")?,
@@ -206,7 +222,9 @@ impl Emitter<'_> {
                 p.dst_strides[d] = i32::try_from(y.2[d]).map_err(|_| "a stride is out of range")?;
             }
         }
-        self.push(name, Op::Copy(p), &[Some(x.0)], y.0);
+        let output = self.tensor(y.0);
+        let inputs = vec![Some(source)];
+        self.program.steps.push(program::Step { name: name.to_owned(), op: Op::Copy(p), inputs, output });
         Ok(())
     }
 
@@ -269,6 +287,17 @@ impl Emitter<'_> {
                 self.copy(&step.name, (x, 0, &xs), (y, at, &ys), &xd)?;
             }
         }
+        Ok(())
+    }
+
+    /// The record of a state, and the copy that hands its new value on. All those copies come last: they read places of
+    /// their own, and steps that read the states are over.
+    fn state(&mut self, state: &State) -> Result<(), String> {
+        let dims = self.lir.tensors[state.input].dims.clone();
+        let (from, to) = (self.strides(state.output), self.strides(state.input));
+        self.copy(&format!("{}:next", state.name), (state.output, 0, &from), (state.input, 0, &to), &dims)?;
+        let (tensor, initial) = (self.tensor(state.input), state.initial.map(|id| self.tensor(id)));
+        self.program.states.push(program::State { name: state.name.clone(), tensor, initial });
         Ok(())
     }
 

@@ -99,6 +99,24 @@ pub enum ImportError {
         /// Why it does not fit and what would.
         reason: String,
     },
+    /// A value given by the user does not fit the input that it is for.
+    #[error("--fix {input}: {reason}")]
+    FixOption {
+        /// Name of the input as given.
+        input: String,
+        /// Why it does not fit and what would.
+        reason: String,
+    },
+    /// An input and an output cannot be one state.
+    #[error("--state {input}={output}: {reason}")]
+    StateOption {
+        /// Name of the input as given.
+        input: String,
+        /// Name of the output as given.
+        output: String,
+        /// Why they do not suit and what would.
+        reason: String,
+    },
     /// The model uses operators that cannot be converted; all of them.
     #[error(
         "the model uses operators that are not supported: {}; replace them before exporting",

@@ -19,7 +19,7 @@ fn epilogue_mut(op: &mut Op) -> Option<&mut Epilogue> {
 
 /// Whether a step's result is read once, by the step at `reader`, and nowhere else.
 fn only_reader(lir: &Lir, readers: &[Vec<usize>], id: Id) -> Option<usize> {
-    let is_output = lir.outputs.iter().any(|&(_, o)| o == id);
+    let is_output = lir.results().any(|o| o == id);
     match (readers[id].as_slice(), is_output) {
         ([one], false) => Some(*one),
         _ => None,
@@ -36,9 +36,10 @@ fn fold_unary(lir: &mut Lir, wanted: impl Fn(&Unary, &Epilogue) -> Option<Epilog
         while let Some(next) = only_reader(lir, &readers, lir.steps[i].output) {
             let Kind::Op(Op::Map(map)) = &lir.steps[next].kind else { break };
             let (unary, output) = (map.unary, lir.steps[next].output);
-            let same_type = lir.tensors[output].dtype == lir.tensors[lir.steps[i].output].dtype;
+            let dtypes = [output, lir.steps[i].output].map(|id| lir.tensors[id].dtype);
+            let floats = dtypes == [DType::F32; 2] || dtypes == [DType::F16; 2];
             let Kind::Op(op) = &mut lir.steps[i].kind else { break };
-            let Some(folded) = epilogue_mut(op).filter(|_| same_type).and_then(|e| wanted(&unary, e)) else {
+            let Some(folded) = epilogue_mut(op).filter(|_| floats).and_then(|e| wanted(&unary, e)) else {
                 break;
             };
             *epilogue_mut(op).expect("an epilogue") = folded;

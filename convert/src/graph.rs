@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use cygnet_format::golden::Array;
+use cygnet_format::program::DType;
 use half::{bf16, f16};
 
 /// Element type of a source tensor, under ONNX's names.
@@ -137,6 +139,27 @@ impl Tensor {
         Self::new(dims.to_vec(), Data::I64(data))
     }
 
+    /// The elements of an array as users hand it in; `None` for packed bytes.
+    pub fn from_array(array: &Array) -> Option<Self> {
+        macro_rules! read {
+            ($variant:ident, $t:ty) => {
+                Data::$variant(array.bytes.as_chunks().0.iter().map(|&b| <$t>::from_le_bytes(b)).collect())
+            };
+        }
+        let data = match array.dtype {
+            DType::F32 => read!(F32, f32),
+            DType::F16 => read!(F16, f16),
+            DType::S8 => read!(I8, i8),
+            DType::U8 => read!(U8, u8),
+            DType::S16 => read!(I16, i16),
+            DType::S32 => read!(I32, i32),
+            DType::S64 => read!(I64, i64),
+            DType::Packed => return None,
+        };
+        let tensor = Self { dims: array.dims.iter().map(|&d| d as usize).collect(), data };
+        (tensor.dims.iter().product::<usize>() == tensor.len()).then_some(tensor)
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         with_data!(&self.data, v => v.len())
@@ -199,6 +222,11 @@ impl Tensor {
             Data::Bool(v) => v.iter().map(|&x| i64::from(x)).collect(),
             _ => return None,
         })
+    }
+
+    /// Whether all elements are zero.
+    pub fn is_zero(&self) -> bool {
+        self.to_f32().iter().all(|&v| v == 0.0)
     }
 
     /// The one element of a scalar or one-element constant, as f32.
@@ -291,6 +319,19 @@ impl Node {
     }
 }
 
+/// A value that persists from run to run.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Name, for users.
+    pub name: String,
+    /// What a run finds; no node computes it.
+    pub input: ValueId,
+    /// What the next run finds.
+    pub output: ValueId,
+    /// What the first run finds; zeros without it.
+    pub initial: Option<Arc<Tensor>>,
+}
+
 /// A source model: values, and nodes in an order in which every input is computed before its use.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
@@ -304,6 +345,8 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// Outputs that the user receives, in order.
     pub outputs: Vec<ValueId>,
+    /// What persists from run to run.
+    pub states: Vec<State>,
 }
 
 impl Graph {
@@ -315,6 +358,16 @@ impl Graph {
     /// The value behind an id, to change.
     pub fn value_mut(&mut self, id: ValueId) -> &mut Value {
         &mut self.values[id.0 as usize]
+    }
+
+    /// What the nodes are for: the outputs, and what the next run finds in the states.
+    pub fn results(&self) -> impl Iterator<Item = ValueId> + '_ {
+        self.outputs.iter().copied().chain(self.states.iter().map(|s| s.output))
+    }
+
+    /// Whether a value is among the [`results`](Self::results).
+    pub fn is_result(&self, id: ValueId) -> bool {
+        self.results().any(|r| r == id)
     }
 
     /// Adds a value; `name` must be unused.

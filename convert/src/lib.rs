@@ -6,9 +6,11 @@
 //! chooses how convolutions are done, [`plan`] places its tensors, [`emit`] writes the program.
 
 pub mod algorithm;
+mod build;
 pub mod calibrate;
 pub mod emit;
 pub mod error;
+mod expand;
 pub mod fold;
 pub mod fuse;
 pub mod graph;
@@ -17,12 +19,14 @@ pub mod lir;
 pub mod lower;
 mod noise;
 pub mod onnx;
+pub mod operators;
 pub mod passes;
 mod pipeline;
 pub mod plan;
 pub mod precision;
 pub mod ranges;
 mod source;
+pub mod state;
 pub mod tflite;
 
 pub use calibrate::{Calibrator, Samples};

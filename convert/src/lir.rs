@@ -165,6 +165,19 @@ pub struct Step {
     pub output: Id,
 }
 
+/// A tensor that persists from run to run.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Name, for users.
+    pub name: String,
+    /// What a run finds; no step computes it.
+    pub input: Id,
+    /// What the next run finds: computed, and nothing else's port.
+    pub output: Id,
+    /// What the first run finds, a constant; zeros without it.
+    pub initial: Option<Id>,
+}
+
 /// A lowered graph.
 #[derive(Clone, Debug, Default)]
 pub struct Lir {
@@ -176,9 +189,21 @@ pub struct Lir {
     pub inputs: Vec<(String, Id)>,
     /// Outputs under their source names.
     pub outputs: Vec<(String, Id)>,
+    /// What persists from run to run.
+    pub states: Vec<State>,
 }
 
 impl Lir {
+    /// What the steps are for: the outputs, and what the next run finds in the states.
+    pub fn results(&self) -> impl Iterator<Item = Id> + '_ {
+        self.outputs.iter().map(|o| o.1).chain(self.states.iter().map(|s| s.output))
+    }
+
+    /// Tensors that have a place of their own: inputs, outputs, and both ends of states.
+    pub fn ports(&self) -> impl Iterator<Item = Id> + '_ {
+        self.inputs.iter().map(|i| i.1).chain(self.states.iter().map(|s| s.input)).chain(self.results())
+    }
+
     /// Adds a computed tensor.
     pub fn add(&mut self, name: impl Into<String>, dims: &[usize], dtype: DType) -> Id {
         self.tensors.push(Tensor {
@@ -242,9 +267,7 @@ impl Lir {
     /// Drops steps whose results nobody uses.
     pub fn drop_dead(&mut self) {
         let mut live = vec![false; self.tensors.len()];
-        for &(_, id) in &self.outputs {
-            live[id] = true;
-        }
+        self.results().for_each(|id| live[id] = true);
         let mut keep = vec![false; self.steps.len()];
         for (i, step) in self.steps.iter().enumerate().rev() {
             if live[step.output] {

@@ -23,6 +23,7 @@ use crate::onnx::{self, ImportOptions};
 use crate::passes;
 use crate::precision::{Plan, Precision, add_padding_rows, apply, choose};
 use crate::ranges::Range;
+use crate::state;
 use crate::tflite;
 
 /// What to convert, and how.
@@ -134,6 +135,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Graph, ImportError
     } else {
         onnx::import(path, options)?
     };
+    state::tie(&mut graph, &options.states)?;
     passes::simplify(&mut graph)?;
     Ok(graph)
 }
@@ -172,7 +174,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
     let lir = prepare(&graph)?;
     let plan = choose(&lir, precision);
 
-    let ranges = if plan.types.contains(&DType::S8) {
+    let ranges = if plan.needs_ranges() {
         let samples = samples.as_deref_mut().ok_or(ConvertError::NoSamples)?;
         observe(&lir, samples, calibrator, progress)?
     } else {
@@ -316,6 +318,7 @@ fn golden_cases(
         for a in &inputs {
             session.set_input(&a.name, TensorRef::from_bytes(a.dtype, &a.bytes, &a.dims))?;
         }
+        session.reset();
         session.run()?;
         let names: Vec<String> = session.outputs().map(|(name, _)| name.to_owned()).collect();
         let outputs = names

@@ -3,6 +3,7 @@
 mod apply;
 mod choose;
 mod groups;
+mod reals;
 mod weights;
 
 pub use apply::{add_padding_rows, apply};

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::error::ImportError;
+use crate::fold;
+use crate::graph::{ElemType, Tensor};
 use crate::infer;
 
 /// What a file is that is certainly no model, by its first bytes.
@@ -28,21 +30,30 @@ pub(crate) struct Dim<'a> {
     pub name: &'a str,
 }
 
+impl Dim<'_> {
+    fn text(&self) -> String {
+        match self.size {
+            Some(v) => v.to_string(),
+            None if self.name.is_empty() => "?".to_owned(),
+            None => self.name.to_owned(),
+        }
+    }
+}
+
+fn shown(declared: &[Dim<'_>]) -> String {
+    format!("[{}]", declared.iter().map(Dim::text).collect::<Vec<_>>().join(", "))
+}
+
 /// Static dimensions of an input. An open one takes its size from `given`; the first (the batch) is 1 by default.
 pub(crate) fn bind(
     input: &str,
     declared: &[Dim<'_>],
     given: Option<&Vec<usize>>,
 ) -> Result<Vec<usize>, ImportError> {
-    let text = |d: &Dim<'_>| match d.size {
-        Some(v) => v.to_string(),
-        None if d.name.is_empty() => "?".to_owned(),
-        None => d.name.to_owned(),
-    };
-    let shown = format!("[{}]", declared.iter().map(text).collect::<Vec<_>>().join(", "));
+    let shown = shown(declared);
     if let Some(given) = given {
         let fits = given.len() == declared.len()
-            && given.iter().zip(declared).all(|(&g, d)| g > 0 && d.size.is_none_or(|d| d == g));
+            && given.iter().zip(declared).all(|(&g, d)| d.size.is_none_or(|d| d == g));
         if !fits || infer::elements(given).is_none() {
             return Err(ImportError::ShapeOption {
                 input: input.to_owned(),
@@ -59,7 +70,7 @@ pub(crate) fn bind(
         return Err(ImportError::UnboundDim {
             input: input.to_owned(),
             index,
-            dim: text(&declared[index]),
+            dim: declared[index].text(),
             shape: shown,
             example: dims.iter().map(part).collect::<Vec<_>>().join("x"),
         });
@@ -74,6 +85,49 @@ pub(crate) fn bind(
         });
     }
     Ok(dims)
+}
+
+/// The value that the user fixes an input to, in the type that the model declares. One number stands for any input of
+/// one element.
+pub(crate) fn fix(
+    input: &str,
+    elem: ElemType,
+    declared: &[Dim<'_>],
+    given: &Tensor,
+) -> Result<Tensor, ImportError> {
+    let fail = |reason: String| ImportError::FixOption { input: input.to_owned(), reason };
+    let fits = |dims: &[usize]| {
+        dims.len() == declared.len() && dims.iter().zip(declared).all(|(&g, d)| d.size.is_none_or(|d| d == g))
+    };
+    let single = declared.iter().all(|d| d.size.is_none_or(|d| d == 1));
+    let dims = if fits(&given.dims) {
+        given.dims.clone()
+    } else if given.len() == 1 && single {
+        vec![1; declared.len()]
+    } else {
+        return Err(fail(format!(
+            "the value has dimensions {:?}, the model declares {}",
+            given.dims,
+            shown(declared)
+        )));
+    };
+    let cast = fold::cast(given, elem);
+    let exact = |t: &Tensor| fold::cast(t, ElemType::F64);
+    if exact(&cast) != exact(given) && !elem.is_float() {
+        return Err(fail(format!("the value is no {elem}, which the model declares")));
+    }
+    Ok(Tensor::new(dims, cast.data))
+}
+
+/// Refuses a value given for an input that the model does not have.
+pub(crate) fn check_fixed(constants: &BTreeMap<String, Tensor>, inputs: &[&str]) -> Result<(), ImportError> {
+    match constants.keys().find(|name| !inputs.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(ImportError::FixOption {
+            input: name.clone(),
+            reason: format!("the model has no such input; its inputs are '{}'", inputs.join("', '")),
+        }),
+    }
 }
 
 /// Refuses a shape given for an input that the model does not have.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use cygnet_convert::error::ImportError;
 use cygnet_convert::graph::Graph;
 use cygnet_convert::onnx::schema::{
-    DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
-    TensorTypeProto, TypeProto, ValueInfoProto,
+    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, WrappedTypeProto,
 };
 use cygnet_convert::onnx::{ImportOptions, import, import_bytes};
 use cygnet_convert::passes::simplify;
@@ -140,7 +140,10 @@ fn info(name: &str, dims: &[Option<i64>]) -> ValueInfoProto {
         dims.iter().map(|d| DimensionProto { dim_value: *d, dim_param: d.is_none().then(|| "n".to_owned()) });
     let shape = Some(TensorShapeProto { dim: dim.collect() });
     let tensor_type = Some(TensorTypeProto { elem_type: Some(1), shape });
-    ValueInfoProto { name: Some(name.to_owned()), r#type: Some(TypeProto { tensor_type }) }
+    ValueInfoProto {
+        name: Some(name.to_owned()),
+        r#type: Some(TypeProto { tensor_type, ..Default::default() }),
+    }
 }
 
 fn weights(name: &str, dims: &[i64], values: Vec<f32>) -> TensorProto {
@@ -293,4 +296,80 @@ fn nodes_in_any_order_are_sorted() {
         graph.nodes.iter().map(|n| n.op.as_str()).collect::<Vec<_>>(),
         ["Conv", "Relu", "Reshape", "Softmax"]
     );
+}
+
+fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto { name: Some(name.to_owned()), i: Some(value), r#type: Some(2), ..Default::default() }
+}
+
+/// Before opset 7 the second operand's dimensions began where an attribute said.
+#[test]
+fn old_broadcasts_align_as_they_were_meant_to() {
+    let mut add = node("Add", &["x", "b"], "y");
+    add.attribute = vec![int("broadcast", 1), int("axis", 1)];
+    let graph = GraphProto {
+        input: vec![info("x", &[Some(1), Some(2), Some(3), Some(3)])],
+        initializer: vec![weights("b", &[2], vec![0.5, -0.5])],
+        node: vec![add],
+        output: vec![info("y", &[Some(1), Some(2), Some(3), Some(3)])],
+        ..Default::default()
+    };
+    let graph = import_bytes(&model(6, graph).encode_to_vec(), &ImportOptions::default()).unwrap();
+    let [add] = graph.nodes.as_slice() else { panic!("one node, not {}", graph.nodes.len()) };
+    assert_eq!(graph.dims(add.input(1).unwrap()), [2, 1, 1]);
+}
+
+/// Small floats are held as codes, and nothing but conversions may take these for numbers.
+#[test]
+fn codes_are_no_numbers() {
+    let codes = TensorProto {
+        dims: vec![4],
+        data_type: Some(17),
+        raw_data: Some(vec![0x38, 0xB8, 0x7E, 0x01]),
+        name: Some("w".to_owned()),
+        ..Default::default()
+    };
+    let scale = weights("scale", &[], vec![2.0]);
+    let graph = |nodes| GraphProto {
+        input: vec![info("x", &[Some(4)])],
+        initializer: vec![codes.clone(), scale.clone()],
+        node: nodes,
+        output: vec![info("y", &[Some(4)])],
+        ..Default::default()
+    };
+    let good = graph(vec![
+        node("Identity", &["w"], "moved"),
+        node("DequantizeLinear", &["moved", "scale"], "real"),
+        node("Mul", &["x", "real"], "y"),
+    ]);
+    let good = import_bytes(&model(21, good).encode_to_vec(), &ImportOptions::default()).unwrap();
+    let real = good.constant(good.nodes[0].input(1).unwrap()).unwrap();
+    assert_eq!(real.to_f32(), [2.0, -2.0, 896.0, 2.0_f32.powi(-8)]);
+    let bad = refused(&model(21, graph(vec![node("Mul", &["x", "w"], "y")])));
+    assert!(bad.to_string().contains("computes with Float8E4M3Fn numbers"), "{bad}");
+}
+
+/// Elements of a sequence that comes from outside are inputs of their own, as many as shapes are given for.
+#[test]
+fn sequences_come_element_by_element() {
+    let inner = info("", &[None]).r#type;
+    let wrapped = WrappedTypeProto { elem_type: inner.map(Box::new) };
+    let sequence = TypeProto { sequence_type: Some(Box::new(wrapped)), ..Default::default() };
+    let mut join = node("ConcatFromSequence", &["s"], "y");
+    join.attribute.push(int("axis", 0));
+    let graph = GraphProto {
+        input: vec![ValueInfoProto { name: Some("s".to_owned()), r#type: Some(sequence) }],
+        node: vec![join],
+        output: vec![info("y", &[None])],
+        ..Default::default()
+    };
+    let bytes = model(17, graph).encode_to_vec();
+    let shapes = BTreeMap::from([("s[0]".to_owned(), vec![2]), ("s[1]".to_owned(), vec![3])]);
+    let graph = import_bytes(&bytes, &ImportOptions { shapes, ..ImportOptions::default() }).unwrap();
+    assert_eq!(graph.inputs.len(), 2);
+    assert_eq!(graph.dims(graph.outputs[0]), [5]);
+    let empty = import_bytes(&bytes, &ImportOptions::default()).unwrap_err();
+    assert!(empty.to_string().contains("joins an empty sequence"), "{empty}");
+    let gap = BTreeMap::from([("s[1]".to_owned(), vec![3])]);
+    assert!(import_bytes(&bytes, &ImportOptions { shapes: gap, ..ImportOptions::default() }).is_err());
 }

@@ -4,7 +4,7 @@
 //! operand. What a step asks of the shapes of its operands is proved where the step is prepared.
 
 use crate::layout::WEIGHTS_TENSOR_ALIGN;
-use crate::program::{ARENA_ALIGN, DType, MAX_RANK, Program, READ_SLACK, Storage, Tensor, TensorId};
+use crate::program::{ARENA_ALIGN, DType, MAX_RANK, Port, Program, READ_SLACK, Storage, Tensor, TensorId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -21,6 +21,8 @@ pub enum Item {
     Input(usize),
     /// An output, by its position.
     Output(usize),
+    /// A state, by its position.
+    State(usize),
 }
 
 impl fmt::Display for Item {
@@ -31,6 +33,7 @@ impl fmt::Display for Item {
             Self::Step(i) => write!(f, "step {i}"),
             Self::Input(i) => write!(f, "input {i}"),
             Self::Output(i) => write!(f, "output {i}"),
+            Self::State(i) => write!(f, "state {i}"),
         }
     }
 }
@@ -93,14 +96,21 @@ pub enum Problem {
     WritesWeights { tensor: TensorId },
     #[error("tensor {tensor} is read, but no earlier step and no input has written all of it")]
     NotWritten { tensor: TensorId },
-    #[error("tensor {tensor} lies in the weights; an input or output lies in the arena")]
+    #[error("tensor {tensor} lies in the weights; an input, output or state lies in the arena")]
     PortStorage { tensor: TensorId },
-    #[error("tensor {tensor} has pitch {pitch}; an input or output is dense, with pitch {cols}")]
+    #[error("tensor {tensor} has pitch {pitch}; an input, output or state is dense, with pitch {cols}")]
     PortPitch { tensor: TensorId, pitch: u32, cols: u64 },
     #[error("the name is empty")]
     PortName,
     #[error("the name is that of an earlier one")]
     PortTwice,
+    #[error(
+        "tensor {tensor} is not what the state holds at first: dense in the weights, of the state's type, scale and \
+         dimensions"
+    )]
+    StateInitial { tensor: TensorId },
+    #[error("tensor {tensor} lies where an input or an earlier state does")]
+    StateOverlaps { tensor: TensorId },
 }
 
 fn storage_name(storage: Storage) -> &'static str {
@@ -136,6 +146,7 @@ impl Program {
         self.check_placed()?;
         self.check_ports(&self.inputs, Item::Input)?;
         self.check_ports(&self.outputs, Item::Output)?;
+        self.check_states()?;
         self.check_steps()
     }
 
@@ -159,11 +170,7 @@ impl Program {
         Ok(())
     }
 
-    fn check_ports(
-        &self,
-        ports: &[crate::program::Port],
-        item: fn(usize) -> Item,
-    ) -> Result<(), ProgramError> {
+    fn check_ports(&self, ports: &[Port], item: fn(usize) -> Item) -> Result<(), ProgramError> {
         let mut names = BTreeSet::new();
         for (i, port) in ports.iter().enumerate() {
             let error = |problem| ProgramError { item: item(i), name: port.name.clone(), problem };
@@ -185,10 +192,41 @@ impl Program {
         Ok(())
     }
 
+    fn check_states(&self) -> Result<(), ProgramError> {
+        let ports: Vec<_> =
+            self.states.iter().map(|s| Port { name: s.name.clone(), tensor: s.tensor }).collect();
+        self.check_ports(&ports, Item::State)?;
+        // Inputs are set between runs, states are what those leave alone.
+        let mut taken = Spans::default();
+        for port in &self.inputs {
+            taken.add(self.tensors[port.tensor as usize].span());
+        }
+        for (i, state) in self.states.iter().enumerate() {
+            let error = |problem| ProgramError { item: Item::State(i), name: state.name.clone(), problem };
+            let tensor = &self.tensors[state.tensor as usize];
+            if let Some(id) = state.initial {
+                let initial = self.tensor(id).map_err(error)?;
+                let dense = u64::from(initial.pitch) == initial.cols();
+                let form = |t: &Tensor| (t.dtype, t.dims.clone(), t.quant);
+                if initial.storage != Storage::Weights || !dense || form(initial) != form(tensor) {
+                    return Err(error(Problem::StateInitial { tensor: id }));
+                }
+            }
+            if taken.overlaps(tensor.span()) {
+                return Err(error(Problem::StateOverlaps { tensor: state.tensor }));
+            }
+            taken.add(tensor.span());
+        }
+        Ok(())
+    }
+
     fn check_steps(&self) -> Result<(), ProgramError> {
         let mut written = Spans::default();
         for port in &self.inputs {
             written.add(self.tensors[port.tensor as usize].span());
+        }
+        for state in &self.states {
+            written.add(self.tensors[state.tensor as usize].span());
         }
         for (i, step) in self.steps.iter().enumerate() {
             let error = |problem| ProgramError { item: Item::Step(i), name: step.name.clone(), problem };
@@ -307,6 +345,10 @@ impl Spans {
             end = end.max(e);
         }
         self.0.insert(start, end);
+    }
+
+    fn overlaps(&self, (start, end): (u64, u64)) -> bool {
+        self.0.range(..end).next_back().is_some_and(|(_, &e)| e > start)
     }
 
     fn covers(&self, (start, end): (u64, u64)) -> bool {

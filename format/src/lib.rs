@@ -17,6 +17,7 @@ mod range;
 pub mod reader;
 mod records;
 pub mod save;
+mod version;
 pub mod writer;
 
 pub use check::{Item, Problem, ProgramError};
@@ -24,7 +25,7 @@ pub use error::FormatError;
 pub use golden::{Array, GoldenCase};
 pub use layout::{Kind, Section};
 pub use meta::{Meta, MetaError};
-pub use program::{DType, Port, Program, Quant, Step, Storage, Tensor, TensorId};
+pub use program::{DType, Port, Program, Quant, State, Step, Storage, Tensor, TensorId};
 pub use quant::{Precision, QuantReport, StepReport, TensorRange};
 pub use reader::Reader;
 pub use save::{SaveError, write_atomic};

@@ -209,6 +209,24 @@ word_enum! {
         ThresholdedRelu = 29 "thresholded-relu",
         /// max(x, 0)
         Relu = 30 "relu",
+        /// tan(x)
+        Tan = 31 "tan",
+        /// arcsin(x)
+        Asin = 32 "asin",
+        /// arccos(x)
+        Acos = 33 "acos",
+        /// arctan(x)
+        Atan = 34 "atan",
+        /// sinh(x)
+        Sinh = 35 "sinh",
+        /// cosh(x)
+        Cosh = 36 "cosh",
+        /// inverse of sinh
+        Asinh = 37 "asinh",
+        /// inverse of cosh
+        Acosh = 38 "acosh",
+        /// inverse of tanh
+        Atanh = 39 "atanh",
     }
 }
 
@@ -299,6 +317,8 @@ word_enum! {
         LogSumExp = 8 "log-sum-exp",
         /// ln of the sum of x
         LogSum = 9 "log-sum",
+        /// the greatest |x|
+        MaxAbs = 10 "max-abs",
     }
 }
 
@@ -309,6 +329,72 @@ word_enum! {
         Nearest = 0 "nearest",
         /// Weighted sum of the taps.
         Weighted = 1 "weighted",
+    }
+}
+
+word_enum! {
+    /// What a cumulation does with each element.
+    CumulateKind {
+        /// Running sum.
+        Sum = 0 "sum",
+        /// Running product.
+        Prod = 1 "prod",
+    }
+}
+
+word_enum! {
+    /// What a scatter does with an element that is there and one that comes.
+    ScatterKind {
+        /// The new one.
+        Replace = 0 "replace",
+        /// Their sum.
+        Add = 1 "add",
+        /// Their product.
+        Mul = 2 "mul",
+        /// The less of both.
+        Min = 3 "min",
+        /// The greater of both.
+        Max = 4 "max",
+    }
+}
+
+word_enum! {
+    /// How a sample mixes the pixels around its place.
+    SampleKind {
+        /// The nearest one.
+        Nearest = 0 "nearest",
+        /// Two by two, weighted by distance.
+        Linear = 1 "linear",
+        /// Four by four, by Keys' cubic of parameter -0.75.
+        Cubic = 2 "cubic",
+    }
+}
+
+word_enum! {
+    /// What a pixel outside of an image is.
+    Outside {
+        /// Zero.
+        Zero = 0 "zero",
+        /// The nearest pixel of the border.
+        Edge = 1 "edge",
+        /// The mirror image, the border's pixel twice.
+        Symmetric = 2 "symmetric",
+        /// The mirror image, the border's pixel once.
+        Reflect = 3 "reflect",
+    }
+}
+
+word_enum! {
+    /// A recurrent cell.
+    CellKind {
+        /// One gate.
+        Rnn = 0 "rnn",
+        /// Long short-term memory: gates input, output, forget, cell.
+        Lstm = 1 "lstm",
+        /// Gated recurrent unit whose reset gate acts before the product: gates update, reset, candidate.
+        Gru = 2 "gru",
+        /// One whose reset gate acts behind the product.
+        GruResetAfter = 3 "gru-reset-after",
     }
 }
 
@@ -370,6 +456,9 @@ param_struct! {
     /// the image reads (when the window pads); 5 table of 256 s8 (s8 only, optional): the result, requantized to the
     /// table's own scale and zero point, is looked up in it.
     /// Output: `y` `[N, OH, OW, M]`.
+    ///
+    /// With s8 `x` and f32 `y` the sums become real numbers: one group; 2 is what the zero point of `x` makes of the
+    /// sums, 3 their scales; 5 scales of rows f32, one for each row of `y` or one for all (optional); 6 bias `[M]` f32.
     Conv {
         /// The window.
         window: Window,
@@ -571,6 +660,89 @@ param_struct! {
     }
 }
 
+param_struct! {
+    /// Indices of the greatest (or least) elements along an axis, as s32: the greatest first, of equal ones the first
+    /// first, NaN last. Input `x`; output `y` of `x`'s dimensions, but for the axis, whose extent says how many.
+    TopK {
+        /// The axis.
+        axis: u32,
+        /// Whether the least are sought.
+        least: bool,
+    }
+}
+
+param_struct! {
+    /// Running sums or products along an axis. Input `x`, output `y` of the same dimensions.
+    Cumulate {
+        /// Which.
+        kind: CumulateKind,
+        /// The axis.
+        axis: u32,
+        /// Whether an element is left out of its own result.
+        exclusive: bool,
+        /// Whether from the last element to the first.
+        reverse: bool,
+    }
+}
+
+param_struct! {
+    /// Rows put at indices: `y` is `x`, then for each index in order row `indices[i]` of `y` takes up row `i` of the
+    /// updates; a negative index counts from the end, one outside of `x` is passed over.
+    /// Inputs: 0 `x` `[R, C]`; 1 indices `[n]`, s32; 2 updates `[n, C]`. Output `y` `[R, C]`.
+    Scatter {
+        /// How a row takes up another.
+        kind: ScatterKind,
+    }
+}
+
+param_struct! {
+    /// Images sampled at places. Inputs: 0 `x` `[N, H, W, C]`; 1 places `[.., 3]`, f32: image, row and column, pixel
+    /// centers being whole numbers. Output `y` `[.., C]`.
+    Sample {
+        /// How pixels are mixed.
+        kind: SampleKind,
+        /// What lies outside.
+        outside: Outside,
+    }
+}
+
+param_struct! {
+    /// Boxes that overlap none of higher score. Inputs: 0 boxes `[B, N, 4]`, f32; 1 scores `[B, C, N]`, f32; optional
+    /// scalars: 2 the most boxes of a class, s32 (none when left out); 3 the greatest overlap, f32 (0); 4 the score that
+    /// a box must surpass, f32 (none). Output `y` `[M, 3]`, s32: image, class and box of each that is kept, then rows
+    /// of -1.
+    NonMaxSuppression {
+        /// Whether a box is given as center x, center y, width, height instead of two opposite corners y, x, y, x.
+        center: bool,
+    }
+}
+
+param_struct! {
+    /// A recurrent layer, step by step. Inputs: 0 `x` `[T, B, G * H]`, f32: what the input gives to each of the `G`
+    /// gates, biases included; 1 recurrent weights `[H, G * H]`, f32; 2 the first hidden state `[B, H]`, f32;
+    /// 3 lstm: the first cell state `[B, H]`, gru-reset-after: bias `[H]` of the candidate's product, f32.
+    /// Output `y`: the hidden state of each step, `[T, B, H]`; lstm: `[T + 1, B, H]`, the last cell state behind them.
+    Recurrent {
+        /// Which cell.
+        kind: CellKind,
+        /// Whether from the last step to the first.
+        reverse: bool,
+        /// Of the gates.
+        gate: Unary,
+        /// Of the candidate.
+        candidate: Unary,
+        /// Of the cell state, on its way to the hidden one (lstm).
+        cell: Unary,
+    }
+}
+
+param_struct! {
+    /// Quantization to s8 by scales that are computed, zero point 0. Inputs: 0 `x` f32; 1 scales f32, one for each row of
+    /// `x` or one for all. Output `y` s8 of the same dimensions, without a scale of its own.
+    QuantizeRows {
+    }
+}
+
 macro_rules! ops {
     ($($(#[$m:meta])* $name:ident = $code:literal $text:literal, inputs $min:literal..=$max:literal
         $(, $appended:literal word since minor $minor:literal)?;)+) => {
@@ -615,8 +787,8 @@ macro_rules! ops {
                 match self { $(Self::$name(_) => <$name as Param>::WORDS $(- $appended)?,)+ }
             }
 
-            /// The least minor version of the format that has this operation with these parameters.
-            pub fn minor_version(&self) -> u16 {
+            /// The least minor version of the format that has all these parameters.
+            pub(crate) fn parameters_minor_version(&self) -> u16 {
                 let appended = self.words().len() > self.first_words();
                 match self {
                     $($(Self::$name(_) if appended => $minor,)?)+
@@ -672,7 +844,7 @@ pub enum DecodeError {
 }
 
 ops! {
-    Conv = 1 "conv", inputs 3..=6, 1 word since minor 1;
+    Conv = 1 "conv", inputs 3..=7, 1 word since minor 1;
     DepthwiseConv = 2 "depthwise-conv", inputs 3..=6;
     ConvTranspose = 3 "conv-transpose", inputs 3..=6;
     MatMul = 4 "matmul", inputs 2..=2;
@@ -690,4 +862,11 @@ ops! {
     Fill = 16 "fill", inputs 0..=0;
     Gather = 17 "gather", inputs 2..=2;
     Convert = 18 "convert", inputs 1..=1;
+    TopK = 19 "top-k", inputs 1..=1;
+    Cumulate = 20 "cumulate", inputs 1..=1;
+    Scatter = 21 "scatter", inputs 3..=3;
+    Sample = 22 "sample", inputs 2..=2;
+    NonMaxSuppression = 23 "non-max-suppression", inputs 2..=5;
+    Recurrent = 24 "recurrent", inputs 3..=4;
+    QuantizeRows = 25 "quantize-rows", inputs 2..=2;
 }

@@ -154,6 +154,18 @@ pub struct Port {
     pub tensor: TensorId,
 }
 
+/// A tensor that a run finds as the run before left it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Name in the source model.
+    pub name: String,
+    /// The tensor: in the arena, its pitch equal to its last dimension.
+    pub tensor: TensorId,
+    /// What it holds before the first run: a tensor of the weights of the same type and dimensions; zero bytes
+    /// without one.
+    pub initial: Option<TensorId>,
+}
+
 /// Steps over tensors whose places are all decided.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Program {
@@ -167,6 +179,8 @@ pub struct Program {
     pub inputs: Vec<Port>,
     /// Outputs.
     pub outputs: Vec<Port>,
+    /// States: what persists from run to run.
+    pub states: Vec<State>,
     /// Bytes of the arena: all the memory that running the program takes.
     pub arena_bytes: u64,
     /// The most bytes that any one step needs alive at once: no plan can need less than this.

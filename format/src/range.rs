@@ -22,12 +22,19 @@ impl Op {
                 Self::LayerNorm(p) => axis_ok(p.axis) && p.epsilon.is_finite() && p.epsilon >= 0.0,
                 Self::Gather(p) => axis_ok(p.axis),
                 Self::Copy(p) => copy_ok(p),
+                Self::TopK(p) => axis_ok(p.axis),
+                Self::Cumulate(p) => axis_ok(p.axis),
                 Self::Map(_)
                 | Self::Table(_)
                 | Self::Select(_)
                 | Self::Resize(_)
                 | Self::Fill(_)
-                | Self::Convert(_) => true,
+                | Self::Convert(_)
+                | Self::QuantizeRows(_)
+                | Self::Scatter(_)
+                | Self::Sample(_)
+                | Self::NonMaxSuppression(_)
+                | Self::Recurrent(_) => true,
             }
     }
 }

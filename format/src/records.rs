@@ -1,14 +1,14 @@
 //! A program as bytes: fixed-width records, pools of words, strings.
 //!
-//! The PROGRAM section is its header, then tensors, steps, inputs, outputs, operands, parameters and strings, each
-//! right behind the one before, to the section's end. Records name ranges of the pools; the ranges follow one
+//! The PROGRAM section is its header, then tensors, steps, inputs, outputs, states, operands, parameters and strings,
+//! each right behind the one before, to the section's end. Records name ranges of the pools; the ranges follow one
 //! another without gap or overlap in the order of the records, so a program has one encoding and what a reader
 //! allocates is bounded by the section's length.
 
 use crate::bytes::{Cursor, Fault, Put, stored};
 use crate::check::Item;
 use crate::op::Op;
-use crate::program::{DType, MAX_RANK, Port, Program, Quant, Step, Storage, Tensor};
+use crate::program::{DType, MAX_RANK, Port, Program, Quant, State, Step, Storage, Tensor};
 
 /// Bytes of the section's header.
 pub const PROGRAM_HEADER_BYTES: usize = 72;
@@ -18,7 +18,9 @@ pub const TENSOR_BYTES: usize = 56;
 pub const STEP_BYTES: usize = 32;
 /// Bytes of an input or output record.
 pub const PORT_BYTES: usize = 16;
-/// The operand word of an input left out.
+/// Bytes of a state record.
+pub const STATE_BYTES: usize = 24;
+/// The operand word of an input left out, and the initial value of a state without one.
 pub const NO_OPERAND: u32 = u32::MAX;
 
 const MAX_RECORD_BYTES: u32 = 4096;
@@ -94,6 +96,12 @@ pub(crate) fn encode(program: &Program) -> Result<Vec<u8>, String> {
         records.put_u32(port.tensor);
         records.put_u32(0);
     }
+    for state in &program.states {
+        names.put(&state.name, &mut records)?;
+        records.put_u32(state.tensor);
+        records.put_u32(state.initial.unwrap_or(NO_OPERAND));
+        records.put_u64(0);
+    }
 
     let mut out =
         Vec::with_capacity(PROGRAM_HEADER_BYTES + records.len() + 4 * (operands.len() + params.len()));
@@ -111,7 +119,8 @@ pub(crate) fn encode(program: &Program) -> Result<Vec<u8>, String> {
     out.put_u32(stored(names.0.len(), "bytes of names")?);
     out.put_u64(program.arena_bytes);
     out.put_u64(program.arena_lower_bound);
-    out.put_u64(0);
+    out.put_u32(stored(program.states.len(), "states")?);
+    out.put_u32(if program.states.is_empty() { 0 } else { STATE_BYTES as u32 });
     out.append(&mut records);
     operands.iter().chain(&params).for_each(|&word| out.put_u32(word));
     out.append(&mut names.0);
@@ -135,6 +144,7 @@ impl Decoded {
             Item::Step(i) => nth(h.steps_at, h.step_bytes, i),
             Item::Input(i) => nth(h.ports_at, h.port_bytes, i),
             Item::Output(i) => nth(h.ports_at, h.port_bytes, h.inputs as usize + i),
+            Item::State(i) => nth(h.states_at, h.state_bytes, i),
         }
     }
 }
@@ -155,9 +165,12 @@ struct Head {
     strings: u32,
     arena_bytes: u64,
     arena_lower_bound: u64,
+    states: u32,
+    state_bytes: u32,
     tensors_at: usize,
     steps_at: usize,
     ports_at: usize,
+    states_at: usize,
     operands_at: usize,
     params_at: usize,
     strings_at: usize,
@@ -181,9 +194,12 @@ impl Head {
             strings: c.u32()?,
             arena_bytes: c.u64()?,
             arena_lower_bound: c.u64()?,
+            states: c.u32()?,
+            state_bytes: c.u32()?,
             tensors_at: 0,
             steps_at: 0,
             ports_at: 0,
+            states_at: 0,
             operands_at: 0,
             params_at: 0,
             strings_at: 0,
@@ -200,14 +216,22 @@ impl Head {
                 return Err(Fault::new(at, format!("record size {size} is not {rule}")));
             }
         }
+        // Files without states, as those of version 1.0, have zeros here.
+        let least = if head.states == 0 { 0..=0 } else { STATE_BYTES as u32..=MAX_RECORD_BYTES };
+        if !least.contains(&head.state_bytes) || !head.state_bytes.is_multiple_of(8) {
+            let (size, states, from, to) = (head.state_bytes, head.states, least.start(), least.end());
+            let rule = format!("a multiple of 8 from {from} to {to}");
+            return Err(Fault::new(68, format!("record size {size} of {states} states is not {rule}")));
+        }
         c.unused(head.header_bytes as usize)?;
 
-        // Counts and sizes have 32 bits, so no product overflows 64, and no sum of seven of them 128.
-        let parts: [u128; 7] = [
+        // Counts and sizes have 32 bits, so no product overflows 64, and no sum of eight of them 128.
+        let parts: [u128; 8] = [
             u128::from(head.header_bytes),
             u128::from(head.tensors) * u128::from(head.tensor_bytes),
             u128::from(head.steps) * u128::from(head.step_bytes),
             (u128::from(head.inputs) + u128::from(head.outputs)) * u128::from(head.port_bytes),
+            u128::from(head.states) * u128::from(head.state_bytes),
             u128::from(head.operands) * 4,
             u128::from(head.params) * 4,
             u128::from(head.strings),
@@ -222,9 +246,10 @@ impl Head {
         head.tensors_at = part(0);
         head.steps_at = head.tensors_at + part(1);
         head.ports_at = head.steps_at + part(2);
-        head.operands_at = head.ports_at + part(3);
-        head.params_at = head.operands_at + part(4);
-        head.strings_at = head.params_at + part(5);
+        head.states_at = head.ports_at + part(3);
+        head.operands_at = head.states_at + part(4);
+        head.params_at = head.operands_at + part(5);
+        head.strings_at = head.params_at + part(6);
         Ok(head)
     }
 }
@@ -249,6 +274,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, Fault> {
         steps: Vec::with_capacity(head.steps as usize),
         inputs: Vec::with_capacity(head.inputs as usize),
         outputs: Vec::with_capacity(head.outputs as usize),
+        states: Vec::with_capacity(head.states as usize),
         arena_bytes: head.arena_bytes,
         arena_lower_bound: head.arena_lower_bound,
     };
@@ -264,13 +290,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, Fault> {
             .steps
             .push(pools.step(record).map_err(|fault| inside(at, "step", program.steps.len(), fault))?);
     }
-    for (i, record) in
-        bytes[head.ports_at..head.operands_at].chunks_exact(head.port_bytes as usize).enumerate()
+    for (i, record) in bytes[head.ports_at..head.states_at].chunks_exact(head.port_bytes as usize).enumerate()
     {
         let at = head.ports_at + i * head.port_bytes as usize;
         let port = pools.port(record).map_err(|fault| inside(at, "input or output", i, fault))?;
         let ports = if i < head.inputs as usize { &mut program.inputs } else { &mut program.outputs };
         ports.push(port);
+    }
+    if head.states > 0 {
+        let records = bytes[head.states_at..head.operands_at].chunks_exact(head.state_bytes as usize);
+        for (i, record) in records.enumerate() {
+            let at = head.states_at + i * head.state_bytes as usize;
+            program.states.push(pools.state(record).map_err(|fault| inside(at, "state", i, fault))?);
+        }
     }
     pools.finish().map_err(|what| Fault::new(head.operands_at, what))?;
     Ok(Decoded { program, header: head })
@@ -372,6 +404,14 @@ impl Pools<'_> {
         let tensor = c.u32()?;
         c.unused(record.len())?;
         Ok(Port { name, tensor })
+    }
+
+    fn state(&mut self, record: &[u8]) -> Result<State, Fault> {
+        let mut c = Cursor::new(record, 0);
+        let name = self.name(c.u32()?, c.u32()?).map_err(|what| Fault::new(0, what))?;
+        let (tensor, initial) = (c.u32()?, c.u32()?);
+        c.unused(record.len())?;
+        Ok(State { name, tensor, initial: (initial != NO_OPERAND).then_some(initial) })
     }
 
     /// Nothing of the pools is left over.

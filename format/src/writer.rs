@@ -132,9 +132,11 @@ impl<'a> Writer<'a> {
             end = section.offset + section.length;
             table.push(section);
         }
+        // No more than there is need for: what older versions could express is written as they wrote it.
+        let minor = self.programs.iter().map(|p| p.minor_version()).max().unwrap_or(0);
         let mut head = Vec::new();
         Header {
-            version: (VERSION.0, self.minor_version()),
+            version: (VERSION.0, minor),
             header_bytes: HEADER_BYTES as u32,
             file_bytes: end,
             sections: table.len() as u32,
@@ -153,12 +155,6 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(Encoded { head, weights: self.weights })
-    }
-
-    /// The least minor version that has all of the content.
-    fn minor_version(&self) -> u16 {
-        let steps = self.programs.iter().flat_map(|program| &program.steps);
-        steps.map(|step| step.op.minor_version()).max().unwrap_or(0)
     }
 
     /// The sections in the order of the file: the weights, if any, last.

@@ -1,6 +1,9 @@
 //! docs/format.md says what the code does.
 
-use cygnet_format::op::{Algorithm, BinaryKind, Op, PoolKind, ReduceKind, ResizeKind, UnaryKind};
+use cygnet_format::op::{
+    Algorithm, BinaryKind, CellKind, CumulateKind, Op, Outside, PoolKind, ReduceKind, ResizeKind, SampleKind,
+    ScatterKind, UnaryKind,
+};
 use cygnet_format::{DType, Kind, Precision, layout, meta};
 
 const DOCUMENT: &str = include_str!("../../docs/format.md");
@@ -76,6 +79,11 @@ fn enumerations() {
     line("kind of pool", PoolKind::ALL, |k| k as u32, PoolKind::name);
     line("kind of reduce", ReduceKind::ALL, |k| k as u32, ReduceKind::name);
     line("kind of resize", ResizeKind::ALL, |k| k as u32, ResizeKind::name);
+    line("kind of cumulate", CumulateKind::ALL, |k| k as u32, CumulateKind::name);
+    line("kind of scatter", ScatterKind::ALL, |k| k as u32, ScatterKind::name);
+    line("kind of sample", SampleKind::ALL, |k| k as u32, SampleKind::name);
+    line("kind of outside", Outside::ALL, |k| k as u32, Outside::name);
+    line("kind of recurrent", CellKind::ALL, |k| k as u32, CellKind::name);
     let precisions: Vec<_> = Precision::ALL.iter().map(|&p| format!("{} {}", p as u32, p.name())).collect();
     assert!(part("## 6. QUAN").contains(&format!("precision ({})", precisions.join(", "))));
 }
@@ -142,6 +150,7 @@ fn records_have_no_holes() {
         ("### Tensor record", 56),
         ("### Step record", 32),
         ("### Input and output record", 16),
+        ("### State record", 24),
     ];
     for (heading, size) in sizes {
         let start = DOCUMENT.find(heading).unwrap_or_else(|| panic!("no {heading}"));

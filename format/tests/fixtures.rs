@@ -2,13 +2,15 @@
 
 mod common;
 
-use common::{tiny, tiny_1_1};
+use common::{streaming, streaming_program, tiny, tiny_1_1};
 use cygnet_format::meta::key;
+use cygnet_format::op::{self, Epilogue, Op, Unary, UnaryKind};
 use cygnet_format::*;
 use std::path::PathBuf;
 
 const V1_0: &[u8] = include_bytes!("fixtures/v1_0_tiny.cygnet");
 const V1_1: &[u8] = include_bytes!("fixtures/v1_1_tiny.cygnet");
+const V1_1_STREAMING: &[u8] = include_bytes!("fixtures/v1_1_streaming.cygnet");
 
 #[test]
 fn version_1_0_loads() {
@@ -83,6 +85,55 @@ fn the_writer_still_writes_it() {
     assert!(tiny_1_1().writer().finish().unwrap() == V1_1);
 }
 
+/// A file says the version that its programs need.
+#[test]
+fn versions_are_as_old_as_can_be() {
+    let minor = |change: &dyn Fn(&mut Program)| {
+        let mut program = streaming_program();
+        program.states.clear();
+        program.inputs.extend([("sum", 1), ("last", 2)].map(|(n, tensor)| Port { name: n.into(), tensor }));
+        assert_eq!(program.minor_version(), 0);
+        change(&mut program);
+        let weights = streaming().weights;
+        let file = Writer::new().program(&program).weights(&weights, WeightsAlign::Page16K).finish().unwrap();
+        Reader::open(&file).unwrap().version().1
+    };
+    let unary = |kind| Unary { kind, a: 0.0, b: 0.0 };
+    assert_eq!(minor(&|_| ()), 0);
+    assert_eq!(minor(&|p| p.steps[1].op = Op::Map(op::Map { unary: unary(UnaryKind::Relu) })), 0);
+    assert_eq!(minor(&|p| p.steps[1].op = Op::Map(op::Map { unary: unary(UnaryKind::Tan) })), 1);
+    let epilogue = Epilogue { unary: unary(UnaryKind::Atanh), ..Epilogue::NONE };
+    let add = op::Binary { kind: op::BinaryKind::Add, scale_a: 1.0, scale_b: 1.0, epilogue };
+    assert_eq!(minor(&|p| p.steps[0].op = Op::Binary(add)), 1);
+    let sum = op::Cumulate { kind: op::CumulateKind::Sum, axis: 0, exclusive: false, reverse: false };
+    assert_eq!(minor(&|p| p.steps[1].op = Op::Cumulate(sum)), 1);
+}
+
+#[test]
+fn version_1_1_with_states_loads() {
+    let want = streaming();
+    let reader = Reader::open(V1_1_STREAMING).unwrap();
+    reader.check_payload().unwrap();
+    assert_eq!(reader.version(), (1, 1));
+    assert_eq!(reader.program(0).unwrap(), want.programs[0]);
+    assert_eq!(reader.weights(), want.weights);
+    assert!(want.writer().finish().unwrap() == V1_1_STREAMING, "the writer still writes it");
+    assert!(want.writer().finish().unwrap() == V1_1_STREAMING, "a second time");
+}
+
+/// The state records, spelled out from docs/format.md.
+#[test]
+fn states_byte_for_byte() {
+    let u32_at = |at: usize| u32::from_le_bytes(V1_1_STREAMING[at..at + 4].try_into().unwrap());
+    let program = u32_at(48) as usize;
+    assert_eq!([u32_at(program + 64), u32_at(program + 68)], [2, 24]);
+    // Behind header, 5 tensors, 3 steps, an input and an output.
+    let states = program + 72 + 5 * 56 + 3 * 32 + 2 * 16;
+    // Names: "sum", x sum last y start, add, x, y; then the states' own.
+    let first: Vec<u32> = (0..12).map(|i| u32_at(states + 4 * i)).collect();
+    assert_eq!(first, [22, 3, 1, 4, 0, 0, 25, 4, 2, u32::MAX, 0, 0]);
+}
+
 #[test]
 fn weights_on_64_kib() {
     let content = tiny();
@@ -96,6 +147,9 @@ fn weights_on_64_kib() {
 #[test]
 #[ignore = "writes into tests/fixtures"]
 fn write_fixture() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1_1_tiny.cygnet");
-    tiny_1_1().writer().save(&path).unwrap();
+    let fixtures = [("v1_1_tiny.cygnet", tiny_1_1()), ("v1_1_streaming.cygnet", streaming())];
+    for (name, content) in fixtures {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        content.writer().save(&path).unwrap();
+    }
 }

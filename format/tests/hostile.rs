@@ -6,6 +6,7 @@ use common::{Frame, Part, parts, read_all, seal, tiny, tiny_program};
 use cygnet_format::*;
 
 const TINY: &[u8] = include_bytes!("fixtures/v1_0_tiny.cygnet");
+const STREAMING: &[u8] = include_bytes!("fixtures/v1_1_streaming.cygnet");
 
 /// Values that a byte is changed to: every bit flipped, and the ends of its range.
 fn changed(byte: u8) -> impl Iterator<Item = u8> {
@@ -28,20 +29,22 @@ fn every_truncation_is_refused() {
 
 #[test]
 fn every_changed_byte_is_found() {
-    let mut file = TINY.to_vec();
-    for at in 0..file.len() {
-        for value in changed(TINY[at]) {
-            file[at] = value;
-            let found = match Reader::open(&file) {
-                Err(_) => true,
-                Ok(reader) => {
-                    let _ = read_all(&file); // must not panic
-                    reader.check_payload().is_err()
-                }
-            };
-            assert!(found, "byte {at} changed to {value:#x}");
+    for good in [TINY, STREAMING] {
+        let mut file = good.to_vec();
+        for at in 0..file.len() {
+            for value in changed(good[at]) {
+                file[at] = value;
+                let found = match Reader::open(&file) {
+                    Err(_) => true,
+                    Ok(reader) => {
+                        let _ = read_all(&file); // must not panic
+                        reader.check_payload().is_err()
+                    }
+                };
+                assert!(found, "byte {at} changed to {value:#x}");
+            }
+            file[at] = good[at];
         }
-        file[at] = TINY[at];
     }
 }
 
@@ -71,11 +74,47 @@ fn every_forged_byte_is_refused_or_means_what_it_says() {
             writer.weights(reader.weights(), WeightsAlign::Page16K).pack_id(reader.pack_id());
             writer.quant(&quant).golden(&golden).meta(&meta).provenance(&provenance);
             if programs[0].name != programs[1].name {
-                assert!(writer.finish().unwrap() == file, "byte {at} changed to {value:#x}");
+                assert!(parts(&writer.finish().unwrap()) == parts(&file), "byte {at} changed to {value:#x}");
             }
         }
     }
     assert!(accepted > 1000, "{accepted} files were accepted: names and weights may change");
+}
+
+/// The same for the bytes of states: nothing panics, and what is accepted has one encoding only.
+#[test]
+fn every_forged_byte_of_states_is_refused_or_means_what_it_says() {
+    let program = Reader::open(STREAMING).unwrap().sections()[0];
+    for at in program.offset as usize..(program.offset + program.length) as usize {
+        for value in changed(STREAMING[at]) {
+            let mut file = STREAMING.to_vec();
+            file[at] = value;
+            seal(&mut file);
+            let Ok(programs) = read_all(&file) else { continue };
+            let mut list = parts(&file);
+            let mut again = Writer::new();
+            let weights = list.pop().unwrap().3;
+            let again =
+                again.program(&programs[0]).weights(&weights, WeightsAlign::Page16K).finish().unwrap();
+            assert!(parts(&again)[0] == list[0], "byte {at} changed to {value:#x}");
+        }
+    }
+}
+
+/// States need both words of the header or none.
+#[test]
+fn the_size_of_state_records() {
+    let with = |good: &[u8], states: u32, bytes: u32| {
+        let mut list = parts(good);
+        list[0].3[64..68].copy_from_slice(&states.to_le_bytes());
+        list[0].3[68..72].copy_from_slice(&bytes.to_le_bytes());
+        read_all(&Frame::default().file(&list)).unwrap_err().to_string()
+    };
+    assert!(with(TINY, 0, 24).contains("record size 24 of 0 states is not a multiple of 8 from 0 to 0"));
+    assert!(with(STREAMING, 2, 16).contains("of 2 states is not a multiple of 8 from 24 to 4096"));
+    assert!(with(STREAMING, 2, 28).contains("of 2 states is not a multiple of 8 from 24 to 4096"));
+    assert!(with(STREAMING, 2, 32).contains("the section's parts take"));
+    assert!(with(STREAMING, u32::MAX, 4096).contains("the section's parts take"));
 }
 
 /// Every 32-bit word of header, table and programs is set to sizes that no memory holds.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::tiny_program;
+use common::{streaming_program, tiny_program};
 use cygnet_format::op::{self, Op};
 use cygnet_format::*;
 
@@ -159,11 +159,11 @@ fn operands() {
     let op = "conv";
     assert_eq!(
         broken(|p| p.steps[0].inputs.truncate(2)),
-        (at, Problem::Arity { op, got: 2, min: 3, max: 6 })
+        (at, Problem::Arity { op, got: 2, min: 3, max: 7 })
     );
     assert_eq!(
-        broken(|p| p.steps[0].inputs.extend([None, None])),
-        (at, Problem::Arity { op, got: 7, min: 3, max: 6 })
+        broken(|p| p.steps[0].inputs.extend([None; 3])),
+        (at, Problem::Arity { op, got: 8, min: 3, max: 7 })
     );
     assert_eq!(broken(|p| p.steps[0].inputs[2] = None), (at, Problem::Missing { op, input: 2 }));
     assert_eq!(broken(|p| p.steps[0].inputs[3] = Some(8)), (at, Problem::NoTensor { tensor: 8, count: 8 }));
@@ -230,6 +230,44 @@ fn ports() {
     );
 }
 
+#[test]
+fn states() {
+    let at = Item::State(1);
+    let broken = |change: &dyn Fn(&mut Program)| {
+        let mut program = streaming_program();
+        assert_eq!(program.check(96), Ok(()));
+        change(&mut program);
+        let ProgramError { item, problem, .. } = program.check(96).expect_err("a broken rule");
+        (item, problem)
+    };
+    let name = |name: &'static str| move |p: &mut Program| p.states[1].name = name.into();
+    assert_eq!(broken(&name("sum")), (at, Problem::PortTwice));
+    assert_eq!(broken(&name("")), (at, Problem::PortName));
+    assert_eq!(broken(&|p| p.states[1].tensor = 5), (at, Problem::NoTensor { tensor: 5, count: 5 }));
+    assert_eq!(broken(&|p| p.states[1].tensor = 4), (at, Problem::PortStorage { tensor: 4 }));
+    assert_eq!(
+        broken(&|p| p.tensors[2].pitch = 5),
+        (at, Problem::PortPitch { tensor: 2, pitch: 5, cols: 4 })
+    );
+    // Without its state a tensor that steps read is not written.
+    assert_eq!(broken(&|p| drop(p.states.remove(0))), (Item::Step(0), Problem::NotWritten { tensor: 1 }));
+    // It is the state's own: no input and no other state lies there, nor in a part of it.
+    let overlaps = |tensor: u32| Problem::StateOverlaps { tensor };
+    assert_eq!(broken(&|p| p.tensors[2].offset = 64), (at, overlaps(2)));
+    assert_eq!(
+        broken(&|p| (p.tensors[2].offset, p.tensors[2].dims, p.tensors[2].pitch) = (0, vec![17], 17)).1,
+        overlaps(2)
+    );
+    assert_eq!(broken(&|p| p.tensors[1].offset = 0), (Item::State(0), overlaps(1)));
+    // What it holds at first is like it, and constant.
+    let initial = |id: u32| Problem::StateInitial { tensor: id };
+    assert_eq!(broken(&|p| p.states[0].initial = Some(3)), (Item::State(0), initial(3)));
+    assert_eq!(broken(&|p| p.states[0].initial = Some(9)).1, Problem::NoTensor { tensor: 9, count: 5 });
+    assert_eq!(broken(&|p| p.tensors[4].dims = vec![2, 2]).1, Problem::StateInitial { tensor: 4 });
+    assert_eq!(broken(&|p| p.tensors[4].dtype = DType::S32).1, initial(4));
+    assert_eq!(broken(&|p| p.tensors[4].pitch = 5).1, initial(4));
+}
+
 /// Parameters no step can have: refused in memory, and in a file.
 #[test]
 fn parameters() {
@@ -271,6 +309,9 @@ fn parameters() {
         Resize(14): extrapolation = f32::NAN;
         Copy(15): dims[5] = 0;
         Gather(17): axis = 6;
+        TopK(19): axis = 6;
+        Cumulate(20): axis = 6;
+        Recurrent(24): gate.a = f32::NAN, candidate.b = f32::NAN, cell.a = f32::NAN;
     }
     let Op::Copy(mut copy) = good(15) else { panic!("15 is copy") };
     (copy.dims[2], copy.dst_strides[2]) = (2, 0);
@@ -279,9 +320,23 @@ fn parameters() {
     fill.bits = f32::NAN.to_bits();
     assert!(Op::Fill(fill).in_range(), "bits of an element, not a parameter");
     // Codes of an enumeration and truth values end somewhere.
-    for (code, word, value) in
-        [(1, 16, 2), (5, 0, 31), (7, 0, 19), (9, 0, 2), (10, 0, 10), (14, 0, 2), (4, 0, 2), (12, 1, 2)]
-    {
+    for (code, word, value) in [
+        (1, 16, 2),
+        (5, 0, 40),
+        (7, 0, 19),
+        (9, 0, 2),
+        (10, 0, 11),
+        (14, 0, 2),
+        (4, 0, 2),
+        (12, 1, 2),
+        (19, 1, 2),
+        (20, 0, 2),
+        (21, 0, 5),
+        (22, 0, 3),
+        (22, 1, 4),
+        (23, 0, 2),
+        (24, 0, 4),
+    ] {
         let mut words = good(code).words();
         words[word] = value;
         assert!(matches!(Op::decode(code, &words), Err(op::DecodeError::Value { .. })), "code {code}");

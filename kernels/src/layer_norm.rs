@@ -11,8 +11,8 @@ use cygnet_format::program::{DType, MAX_RANK};
 
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::same_dims;
-use crate::reduce::float::{RowFn, Sum, SumDeviation, pick_row};
-use crate::simd::{Elem, F16, Isa, LANES, V8, isa_name, load_some, per_isa, store_part};
+use crate::reduce::float::{FOUR, FourFn, RowFn, Sum, SumDeviation, pick_four, pick_row};
+use crate::simd::{Elem, F16, Isa, V8, isa_name, load_some, per_isa, store_part};
 use crate::view::{Mem, View};
 use crate::walk::Odometer;
 
@@ -45,7 +45,7 @@ pub(crate) fn prepare(p: &op::LayerNorm, cx: &Context<'_>) -> Result<Box<dyn Ker
     };
     let (outer, rows) = (between(0..axis), between(axis..x.rank - 1));
     let shape = Shape { x, y, scale, bias, outer, rows, count, epsilon: p.epsilon };
-    let isa = Isa::of(cx.cpu());
+    let isa = [Isa::of(cx.cpu()), Isa::wide(cx.cpu())];
     match (x.dtype, scale.dtype) {
         (DType::F32, DType::F32) => Ok(Box::new(LayerNorm::<f32, f32>::new(shape, isa))),
         (DType::F16, DType::F32) => Ok(Box::new(LayerNorm::<F16, f32>::new(shape, isa))),
@@ -74,23 +74,48 @@ struct LayerNorm<T, P> {
     shape: Shape,
     sum: RowFn<T>,
     deviation: RowFn<T>,
+    sums: FourFn<T>,
+    deviations: FourFn<T>,
     finish: Finish<T, P>,
     name: &'static str,
 }
 
 impl<T: Elem, P: Elem> LayerNorm<T, P> {
-    fn new(shape: Shape, isa: Isa) -> Self {
+    /// Sums are of eight lanes by their definition; what follows takes as many as there are.
+    fn new(shape: Shape, [isa, wide]: [Isa; 2]) -> Self {
         let name = match (size_of::<T>(), size_of::<P>()) {
             (4, _) => isa_name!(isa, "layer_norm_f32"),
             (_, 4) => isa_name!(isa, "layer_norm_f16_f32"),
             _ => isa_name!(isa, "layer_norm_f16"),
         };
         let (sum, deviation) = (pick_row::<T, Sum>(isa), pick_row::<T, SumDeviation>(isa));
-        Self { shape, sum, deviation, finish: pick_finish::<T, P>(isa), name }
+        let (sums, deviations) = (pick_four::<T, Sum>(isa), pick_four::<T, SumDeviation>(isa));
+        Self { shape, sum, deviation, sums, deviations, finish: pick_finish::<T, P>(wide), name }
     }
 
     fn per_tile(&self) -> usize {
         (16_384 / self.shape.count).max(1)
+    }
+
+    /// Normalizes four outer positions that are `x_step` and `y_step` apart and have one row each.
+    ///
+    /// # Safety
+    /// The rows are the views'.
+    unsafe fn four(&self, mem: &Mem, x: *const T, y: *mut T, [y_step, x_step]: [usize; 2]) {
+        let s = &self.shape;
+        let n = s.count as f32;
+        // SAFETY: the caller's promise.
+        unsafe {
+            // Totals start at zero, which is not -0.
+            let mean = (self.sums)(x, x_step, s.count, &[0.0; FOUR]).map(|row| (0.0 + row) / n);
+            let variance = (self.deviations)(x, x_step, s.count, &mean).map(|row| (0.0 + row) / n);
+            let bias = s.bias.map_or(std::ptr::null(), |b| b.ptr::<P>(mem));
+            for (i, (&mean, variance)) in mean.iter().zip(variance).enumerate() {
+                let r = 1.0 / (variance + s.epsilon).sqrt();
+                let (from, to) = (x.add(i * x_step), y.add(i * y_step));
+                (self.finish)(from, to, s.count, mean, r, s.scale.ptr::<P>(mem), bias);
+            }
+        }
     }
 
     /// A sum over all rows at `x`.
@@ -119,6 +144,19 @@ unsafe impl<T: Elem, P: Elem> Kernel for LayerNorm<T, P> {
         let first = tile * self.per_tile();
         let to = (first + self.per_tile()).min(s.outer.len());
         let n = s.count as f32;
+        let mut first = first;
+        if s.count == s.x.cols() {
+            // Positions are rows.
+            while first + FOUR <= to {
+                // SAFETY: `mem` is the memory of these views, which have the rows.
+                unsafe {
+                    let (x, y) = (s.x.ptr::<T>(mem), s.y.ptr_mut::<T>(mem));
+                    let steps = [s.y.pitch, s.x.pitch];
+                    self.four(mem, x.add(first * s.x.pitch), y.add(first * s.y.pitch), steps);
+                }
+                first += FOUR;
+            }
+        }
         // SAFETY: `mem` is the memory of these views; positions lie inside them.
         s.outer.each(first, to, |[y, x]| unsafe {
             let (x, y) = (s.x.ptr::<T>(mem).add(x), s.y.ptr_mut::<T>(mem).add(y));
@@ -137,7 +175,7 @@ unsafe impl<T: Elem, P: Elem> Kernel for LayerNorm<T, P> {
 }
 
 per_isa! {
-    fn pick_finish[T: Elem, P: Elem](
+    wide fn pick_finish[T: Elem, P: Elem](
         x: *const T, y: *mut T, n: usize, mean: f32, r: f32, scale: *const P, bias: *const P,
     ) = finish
 }
@@ -153,8 +191,8 @@ unsafe fn finish<V: V8, T: Elem, P: Elem>(
     bias: *const P,
 ) {
     let (mean, r) = (V::splat(mean), V::splat(r));
-    for i in (0..n).step_by(LANES) {
-        let part = LANES.min(n - i);
+    for i in (0..n).step_by(V::LANES) {
+        let part = V::LANES.min(n - i);
         // SAFETY: `part` elements from i on are within n.
         unsafe {
             let v = load_some::<V, T>(x.add(i), part).sub(mean).mul(r);
@@ -164,7 +202,7 @@ unsafe fn finish<V: V8, T: Elem, P: Elem>(
             } else {
                 v.fma(scale, load_some::<V, P>(bias.add(i), part))
             };
-            if part == LANES { T::store(v, y.add(i)) } else { store_part(v, y.add(i), part, T::store) }
+            if part == V::LANES { T::store(v, y.add(i)) } else { store_part(v, y.add(i), part, T::store) }
         }
     }
 }

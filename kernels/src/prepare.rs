@@ -87,6 +87,13 @@ fn prepare_in(
         Op::Copy(p) => crate::copy::prepare(p, cx),
         Op::Fill(p) => crate::fill::prepare(p, cx),
         Op::Gather(p) => crate::gather::prepare(p, cx),
+        Op::TopK(p) => crate::top_k::prepare(p, cx),
+        Op::Cumulate(p) => crate::cumulate::prepare(p, cx),
+        Op::Scatter(p) => crate::scatter::prepare(p, cx),
+        Op::Sample(p) => crate::sample::prepare(p, cx),
+        Op::NonMaxSuppression(p) => crate::suppress::prepare(p, cx),
+        Op::Recurrent(p) => crate::recurrent::prepare(p, cx),
+        Op::QuantizeRows(p) => crate::quantize_rows::prepare(p, cx),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::same_dims;
 use crate::math::{self, exp_neg};
 use crate::reduce::COLUMNS;
-use crate::reduce::float::{ColumnsFn, Max, RowFn, SumExpNeg, pick_columns, pick_row};
+use crate::reduce::float::{ColumnsFn, Max, RowFn, SumExpNeg, pick_columns, pick_greatest, pick_row};
 use crate::simd::{
     Elem, F16, Isa, LANES, MAX_LANES, V8, isa_name, load_part, load_some, per_isa, reduce_lanes, store_part,
 };
@@ -123,7 +123,8 @@ impl<T: Elem> Softmax<T> {
         Self {
             lines,
             log,
-            max: pick_row::<T, Max>(isa),
+            // Of e^(x - m) nobody sees which zero m was.
+            max: if log { pick_row::<T, Max>(isa) } else { pick_greatest::<T, Max>(wide) },
             sum: pick_sum::<T>(wide),
             column_max: pick_columns::<T, Max>(isa),
             column_sum: pick_columns::<T, SumExpNeg>(isa),

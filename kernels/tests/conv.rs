@@ -5,7 +5,9 @@ mod common;
 use common::guard::{Case, f16s, f32s, le_f16, le_f32, le_s8, le_s32, s8s};
 use cygnet_format::op::{self, Conv, ConvTranspose, Epilogue, Map, Op, Unary, UnaryKind, Window};
 use cygnet_format::program::{DType, Quant};
-use cygnet_kernels::conv::oracle::{Requantization, Shape, conv_f32, conv_f32_winograd, conv_s8};
+use cygnet_kernels::conv::oracle::{
+    Reals, Requantization, Shape, conv_f32, conv_f32_winograd, conv_s8, conv_s8_reals,
+};
 use cygnet_kernels::conv::pack;
 use cygnet_kernels::conv::transpose::Phases;
 use cygnet_kernels::{Algorithm, Cpu};
@@ -169,6 +171,53 @@ impl Spec {
         (case, want)
     }
 
+    /// The s8 case whose results are real numbers, with so many scales of rows, and what it must yield.
+    fn reals(&self, seed: u64, scales: usize) -> (Case, Vec<f32>) {
+        let mut rng = Rng(seed);
+        let (m, depth, k) = (self.shape.y[3], self.depth(), self.taps() * self.depth());
+        let x: Vec<i8> = (0..self.shape.x.iter().product()).map(|_| rng.s8(-128)).collect();
+        let w: Vec<i8> = (0..self.weights_len()).map(|_| rng.s8(-127)).collect();
+        let real = |rng: &mut Rng, n: usize| (0..n).map(|_| rng.real()).collect::<Vec<f32>>();
+        let (scale, bias, rows) = (real(&mut rng, m), real(&mut rng, m), real(&mut rng, scales));
+        let zero_in = (rng.next() % 256) as i32 - 128;
+        let bounds = if self.clamp { [-1e4, 2e4] } else { [f32::NEG_INFINITY, f32::INFINITY] };
+        let q =
+            Reals { zero_in, scale: &scale, bias: &bias, rows: (scales > 0).then_some(&rows[..]), bounds };
+        let want = conv_s8_reals(&self.shape, &x, &w, &q);
+        let folded = pack::pad_channels(&pack::fold_zero_point(&vec![0; m], &w, k, zero_in), 1);
+        let packed = pack::pack_s8(&w, m, self.taps(), depth, 1);
+        let quant = Some(Quant { scale: 0.5, zero_point: zero_in });
+        let mut case =
+            Case::new(self.op(bounds[0], bounds[1]), DType::F32, &self.shape.y, self.y_pitch, None)
+                .input(DType::S8, &self.shape.x, self.x_pitch, quant, le_s8(&x))
+                .constant(DType::Packed, &[packed.len()], packed)
+                .constant(DType::S32, &[folded.len()], le_s32(&folded))
+                .constant(DType::F32, &[m], le_f32(&scale));
+        let c = self.shape.x[3].next_multiple_of(4);
+        case =
+            if self.pads() { case.constant(DType::S8, &[c], vec![zero_in as u8; c]) } else { case.absent() };
+        case = if scales > 0 {
+            case.input(DType::F32, &[scales], scales, None, le_f32(&rows))
+        } else {
+            case.absent()
+        };
+        (case.constant(DType::F32, &[m], le_f32(&bias)), want)
+    }
+
+    /// Results that are real numbers: without scales of rows, with one, with one for each.
+    fn check_reals(&self, seed: u64) {
+        let [n, h, w, _] = self.shape.y;
+        for scales in [0, 1, n * h * w] {
+            let (case, want) = self.reals(seed, scales);
+            for (isa, name, got) in case.run() {
+                let got = f32s(&got);
+                if let Some(i) = got.iter().zip(&want).position(|(a, b)| a.to_bits() != b.to_bits()) {
+                    panic!("{name} ({isa}) at {i}: {} where {} is right; {self:?}", got[i], want[i]);
+                }
+            }
+        }
+    }
+
     /// The f32 case with random contents, and what it must yield.
     fn f32(&self, seed: u64) -> (Case, Vec<f32>) {
         let mut rng = Rng(seed);
@@ -311,6 +360,40 @@ fn pointwise_over_every_remainder() {
     for c in 1..=36 {
         Spec::conv([1, 2, 4, c], 11, WINDOW, 1).pitched(c % 3, c % 5).check();
     }
+}
+
+#[test]
+fn s8_products_as_real_numbers() {
+    for rows in (1..=18).chain([33, 100]) {
+        Spec::conv([1, 1, rows, 5 + rows], 3 + rows, WINDOW, 1).check_reals(1);
+    }
+    for m in (1..=34).chain([47, 48, 49, 64, 130]) {
+        Spec::conv([1, 1, 9, 16], m, WINDOW, 1).check_reals(2);
+    }
+    for c in 1..=36 {
+        let mut spec = Spec::conv([1, 2, 4, c], 11, WINDOW, 1).pitched(c % 3, c % 5);
+        spec.clamp = c % 2 == 0;
+        spec.check_reals(3);
+    }
+    // Windows, chunks of long reductions, few pixels of many channels.
+    Spec::conv([2, 7, 9, 3], 16, square(3, 2, 1), 1).check_reals(4);
+    Spec::conv([1, 6, 6, 40], 21, square(3, 1, 1), 1).pitched(8, 3).check_reals(5);
+    Spec::conv([1, 1, 7, 1100], 20, WINDOW, 1).check_reals(6);
+    Spec::conv([1, 1, 1, 100], 300, WINDOW, 1).check_reals(7);
+    Spec::conv([1, 1, 3, 64], 200, WINDOW, 1).check_reals(8);
+    let mut function = Spec::conv([1, 3, 5, 16], 24, WINDOW, 1);
+    function.unary = Unary { kind: UnaryKind::Relu, a: 0.0, b: 0.0 };
+    let (case, want) = function.reals(9, 15);
+    for (isa, name, got) in case.run() {
+        assert!(f32s(&got).iter().zip(&want).all(|(g, w)| *g == w.max(0.0)), "{name} ({isa})");
+    }
+}
+
+#[test]
+fn what_has_no_real_form_is_refused() {
+    let (case, _) = Spec::conv([1, 2, 2, 8], 8, WINDOW, 1).reals(1, 3);
+    let refused = case.prepared(Cpu::forced("generic").unwrap()).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("3 scales do not fit 4 rows"), "{refused}");
 }
 
 #[test]

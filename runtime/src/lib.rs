@@ -28,6 +28,7 @@ pub mod npz;
 pub mod pool;
 pub mod profile;
 mod session;
+mod state;
 mod tensor;
 pub mod topology;
 #[cfg(feature = "vision")]

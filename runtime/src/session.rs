@@ -44,7 +44,8 @@ pub struct SessionOptions {
 /// A prepared program. Making one takes all memory and does all decisions; running takes none and does none.
 ///
 /// An input's memory may be used again while running, so every input has to be set before every run, except
-/// where [`Session::keeps_input`] says so. Outputs are there from the end of a run until an input is set.
+/// where [`Session::keeps_input`] says so. Outputs are there from the end of a run until an input is set. States persist
+/// from run to run: see [`Session::states`].
 pub struct Session {
     // Declared before `leader`: fields are dropped in order, and workers should be gone first.
     pool: Option<Arc<Pool>>,
@@ -88,7 +89,7 @@ impl Session {
         let parallel = threads > 1 && leader.kernels().iter().any(|k| k.tiles() > 1);
         let keeps: Vec<bool> = program.inputs.iter().map(|port| is_kept(&program, port)).collect();
         let set = vec![false; keeps.len()];
-        Ok(Self {
+        let mut session = Self {
             pool: parallel.then_some(pool),
             model: model.clone(),
             helper: leader.helper(),
@@ -100,7 +101,9 @@ impl Session {
             keeps,
             set,
             has_results: false,
-        })
+        };
+        session.reset();
+        Ok(session)
     }
 
     /// The model.
@@ -320,7 +323,19 @@ impl Session {
         Ok(self.view(t))
     }
 
-    fn view<'a>(&'a self, t: &'a Tensor) -> TensorRef<'a> {
+    pub(crate) fn program_arc(&self) -> Arc<Program> {
+        Arc::clone(&self.program)
+    }
+
+    pub(crate) fn weights_arc(&self) -> Arc<dyn Weights> {
+        Arc::clone(&self.weights)
+    }
+
+    pub(crate) fn arena_mut(&mut self) -> &mut [u8] {
+        self.leader.arena_mut()
+    }
+
+    pub(crate) fn view<'a>(&'a self, t: &'a Tensor) -> TensorRef<'a> {
         match t.storage {
             Storage::Arena => TensorRef::of(t, self.leader.arena()),
             Storage::Weights => TensorRef::of(t, self.weights.bytes()),

@@ -1,11 +1,13 @@
 //! What the tests that span crates share.
 //!
-//! On every processor: [`bits`] and [`place`]. Where models can be converted (the host): [`figures`], [`source`],
+//! On every processor: [`bits`] and [`place`]. Where models can be converted (the host): [`conformance`], [`figures`], [`source`],
 //! [`photos`] and [`fashion`].
 
 pub mod bits;
 pub mod place;
 
+#[cfg(target_arch = "x86_64")]
+pub mod conformance;
 #[cfg(target_arch = "x86_64")]
 pub mod fashion;
 #[cfg(target_arch = "x86_64")]

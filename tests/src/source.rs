@@ -31,6 +31,8 @@ pub struct Source {
     pub inputs: Vec<Array>,
     /// The answer, under the names of the model's outputs.
     pub outputs: Vec<Array>,
+    /// Inputs and outputs to be tied.
+    pub states: Vec<(String, String)>,
 }
 
 impl Source {
@@ -44,11 +46,12 @@ impl Source {
     pub fn with(path: PathBuf, reference: &Path) -> Self {
         let arrays = npz::read(reference).unwrap_or_else(|e| panic!("{e}"));
         let part = |prefix: &str| -> Vec<Array> {
+            // In a .npz a slash would be a folder.
             let named =
-                |a: &Array| Some(Array { name: a.name.strip_prefix(prefix)?.to_owned(), ..a.clone() });
+                |a: &Array| Some(Array { name: a.name.strip_prefix(prefix)?.replace('|', "/"), ..a.clone() });
             arrays.iter().filter_map(named).collect()
         };
-        Self { path, inputs: part("in:"), outputs: part("out:") }
+        Self { path, inputs: part("in:"), outputs: part("out:"), states: Vec::new() }
     }
 
     /// A model of the table in `assets`, or of the folder `CYGNET_MODELS` with the reference beside it; says what is
@@ -77,7 +80,7 @@ impl Source {
         samples: Vec<Vec<Array>>,
         goldens: usize,
     ) -> Result<Converted, ConvertError> {
-        let mut import = ImportOptions::default();
+        let mut import = ImportOptions { states: self.states.clone(), ..ImportOptions::default() };
         for a in &self.inputs {
             import.shapes.insert(a.name.clone(), a.dims.iter().map(|&d| d as usize).collect());
         }

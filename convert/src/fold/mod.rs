@@ -11,7 +11,7 @@ mod reduce;
 #[cfg(test)]
 mod tests;
 
-use crate::graph::{Graph, Node, Tensor};
+use crate::graph::{ElemType, Graph, Node, Tensor};
 use crate::infer::{Ctx, Types, elements};
 
 pub(crate) use data::{cast, map_data};
@@ -25,6 +25,11 @@ const MAX_GROWTH: usize = 8;
 
 /// Most multiply-adds spent on folding one product of matrices.
 const MAX_MACS: usize = 1 << 28;
+
+/// The constant of these dimensions, of which one is 0.
+pub(crate) fn empty(dims: &[usize], elem: ElemType) -> Tensor {
+    Tensor::new(dims.to_vec(), data::from_i64(Vec::new(), elem))
+}
 
 /// Evaluates `node`, whose outputs have `types`; `None` when that is not possible or not wanted.
 ///

@@ -3,7 +3,7 @@
 use super::data::{broadcast_strides, from_f64, from_i64, strides, to_f64, walk};
 use super::layout::cumulate;
 use super::{Call, MAX_MACS};
-use crate::graph::Tensor;
+use crate::graph::{ElemType, Tensor};
 use crate::infer::{axis, reduce_axes};
 
 /// Combines an accumulator with an element, or with the number of elements at the end.
@@ -29,15 +29,12 @@ fn reduce(c: &Call<'_>) -> Out {
     let from: Vec<isize> = strides(&x.dims).into_iter().map(|s| s as isize).collect();
     let n: usize = kept.iter().product();
     let count = (x.len() / n.max(1)) as f64;
-    if x.is_empty() {
-        return Ok(None);
-    }
     let data = if let Some(v) = x.to_i64() {
         let (start, f): (i64, fn(i64, i64) -> i64) = match c.op() {
             "ReduceSum" => (0, i64::wrapping_add),
             "ReduceProd" => (1, i64::wrapping_mul),
-            "ReduceMax" => (i64::MIN, i64::max),
-            "ReduceMin" => (i64::MAX, i64::min),
+            "ReduceMax" => (limits(x.elem()).0, i64::max),
+            "ReduceMin" => (limits(x.elem()).1, i64::min),
             "ReduceL1" => (0, |a, x| a.wrapping_add(x.wrapping_abs())),
             "ReduceSumSquare" => (0, |a, x| a.wrapping_add(x.wrapping_mul(x))),
             _ => return Ok(None),
@@ -57,6 +54,8 @@ fn reduce(c: &Call<'_>) -> Out {
             "ReduceL2" => (0.0, |a, x| a + x * x, |a, _| a.sqrt()),
             "ReduceSumSquare" => (0.0, |a, x| a + x * x, |a, _| a),
             "ReduceLogSum" => (0.0, |a, x| a + x, |a, _| a.ln()),
+            // Exponentials of greater numbers than the rest do not fit; where there is none, nothing is too great.
+            "ReduceLogSumExp" if x.is_empty() => (0.0, |a, _| a, |a, _| a.ln()),
             _ => return Ok(None),
         };
         let mut out = vec![start; n];
@@ -64,6 +63,21 @@ fn reduce(c: &Call<'_>) -> Out {
         from_f64(out.into_iter().map(|a| last(a, count)).collect(), x.elem())
     };
     Ok(Some(vec![Tensor::new(c.dims().to_vec(), data)]))
+}
+
+/// Least and greatest number of an integer type: what reductions of nothing come to.
+fn limits(elem: ElemType) -> (i64, i64) {
+    match elem {
+        ElemType::Bool => (0, 1),
+        ElemType::I8 => (i8::MIN.into(), i8::MAX.into()),
+        ElemType::U8 => (0, u8::MAX.into()),
+        ElemType::I16 => (i16::MIN.into(), i16::MAX.into()),
+        ElemType::U16 => (0, u16::MAX.into()),
+        ElemType::I32 => (i32::MIN.into(), i32::MAX.into()),
+        ElemType::U32 => (0, u32::MAX.into()),
+        ElemType::U64 => (0, i64::MAX),
+        _ => (i64::MIN, i64::MAX),
+    }
 }
 
 fn cum_sum(c: &Call<'_>) -> Out {

@@ -13,13 +13,10 @@ pub const UNARY: &[&str] = &[
     "Asinh",
     "Atan",
     "Atanh",
-    "BitwiseNot",
     "Ceil",
-    "Celu",
     "Clip",
     "Cos",
     "Cosh",
-    "CumSum",
     "Elu",
     "Erf",
     "Exp",
@@ -27,14 +24,10 @@ pub const UNARY: &[&str] = &[
     "Gelu",
     "HardSigmoid",
     "HardSwish",
-    "Hardmax",
     "Identity",
     "LeakyRelu",
     "Log",
     "LogSoftmax",
-    "LpNormalization",
-    "LRN",
-    "MeanVarianceNormalization",
     "Mish",
     "Neg",
     "Not",
@@ -42,7 +35,6 @@ pub const UNARY: &[&str] = &[
     "Relu",
     "Round",
     "Selu",
-    "Shrink",
     "Sigmoid",
     "Sign",
     "Sin",
@@ -60,7 +52,7 @@ pub const UNARY: &[&str] = &[
 
 /// Operators of two inputs of one type, which the output has too.
 pub const BINARY: &[&str] =
-    &["Add", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Mod", "Mul", "PRelu", "Pow", "Sub"];
+    &["Add", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Mod", "Mul", "PRelu", "Pow", "Sub"];
 
 /// Operators of any number of inputs of one type.
 const VARIADIC: &[&str] = &["Max", "Mean", "Min", "Sum"];
@@ -68,32 +60,36 @@ const VARIADIC: &[&str] = &["Max", "Mean", "Min", "Sum"];
 /// Operators of two inputs whose output is boolean.
 const COMPARE: &[&str] = &["And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor"];
 
+/// The rule of an operator that is one of a group.
 pub fn rule(op: &str) -> Option<Rule> {
     Some(match op {
         _ if UNARY.contains(&op) => unary,
         _ if BINARY.contains(&op) => binary,
         _ if VARIADIC.contains(&op) => variadic,
         _ if COMPARE.contains(&op) => compare,
-        "IsNaN" | "IsInf" => |c| Ok(vec![(ElemType::Bool, c.dims(0)?.to_vec())]),
-        "Where" => choose,
-        "Cast" => cast,
-        "CastLike" => |c| Ok(vec![(c.elem(1)?, c.dims(0)?.to_vec())]),
-        "QuantizeLinear" => quantize,
-        "DequantizeLinear" => dequantize,
-        "DynamicQuantizeLinear" => {
-            |c| Ok(vec![(ElemType::U8, c.dims(0)?.to_vec()), (ElemType::F32, vec![]), (ElemType::U8, vec![])])
-        }
         _ => return None,
     })
 }
 
+/// The operators of the groups.
+pub fn groups() -> impl Iterator<Item = &'static str> {
+    [UNARY, BINARY, VARIADIC, COMPARE].into_iter().flatten().copied()
+}
+
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("IsNaN", |c| Ok(vec![(ElemType::Bool, c.dims(0)?.to_vec())])),
+    ("BitCast", bit_cast),
+    ("Where", choose),
+    ("Cast", cast),
+    ("CastLike", |c| Ok(vec![(c.elem(1)?, c.dims(0)?.to_vec())])),
+    ("QuantizeLinear", quantize),
+    ("DequantizeLinear", dequantize),
+];
+
 fn unary(c: &Ctx<'_>) -> Result<Types, String> {
     let dims = c.dims(0)?.to_vec();
-    if matches!(c.node.op.as_str(), "Softmax" | "LogSoftmax" | "Hardmax" | "LpNormalization") {
+    if matches!(c.node.op.as_str(), "Softmax" | "LogSoftmax") {
         super::axis(c.node.int("axis", -1), dims.len())?;
-    }
-    if c.node.op == "CumSum" {
-        super::axis(c.int(1)?, dims.len())?;
     }
     if c.node.op == "Trilu" && dims.len() < 2 {
         return Err(format!("needs an input of rank 2 or more, it is {dims:?}"));
@@ -103,7 +99,7 @@ fn unary(c: &Ctx<'_>) -> Result<Types, String> {
 
 fn binary(c: &Ctx<'_>) -> Result<Types, String> {
     let (a, b) = (c.elem(0)?, c.elem(1)?);
-    if a != b && !matches!(c.node.op.as_str(), "Pow" | "BitShift") {
+    if a != b && !matches!(c.node.op.as_str(), "Pow") {
         return Err(format!("its inputs are {a} and {b}; both must have one type"));
     }
     Ok(vec![(a, broadcast(c.dims(0)?, c.dims(1)?)?)])
@@ -142,6 +138,16 @@ fn cast(c: &Ctx<'_>) -> Result<Types, String> {
     let to = c.node.int("to", 0);
     let elem = i32::try_from(to).ok().and_then(elem_type);
     let elem = elem.ok_or_else(|| format!("casts to element type number {to}, which is not supported"))?;
+    Ok(vec![(elem, c.dims(0)?.to_vec())])
+}
+
+fn bit_cast(c: &Ctx<'_>) -> Result<Types, String> {
+    let to = c.node.int("to", 0);
+    let elem = i32::try_from(to).ok().and_then(elem_type);
+    let elem = elem.ok_or_else(|| format!("casts to element type number {to}, which is not supported"))?;
+    if elem.size() != c.elem(0)?.size() {
+        return Err(format!("reads {} as {elem}, which has another width", c.elem(0)?));
+    }
     Ok(vec![(elem, c.dims(0)?.to_vec())])
 }
 

@@ -3,42 +3,44 @@
 use super::{Ctx, Rule, Types, axis, broadcast, slice_axes};
 use crate::graph::ElemType;
 
-pub fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "Reshape" => reshape,
-        "Transpose" => transpose,
-        "Flatten" => flatten,
-        "Squeeze" => squeeze,
-        "Unsqueeze" => unsqueeze,
-        "Expand" => expand,
-        "Tile" => tile,
-        "Concat" => concat,
-        "Split" => split,
-        "Slice" => slice,
-        "Pad" => pad,
-        "Gather" => gather,
-        "GatherElements" => |c| Ok(vec![(c.elem(0)?, c.dims(1)?.to_vec())]),
-        "GatherND" => gather_nd,
-        "ScatterND" | "ScatterElements" | "ReverseSequence" => {
-            |c| Ok(vec![(c.elem(0)?, c.dims(0)?.to_vec())])
-        }
-        "Shape" => |c| {
-            let (from, to) = shape_range(c)?;
-            Ok(vec![(ElemType::I64, vec![to - from])])
-        },
-        "Size" => |c| {
-            c.dims(0)?;
-            Ok(vec![(ElemType::I64, vec![])])
-        },
-        "ConstantOfShape" => constant_of_shape,
-        "Range" => range,
-        "OneHot" => one_hot,
-        "NonZero" => non_zero,
-        "EyeLike" => eye_like,
-        "DepthToSpace" => depth_to_space,
-        "SpaceToDepth" => space_to_depth,
-        _ => return None,
-    })
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("Reshape", reshape),
+    ("Transpose", transpose),
+    ("Flatten", flatten),
+    ("Squeeze", squeeze),
+    ("Unsqueeze", unsqueeze),
+    ("Expand", expand),
+    ("Tile", tile),
+    ("Concat", concat),
+    ("Split", split),
+    ("Slice", slice),
+    ("Pad", pad),
+    ("Gather", gather),
+    ("GatherElements", |c| Ok(vec![(c.elem(0)?, c.dims(1)?.to_vec())])),
+    ("GatherND", gather_nd),
+    ("ScatterND", like_first),
+    ("ScatterElements", like_first),
+    ("ReverseSequence", like_first),
+    ("Shape", |c| {
+        let (from, to) = shape_range(c)?;
+        Ok(vec![(ElemType::I64, vec![to - from])])
+    }),
+    ("Size", |c| {
+        c.dims(0)?;
+        Ok(vec![(ElemType::I64, vec![])])
+    }),
+    ("ConstantOfShape", constant_of_shape),
+    ("Range", range),
+    ("OneHot", one_hot),
+    ("NonZero", non_zero),
+    ("EyeLike", eye_like),
+    ("DepthToSpace", depth_to_space),
+    ("SpaceToDepth", space_to_depth),
+];
+
+/// As the first input.
+fn like_first(c: &Ctx<'_>) -> Result<Types, String> {
+    Ok(vec![(c.elem(0)?, c.dims(0)?.to_vec())])
 }
 
 fn size(d: i64) -> Result<usize, String> {

@@ -1,6 +1,7 @@
 //! Shapes and element types of every value, interleaved with constant folding so that computed shapes resolve.
 
 mod elementwise;
+mod internal;
 mod layout;
 mod math;
 mod matrix;
@@ -16,7 +17,7 @@ use crate::graph::{Data, ElemType, Graph, Node, Tensor};
 pub(crate) use layout::{pads_of, permutation, shape_range, slice_of};
 pub(crate) use math::{SliceAxis, axis, broadcast, slice_axes};
 pub(crate) use normal::reduce_axes;
-pub(crate) use spatial::{transposed_window, window};
+pub(crate) use spatial::{Window, transposed_window, window};
 
 /// Most elements that a value may have: more is a damaged file, not a network for the edge.
 pub const MAX_ELEMENTS: usize = 1 << 31;
@@ -57,12 +58,12 @@ pub fn infer(graph: &mut Graph, options: &InferOptions) -> Result<(), ImportErro
         return Err(ImportError::Unsupported { operators });
     }
     let nodes = std::mem::take(&mut graph.nodes);
-    for node in nodes {
-        if step(graph, &node, options)? {
+    for mut node in nodes {
+        if step(graph, &mut node, options)? {
             graph.nodes.push(node);
         }
     }
-    for &id in &graph.outputs {
+    for id in graph.results() {
         let v = graph.value(id);
         if v.dims.is_none() || v.elem.is_none() {
             return Err(ImportError::Malformed {
@@ -73,8 +74,35 @@ pub fn infer(graph: &mut Graph, options: &InferOptions) -> Result<(), ImportErro
     Ok(())
 }
 
-/// Infers and folds one node; `false` when it is folded away.
-pub(crate) fn step(graph: &mut Graph, node: &Node, options: &InferOptions) -> Result<bool, ImportError> {
+/// Infers and folds one node; `false` when it is folded away. An output without elements is a constant, whatever
+/// computes it, and is taken from the node.
+pub(crate) fn step(graph: &mut Graph, node: &mut Node, options: &InferOptions) -> Result<bool, ImportError> {
+    let types = infer_outputs(graph, node)?;
+    if node.op == "DequantizeLinear" && !options.fold_dequantize {
+        return Ok(true);
+    }
+    let fail = |reason: String| ImportError::Node { op: node.op.clone(), node: node.name.clone(), reason };
+    let folded = fold::evaluate(graph, node, &types).map_err(fail)?;
+    if let Some(folded) = folded {
+        for (out, tensor) in node.outputs.iter().zip(folded) {
+            if let Some(out) = *out {
+                graph.set_constant(out, tensor);
+            }
+        }
+        return Ok(false);
+    }
+    for (slot, (elem, dims)) in node.outputs.iter_mut().zip(&types) {
+        if dims.contains(&0)
+            && let Some(out) = slot.take()
+        {
+            graph.set_constant(out, fold::empty(dims, *elem));
+        }
+    }
+    Ok(node.outputs.iter().any(Option::is_some))
+}
+
+/// Gives a node's outputs their types.
+fn infer_outputs(graph: &mut Graph, node: &Node) -> Result<Types, ImportError> {
     let fail = |reason: String| ImportError::Node { op: node.op.clone(), node: node.name.clone(), reason };
     let types = infer_node(graph, node).map_err(fail)?;
     if node.outputs.len() > types.len() && node.outputs[types.len()..].iter().any(Option::is_some) {
@@ -95,16 +123,7 @@ pub(crate) fn step(graph: &mut Graph, node: &Node, options: &InferOptions) -> Re
         value.elem = Some(*elem);
         value.dims = Some(dims.clone());
     }
-    if node.op == "DequantizeLinear" && !options.fold_dequantize {
-        return Ok(true);
-    }
-    let Some(folded) = fold::evaluate(graph, node, &types).map_err(fail)? else { return Ok(true) };
-    for (out, tensor) in node.outputs.iter().zip(folded) {
-        if let Some(out) = *out {
-            graph.set_constant(out, tensor);
-        }
-    }
-    Ok(false)
+    Ok(types)
 }
 
 /// Element types and dimensions of the outputs of one node, whose inputs have theirs.
@@ -120,13 +139,23 @@ pub(crate) fn infer_node(graph: &Graph, node: &Node) -> Result<Types, String> {
     rule(&ctx)
 }
 
+/// Whether the operator's outputs can be inferred.
+pub(crate) fn has_rule(op: &str) -> bool {
+    rule(op).is_some()
+}
+
+const TABLES: &[&[(&str, Rule)]] =
+    &[elementwise::RULES, internal::RULES, layout::RULES, matrix::RULES, normal::RULES, spatial::RULES];
+
 /// The rule of an operator; `None` for one that is not supported.
 fn rule(op: &str) -> Option<Rule> {
-    elementwise::rule(op)
-        .or_else(|| layout::rule(op))
-        .or_else(|| matrix::rule(op))
-        .or_else(|| normal::rule(op))
-        .or_else(|| spatial::rule(op))
+    let listed = TABLES.iter().copied().flatten().find(|(name, _)| *name == op);
+    listed.map(|&(_, rule)| rule).or_else(|| elementwise::rule(op))
+}
+
+/// All operators that graphs may hold.
+pub(crate) fn operators() -> impl Iterator<Item = &'static str> {
+    TABLES.iter().copied().flatten().map(|&(name, _)| name).chain(elementwise::groups())
 }
 
 /// Refuses NaN and infinity in the weights of operators that multiply and accumulate.

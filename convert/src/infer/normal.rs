@@ -3,31 +3,34 @@
 use super::{Ctx, Rule, Types, axis};
 use crate::graph::ElemType;
 
-pub fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2"
-        | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceSumSquare" => reduce,
-        "ArgMax" | "ArgMin" => arg,
-        "TopK" => top_k,
-        "BatchNormalization" => |c| {
-            let x = c.dims(0)?;
-            per_channel(c, &[1, 2, 3, 4], x.get(1).copied())?;
-            Ok(vec![(c.elem(0)?, x.to_vec())])
-        },
-        "InstanceNormalization" => |c| {
-            let x = c.dims(0)?;
-            per_channel(c, &[1, 2], x.get(1).copied())?;
-            Ok(vec![(c.elem(0)?, x.to_vec())])
-        },
-        "GroupNormalization" => group_norm,
-        "LayerNormalization" | "RMSNormalization" => layer_norm,
-        "NonMaxSuppression" => |_| {
-            Err("its number of outputs depends on the data, which static shapes exclude; \
-                 export the model without it and suppress overlapping boxes after the run"
-                .to_owned())
-        },
-        _ => return None,
-    })
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("ReduceSum", reduce),
+    ("ReduceMean", reduce),
+    ("ReduceMax", reduce),
+    ("ReduceMin", reduce),
+    ("ReduceProd", reduce),
+    ("ReduceL1", reduce),
+    ("ReduceL2", reduce),
+    ("ReduceLogSum", reduce),
+    ("ReduceLogSumExp", reduce),
+    ("ReduceSumSquare", reduce),
+    ("ArgMax", arg),
+    ("ArgMin", arg),
+    ("CumProd", cumulate),
+    ("CumSum", cumulate),
+    ("BatchNormalization", |c| {
+        let x = c.dims(0)?;
+        per_channel(c, &[1, 2, 3, 4], x.get(1).copied())?;
+        Ok(vec![(c.elem(0)?, x.to_vec())])
+    }),
+    ("LayerNormalization", layer_norm),
+    ("NonMaxSuppression", non_max_suppression),
+];
+
+fn cumulate(c: &Ctx<'_>) -> Result<Types, String> {
+    let dims = c.dims(0)?.to_vec();
+    axis(c.int(1)?, dims.len())?;
+    Ok(vec![(c.elem(0)?, dims)])
 }
 
 /// The axes that a `Reduce*` node reduces, ascending.
@@ -68,15 +71,26 @@ fn arg(c: &Ctx<'_>) -> Result<Types, String> {
     Ok(vec![(ElemType::I64, dims)])
 }
 
-fn top_k(c: &Ctx<'_>) -> Result<Types, String> {
-    let mut dims = c.dims(0)?.to_vec();
-    let a = axis(c.node.int("axis", -1), dims.len())?;
-    let k = c.int(1)?;
-    match usize::try_from(k) {
-        Ok(k) if k <= dims[a] => dims[a] = k,
-        _ => return Err(format!("takes {k} of {} elements", dims[a])),
+/// As many rows as there can be: those behind the last kept box hold -1.
+fn non_max_suppression(c: &Ctx<'_>) -> Result<Types, String> {
+    let (&[batch, boxes, 4], &[b, classes, n]) = (c.dims(0)?, c.dims(1)?) else {
+        return Err(format!(
+            "needs boxes [B, N, 4] and scores [B, C, N], they are {:?} and {:?}",
+            c.dims(0)?,
+            c.dims(1)?
+        ));
+    };
+    if b != batch || n != boxes {
+        return Err(format!("has boxes {:?} and scores {:?}, which do not fit", c.dims(0)?, c.dims(1)?));
     }
-    Ok(vec![(c.elem(0)?, dims.clone()), (ElemType::I64, dims)])
+    // Without a known number all boxes may be kept.
+    let known = c.node.input(2).and_then(|v| c.graph.constant(v));
+    let most = match (c.node.input(2), known.and_then(|t| t.to_i64())) {
+        (None, _) => 0,
+        (Some(_), Some(v)) => v.first().map_or(0, |&v| usize::try_from(v).unwrap_or(0)).min(boxes),
+        (Some(_), None) => boxes,
+    };
+    Ok(vec![(ElemType::I64, vec![batch.saturating_mul(classes).saturating_mul(most), 3])])
 }
 
 /// Parameters must have one element per channel.
@@ -88,22 +102,6 @@ fn per_channel(c: &Ctx<'_>, inputs: &[usize], channels: Option<usize>) -> Result
         }
     }
     Ok(())
-}
-
-/// Scale and bias have one element per channel, or (before opset 21) one per group.
-fn group_norm(c: &Ctx<'_>) -> Result<Types, String> {
-    let x = c.dims(0)?;
-    let channels = x.get(1).copied().unwrap_or(0);
-    let groups = usize::try_from(c.node.int("num_groups", 0)).unwrap_or(0);
-    if groups == 0 || channels == 0 || channels % groups != 0 {
-        return Err(format!("cannot part {channels} channels into {groups} groups"));
-    }
-    for i in [1, 2] {
-        if c.dims(i)? != [channels] && c.dims(i)? != [groups] {
-            return Err(format!("its input {i} has dimensions {:?}, expected [{channels}]", c.dims(i)?));
-        }
-    }
-    Ok(vec![(c.elem(0)?, x.to_vec())])
 }
 
 fn layer_norm(c: &Ctx<'_>) -> Result<Types, String> {

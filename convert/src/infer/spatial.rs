@@ -3,18 +3,15 @@
 use super::{Ctx, Rule, Types, axis};
 use crate::graph::ElemType;
 
-pub fn rule(op: &str) -> Option<Rule> {
-    Some(match op {
-        "Conv" => |c| conv(c, c.elem(0)?),
-        "ConvInteger" => |c| conv(c, ElemType::I32),
-        "ConvTranspose" => conv_transpose,
-        "MaxPool" | "AveragePool" | "LpPool" => pool,
-        "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" => global_pool,
-        "Resize" => resize,
-        "GridSample" => grid_sample,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("Conv", |c| conv(c, c.elem(0)?)),
+    ("ConvTranspose", conv_transpose),
+    ("MaxPool", pool),
+    ("AveragePool", pool),
+    ("GlobalAveragePool", global_pool),
+    ("GlobalMaxPool", global_pool),
+    ("Resize", resize),
+];
 
 /// The window of a convolution or pooling, resolved: all lists have one entry per spatial axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,9 +105,7 @@ fn groups(c: &Ctx<'_>) -> Result<usize, String> {
 
 fn bias(c: &Ctx<'_>, out: usize) -> Result<(), String> {
     match c.opt_dims(2) {
-        Some(b) if b != [out] && c.node.op != "ConvInteger" => {
-            Err(format!("its bias has dimensions {b:?}, expected [{out}]"))
-        }
+        Some(b) if b != [out] => Err(format!("its bias has dimensions {b:?}, expected [{out}]")),
         _ => Ok(()),
     }
 }
@@ -253,15 +248,4 @@ fn resize(c: &Ctx<'_>) -> Result<Types, String> {
         return Err("crops while it resizes, which is not supported; use Slice before Resize".to_owned());
     }
     Ok(vec![(c.elem(0)?, dims)])
-}
-
-/// `X[N,C,H,W]` sampled at `grid[N,Ho,Wo,2]`.
-fn grid_sample(c: &Ctx<'_>) -> Result<Types, String> {
-    let (n, ch, spatial) = channels(c)?;
-    match c.dims(1)? {
-        [m, out @ .., last] if *m == n && *last == spatial.len() && out.len() == spatial.len() => {
-            Ok(vec![(c.elem(0)?, [&[n, ch], out].concat())])
-        }
-        grid => Err(format!("its grid {grid:?} does not fit an input of {:?}", c.dims(0)?)),
-    }
 }

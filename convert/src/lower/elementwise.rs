@@ -4,7 +4,7 @@ use cygnet_format::op::{self, BinaryKind, Epilogue, Op, Unary, UnaryKind};
 use cygnet_format::program::{DType, Quant};
 
 use super::{Layout, Lowered, Lowerer, convert, dtype_of};
-use crate::graph::{Data, Node, ValueId};
+use crate::graph::{Data, ElemType, Node, ValueId};
 use crate::lir::{Const, Id, Kind};
 
 /// The unary function that a node is, if it is one.
@@ -44,6 +44,15 @@ fn unary_of(node: &Node) -> Option<Unary> {
         "Sign" => plain(K::Sign),
         "Sin" => plain(K::Sin),
         "Cos" => plain(K::Cos),
+        "Tan" => plain(K::Tan),
+        "Asin" => plain(K::Asin),
+        "Acos" => plain(K::Acos),
+        "Atan" => plain(K::Atan),
+        "Sinh" => plain(K::Sinh),
+        "Cosh" => plain(K::Cosh),
+        "Asinh" => plain(K::Asinh),
+        "Acosh" => plain(K::Acosh),
+        "Atanh" => plain(K::Atanh),
         "Not" => plain(K::Not),
         _ => return None,
     })
@@ -52,7 +61,7 @@ fn unary_of(node: &Node) -> Option<Unary> {
 fn binary_of(node: &Node) -> Option<BinaryKind> {
     use BinaryKind as K;
     Some(match node.op.as_str() {
-        "Add" | "Sum" => K::Add,
+        "Add" => K::Add,
         "Sub" => K::Sub,
         "Mul" => K::Mul,
         "Div" => K::Div,
@@ -65,9 +74,9 @@ fn binary_of(node: &Node) -> Option<BinaryKind> {
         "LessOrEqual" => K::LessOrEqual,
         "Greater" => K::Greater,
         "GreaterOrEqual" => K::GreaterOrEqual,
-        "And" => K::And,
-        "Or" => K::Or,
-        "Xor" => K::Xor,
+        "And" | "BitwiseAnd" => K::And,
+        "Or" | "BitwiseOr" => K::Or,
+        "Xor" | "BitwiseXor" => K::Xor,
         "Mod" if node.int("fmod", 0) != 0 => K::Fmod,
         "Mod" => K::Mod,
         _ => return None,
@@ -84,7 +93,6 @@ impl Lowerer<'_> {
         }
         match node.op.as_str() {
             "Clip" => self.clip(node),
-            "Mean" => self.mean(node),
             _ => Err("this operator is not supported; export the model without it, or cut it off".to_owned()),
         }
     }
@@ -175,49 +183,96 @@ impl Lowerer<'_> {
     fn binary(&mut self, node: &Node, kind: BinaryKind) -> Lowered<()> {
         let y = self.only_first_output(node)?;
         let inputs: Vec<ValueId> = node.inputs.iter().flatten().copied().collect();
+        if inputs.len() < 2 || (kind == BinaryKind::PRelu && inputs.len() != 2) {
+            return Err(format!("it has {} inputs", inputs.len()));
+        }
         let rank = self.dims(y).len();
-        let mut layout = self.common_layout(&inputs, rank)?;
-        let slope = kind == BinaryKind::PRelu;
-        let out_dims = self.dims(y);
-        let dtype = dtype_of(self.graph.elem(y));
+        let layout = self.common_layout(&inputs, rank)?;
         let mut ids = Vec::new();
         for &v in &inputs {
-            ids.push(self.operand(v, &layout)?);
+            let id = self.operand(v, &layout)?;
+            ids.push(self.raw(id, self.graph.elem(v)));
         }
-        if ids.is_empty() || (slope && ids.len() != 2) {
-            return Err(format!("it has {} inputs", ids.len()));
+        let common = common_type(kind, ids.iter().map(|&id| self.lir.tensors[id].dtype));
+        for id in &mut ids {
+            *id = self.converted(*id, common);
         }
-        if inputs.len() == 1 {
-            layout = self.placed(inputs[0])?.layout;
-            self.define(y, ids[0], layout);
-            return Ok(());
-        }
+        let dtype = if is_comparison(kind) { DType::U8 } else { common };
+        let out_dims = self.dims(y);
         let mut acc = ids[0];
         for (i, &next) in ids.iter().enumerate().skip(1) {
             let dims = broadcast(&self.lir.tensors[acc].dims, &self.lir.tensors[next].dims)
                 .ok_or_else(|| format!("its inputs do not broadcast to {out_dims:?}"))?;
             let name = if i + 1 == ids.len() { node.name.clone() } else { format!("{}:{i}", node.name) };
-            // Both operands in one type: a constant of a mixed pair follows the computed one.
-            let (ta, tb) = (self.lir.tensors[acc].dtype, self.lir.tensors[next].dtype);
-            let common = if ta == DType::F32 || tb == DType::F32 { DType::F32 } else { ta };
-            let (a, b) = (self.converted(acc, common), self.converted(next, common));
-            acc = self.binary_step(&name, kind, a, b, &dims, dtype);
+            acc = self.binary_step(&name, kind, acc, next, &dims, dtype);
         }
+        let acc = self.narrowed(&node.name, acc, self.graph.elem(y));
         self.define(y, acc, layout);
         Ok(())
     }
 
-    fn mean(&mut self, node: &Node) -> Lowered<()> {
-        let y = self.only_first_output(node)?;
-        let n = node.inputs.len() as f32;
-        self.binary(&Node { op: "Sum".to_owned(), ..node.clone() }, BinaryKind::Add)?;
-        let placed = self.placed(y)?;
-        let dims = self.lir.tensors[placed.id].dims.clone();
-        let count = self.scalar(&format!("{}:count", node.name), dims.len(), n);
-        let name = format!("{}:mean", node.name);
-        let out = self.binary_step(&name, BinaryKind::Div, placed.id, count, &dims, DType::F32);
-        self.define(y, out, placed.layout);
-        Ok(())
+    /// Elements of a quantized tensor as the integers that the source model knows: unsigned bytes are held as signed
+    /// ones, 128 less.
+    pub(super) fn raw(&mut self, id: Id, elem: ElemType) -> Id {
+        let t = self.lir.tensors[id].clone();
+        if t.quant.is_none() {
+            return id;
+        }
+        let from = if elem == ElemType::U8 { self.unsigned(id) } else { id };
+        let plain = self.lir.add(format!("{}:plain", t.name), &t.dims, self.lir.tensors[from].dtype);
+        self.lir.push(format!("{}:plain", t.name), Kind::View, &[from], plain);
+        plain
+    }
+
+    /// A quantized tensor of signed bytes as one of unsigned bytes, 128 more.
+    pub(super) fn unsigned(&mut self, id: Id) -> Id {
+        let t = self.lir.tensors[id].clone();
+        let (Some(quant), DType::S8) = (t.quant, t.dtype) else { return id };
+        let out = self.lir.add(format!("{}:u8", t.name), &t.dims, DType::U8);
+        self.lir.tensors[out].quant = Some(Quant { zero_point: quant.zero_point + 128, ..quant });
+        self.lir.push(format!("{}:u8", t.name), convert(), &[id], out);
+        out
+    }
+
+    /// Real numbers rounded to the nearest that bfloat16 holds, ties to even: the upper half of their bits, after half
+    /// of what that leaves out is added.
+    pub(super) fn rounded_to_bf16(&mut self, name: &str, id: Id) -> Id {
+        let dims = self.lir.tensors[id].dims.clone();
+        let step = |lw: &mut Self, what: &str, kind: BinaryKind, a: Id, value: i32| -> Id {
+            let c = vec![1; dims.len()];
+            let c = lw.lir.add_const(format!("{name}:{what}:constant"), &c, Const::S32(vec![value]));
+            lw.binary_step(&format!("{name}:{what}"), kind, a, c, &dims, DType::S32)
+        };
+        let view = |lw: &mut Self, what: &str, from: Id, dtype: DType| -> Id {
+            let out = lw.lir.add(format!("{name}:{what}"), &dims, dtype);
+            lw.lir.push(format!("{name}:{what}"), Kind::View, &[from], out);
+            out
+        };
+        let bits = view(self, "bits", id, DType::S32);
+        let last = step(self, "last", BinaryKind::And, bits, 1 << 16);
+        let odd = step(self, "odd", BinaryKind::Div, last, 1 << 16);
+        let half = step(self, "half", BinaryKind::Add, bits, 0x7fff);
+        let sum = self.binary_step(&format!("{name}:up"), BinaryKind::Add, half, odd, &dims, DType::S32);
+        let upper = step(self, "upper", BinaryKind::And, sum, !0xffff);
+        view(self, "rounded", upper, DType::F32)
+    }
+
+    /// A result in the type that programs hold a source type in, wrapped to the width of the source type.
+    pub(super) fn narrowed(&mut self, name: &str, id: Id, elem: ElemType) -> Id {
+        let dtype = self.lir.tensors[id].dtype;
+        match elem {
+            ElemType::I16 if dtype == DType::S32 => {
+                let half = self.converted(id, DType::S16);
+                self.converted(half, DType::S32)
+            }
+            ElemType::U16 if dtype == DType::S32 => {
+                let dims = self.lir.tensors[id].dims.clone();
+                let mask = vec![1; dims.len()];
+                let mask = self.lir.add_const(format!("{name}:mask"), &mask, Const::S32(vec![0xffff]));
+                self.binary_step(&format!("{name}:low"), BinaryKind::And, id, mask, &dims, DType::S32)
+            }
+            _ => self.converted(id, dtype_of(elem)),
+        }
     }
 
     pub(super) fn select(&mut self, node: &Node) -> Lowered<()> {
@@ -225,11 +280,11 @@ impl Lowerer<'_> {
         let inputs = [self.required(node, 0)?, self.required(node, 1)?, self.required(node, 2)?];
         let rank = self.dims(y).len();
         let layout = self.common_layout(&inputs, rank)?;
-        let ids = [
-            self.operand(inputs[0], &layout)?,
-            self.operand(inputs[1], &layout)?,
-            self.operand(inputs[2], &layout)?,
-        ];
+        let mut ids = [0; 3];
+        for (id, &v) in ids.iter_mut().zip(&inputs) {
+            let operand = self.operand(v, &layout)?;
+            *id = self.raw(operand, self.graph.elem(v));
+        }
         let dims = layout.physical(&self.dims(y));
         let dtype = dtype_of(self.graph.elem(y));
         let out = self.step(&node.name, Op::Select(op::Select {}), &ids, &dims, dtype);
@@ -240,27 +295,45 @@ impl Lowerer<'_> {
     pub(super) fn cast(&mut self, node: &Node) -> Lowered<()> {
         let (x, y) = (self.required(node, 0)?, self.only_first_output(node)?);
         let placed = self.placed(x)?;
-        let to = self.graph.elem(y);
-        let id = if to == crate::graph::ElemType::Bool && self.lir.tensors[placed.id].dtype != DType::U8 {
+        let (from, to) = (self.graph.elem(x), self.graph.elem(y));
+        let id = self.raw(placed.id, from);
+        let id = if to == ElemType::Bool && from != ElemType::Bool {
             // A boolean is whether the value differs from zero.
-            let rank = self.lir.tensors[placed.id].dims.len();
-            let x = self.converted(placed.id, DType::F32);
+            let rank = self.lir.tensors[id].dims.len();
+            let x = self.converted(id, DType::F32);
             let zero = self.scalar(&format!("{}:zero", node.name), rank, 0.0);
             let dims = self.lir.tensors[x].dims.clone();
-            let equal = self.binary_step(
-                &format!("{}:zero?", node.name),
-                BinaryKind::Equal,
-                x,
-                zero,
-                &dims,
-                DType::U8,
-            );
+            let name = format!("{}:zero?", node.name);
+            let equal = self.binary_step(&name, BinaryKind::Equal, x, zero, &dims, DType::U8);
             let not = Unary { kind: UnaryKind::Not, a: 0.0, b: 0.0 };
             self.step(&node.name, Op::Map(op::Map { unary: not }), &[equal], &dims, DType::U8)
+        } else if dtype_of(to) == DType::S32 && self.lir.tensors[id].dtype != DType::S32 {
+            let wide = self.converted(id, DType::S32);
+            self.narrowed(&node.name, wide, to)
         } else {
-            self.converted(placed.id, dtype_of(to))
+            self.narrowed(&node.name, id, to)
         };
         self.define(y, id, placed.layout);
+        Ok(())
+    }
+
+    /// The same bits as elements of another type of that width.
+    pub(super) fn bit_cast(&mut self, node: &Node) -> Lowered<()> {
+        let (x, y) = (self.required(node, 0)?, self.only_first_output(node)?);
+        let placed = self.placed(x)?;
+        let (from, to) = (self.graph.elem(x), self.graph.elem(y));
+        let held = |e: ElemType| e.size() == dtype_of(e).size();
+        if !held(from) || !held(to) {
+            return Err(format!(
+                "{from} and {to} are not held in their own width; only 8 and 32 bits are supported"
+            ));
+        }
+        let id = self.raw(placed.id, from);
+        let t = &self.lir.tensors[id];
+        let (name, dims) = (format!("{}:bits", node.name), t.dims.clone());
+        let out = self.lir.add(name.clone(), &dims, dtype_of(to));
+        self.lir.push(name, Kind::View, &[id], out);
+        self.define(y, out, placed.layout);
         Ok(())
     }
 
@@ -289,10 +362,11 @@ impl Lowerer<'_> {
         let (x, y) = (self.required(node, 0)?, self.only_first_output(node)?);
         let quant = self.quant_of(node)?;
         let placed = self.placed(x)?;
-        let dims = self.lir.tensors[placed.id].dims.clone();
+        let real = self.converted(placed.id, DType::F32);
+        let dims = self.lir.tensors[real].dims.clone();
         let out = self.lir.add(node.name.clone(), &dims, DType::S8);
         self.lir.tensors[out].quant = Some(quant);
-        self.lir.push(node.name.clone(), convert(), &[placed.id], out);
+        self.lir.push(node.name.clone(), convert(), &[real], out);
         self.define(y, out, placed.layout);
         Ok(())
     }
@@ -301,24 +375,27 @@ impl Lowerer<'_> {
         let (x, y) = (self.required(node, 0)?, self.only_first_output(node)?);
         let quant = self.quant_of(node)?;
         let placed = self.placed(x)?;
-        if self.lir.tensors[placed.id].quant.is_some_and(|q| q != quant)
-            || self.lir.tensors[placed.id].dtype != DType::S8
-        {
-            return Err("its input was not quantized with the same scale and zero point".to_owned());
-        }
-        self.lir.tensors[placed.id].quant = Some(quant);
-        let dims = self.lir.tensors[placed.id].dims.clone();
-        let out = self.lir.add(node.name.clone(), &dims, DType::F32);
-        self.lir.push(node.name.clone(), convert(), &[placed.id], out);
+        let t = self.lir.tensors[placed.id].clone();
+        let own = match t.dtype {
+            DType::U8 => Quant { zero_point: quant.zero_point + 128, ..quant },
+            _ => quant,
+        };
+        let id = if t.quant == Some(own) {
+            placed.id
+        } else {
+            // Bytes without a scale, or with another one: the same bytes, read by this one.
+            let plain = self.raw(placed.id, self.graph.elem(x));
+            let dtype = self.lir.tensors[plain].dtype;
+            let read = self.lir.add(format!("{}:read", node.name), &t.dims, dtype);
+            let zero_point = if dtype == DType::U8 { quant.zero_point + 128 } else { quant.zero_point };
+            self.lir.tensors[read].quant = Some(Quant { zero_point, ..quant });
+            self.lir.push(format!("{}:read", node.name), Kind::View, &[plain], read);
+            read
+        };
+        let out = self.lir.add(node.name.clone(), &t.dims, DType::F32);
+        self.lir.push(node.name.clone(), convert(), &[id], out);
         self.define(y, out, placed.layout);
         Ok(())
-    }
-
-    /// A constant vector as an operand along physical dimension `at` of a rank.
-    pub(super) fn vector(&mut self, name: &str, values: Vec<f32>, rank: usize, at: usize) -> Id {
-        let mut dims = vec![1; rank];
-        dims[at] = values.len();
-        self.lir.add_const(name, &dims, Const::F32(values))
     }
 
     /// Moves the elements of a tensor without a change of type: the step kind must say where they go.
@@ -329,6 +406,24 @@ impl Lowerer<'_> {
         self.lir.tensors[out].quant = quant;
         self.lir.push(name, kind, inputs, out);
         out
+    }
+}
+
+fn is_comparison(kind: BinaryKind) -> bool {
+    use BinaryKind as K;
+    matches!(kind, K::Equal | K::Less | K::LessOrEqual | K::Greater | K::GreaterOrEqual)
+}
+
+/// The type in which a function of operands of these types is computed.
+fn common_type(kind: BinaryKind, types: impl Iterator<Item = DType> + Clone) -> DType {
+    use BinaryKind as K;
+    let of_bytes = is_comparison(kind) || matches!(kind, K::Min | K::Max | K::And | K::Or | K::Xor);
+    if types.clone().any(|t| t == DType::F32) {
+        DType::F32
+    } else if of_bytes && types.clone().all(|t| t == DType::U8) {
+        DType::U8
+    } else {
+        DType::S32
     }
 }
 

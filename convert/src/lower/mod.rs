@@ -6,6 +6,7 @@
 //! renames dimensions; `Reshape` renames them where the elements already lie in the right sequence. Data moves
 //! when a consumer needs an order that it did not get, and nowhere else.
 
+mod choice;
 mod conv;
 mod elementwise;
 mod layout;
@@ -18,8 +19,8 @@ use std::fmt;
 use cygnet_format::op::Op;
 use cygnet_format::program::{DType, MAX_RANK};
 
-use crate::graph::{Data, ElemType, Graph, Node, Tensor, ValueId};
-use crate::lir::{Const, Id, Kind, Lir};
+use crate::graph::{Data, ElemType, Graph, Node, State, Tensor, ValueId};
+use crate::lir::{self, Const, Id, Kind, Lir};
 
 pub(crate) use layout::{Layout, reshape_order};
 
@@ -65,7 +66,14 @@ type Lowered<T> = Result<T, String>;
 pub fn lower(graph: &Graph) -> Result<Lir, LowerError> {
     let mut lw = Lowerer { graph, lir: Lir::default(), values: vec![None; graph.values.len()] };
     for &v in &graph.inputs {
-        lw.input(v);
+        let port = lw.input(v);
+        lw.lir.inputs.push((graph.value(v).name.clone(), port));
+    }
+    for state in &graph.states {
+        let input = lw.input(state.input);
+        // Its output is not known yet.
+        let name = state.name.clone();
+        lw.lir.states.push(lir::State { name, input, output: input, initial: None });
     }
     let mut refused = Vec::new();
     for node in &graph.nodes {
@@ -79,10 +87,20 @@ pub fn lower(graph: &Graph) -> Result<Lir, LowerError> {
     if !refused.is_empty() {
         return Err(LowerError { refused });
     }
-    for &v in &graph.outputs {
-        lw.output(v).map_err(|why| LowerError {
-            refused: vec![Refused { op: "output".to_owned(), node: graph.value(v).name.clone(), why }],
-        })?;
+    if graph.results().all(|v| graph.dims(v).contains(&0)) {
+        let why = "none of the model's outputs has an element".to_owned();
+        let node = graph.outputs.first().map(|&v| graph.value(v).name.clone()).unwrap_or_default();
+        return Err(LowerError { refused: vec![Refused { op: "output".to_owned(), node, why }] });
+    }
+    let refuse = |v: ValueId, why| LowerError {
+        refused: vec![Refused { op: "output".to_owned(), node: graph.value(v).name.clone(), why }],
+    };
+    for &v in graph.outputs.iter().filter(|&&v| !graph.dims(v).contains(&0)) {
+        let id = lw.output(v).map_err(|why| refuse(v, why))?;
+        lw.lir.outputs.push((graph.value(v).name.clone(), id));
+    }
+    for (i, state) in graph.states.iter().enumerate() {
+        lw.state(i, state).map_err(|why| refuse(state.output, why))?;
     }
     lw.lir.drop_dead();
     Ok(lw.lir)
@@ -128,45 +146,78 @@ fn const_of(t: &Tensor) -> Const {
     }
 }
 
+/// A constant in the type in which it passes the border of a program.
+fn port_const(t: &Tensor) -> Option<Const> {
+    match port_of(t.elem()) {
+        DType::F16 => Some(Const::F16(t.to_f32().into_iter().map(half::f16::from_f32).collect())),
+        DType::S16 => None,
+        DType::S64 => t.to_i64().map(Const::S64),
+        _ => Some(const_of(t)),
+    }
+}
+
+/// The element type in which a source type passes the border of a program.
+fn port_of(elem: ElemType) -> DType {
+    match elem {
+        ElemType::F16 => DType::F16,
+        ElemType::I16 => DType::S16,
+        ElemType::I64 | ElemType::U64 | ElemType::U32 => DType::S64,
+        other => dtype_of(other),
+    }
+}
+
 impl Lowerer<'_> {
-    fn input(&mut self, v: ValueId) {
-        let value = self.graph.value(v);
+    /// Makes a tensor that no step computes of this value.
+    fn input(&mut self, v: ValueId) -> Id {
         let dims = self.graph.dims(v).to_vec();
         let elem = self.graph.elem(v);
-        let wide = matches!(elem, ElemType::I64 | ElemType::U64);
-        let dtype = if wide { DType::S64 } else { dtype_of(elem) };
-        let name = value.name.clone();
-        let port = self.lir.add(name.clone(), &dims, dtype);
-        self.lir.inputs.push((name.clone(), port));
-        let id = if wide {
-            let id = self.lir.add(format!("{name}:s32"), &dims, DType::S32);
-            self.lir.push(format!("{name}:narrow"), convert(), &[port], id);
-            id
-        } else {
-            port
-        };
+        let name = self.graph.value(v).name.clone();
+        let port = self.lir.add(name, &dims, port_of(elem));
+        let id = self.converted(port, dtype_of(elem));
         self.values[v.0 as usize] = Some(Placed { id, layout: Layout::identity(dims.len()) });
+        port
     }
 
-    fn output(&mut self, v: ValueId) -> Lowered<()> {
+    /// The value in a tensor of its own, as it leaves the program.
+    fn output(&mut self, v: ValueId) -> Lowered<Id> {
         let name = self.graph.value(v).name.clone();
-        let mut id = self.identity(v)?;
+        let elem = self.graph.elem(v);
         let dims = self.graph.dims(v).to_vec();
-        if matches!(self.graph.elem(v), ElemType::I64 | ElemType::U64) {
-            let wide = self.lir.add(format!("{name}:s64"), &dims, DType::S64);
-            self.lir.push(format!("{name}:widen"), convert(), &[id], wide);
-            id = wide;
+        let mut id = self.identity(v)?;
+        if elem == ElemType::U8 && self.lir.tensors[id].quant.is_some() {
+            id = self.unsigned(id);
         }
+        if elem == ElemType::BF16 && self.lir.tensors[id].constant.is_none() {
+            id = self.rounded_to_bf16(&name, id);
+        }
+        id = self.converted(id, port_of(elem));
         // A port is a tensor of its own: computed, and not also an input or another output.
-        let taken = self.lir.tensors[id].constant.is_some()
-            || self.lir.inputs.iter().chain(&self.lir.outputs).any(|&(_, other)| other == id);
+        let taken = self.lir.tensors[id].constant.is_some() || self.lir.ports().any(|other| other == id);
         if taken {
-            let own = self.lir.add(format!("{name}:output"), &dims, self.lir.tensors[id].dtype);
+            let t = self.lir.tensors[id].clone();
+            let own = self.lir.add(format!("{name}:output"), &dims, t.dtype);
+            self.lir.tensors[own].quant = t.quant;
             let kind = Kind::Slice { starts: vec![0; dims.len()], steps: vec![1; dims.len()] };
             self.lir.push(format!("{name}:copy"), kind, &[id], own);
             id = own;
         }
-        self.lir.outputs.push((name, id));
+        Ok(id)
+    }
+
+    /// What state `i` holds at first, and what the next run finds in it.
+    fn state(&mut self, i: usize, state: &State) -> Lowered<()> {
+        let output = self.output(state.output)?;
+        let dims = self.dims(state.input);
+        let initial = match state.initial.as_deref().filter(|t| !t.is_zero()) {
+            Some(t) => {
+                let (value, dtype) = (port_const(t), port_of(t.elem()));
+                let value = value.ok_or_else(|| format!("cannot begin with values of {}", dtype.name()))?;
+                Some(self.lir.add_const(format!("{}:initial", state.name), &dims, value))
+            }
+            None => None,
+        };
+        let slot = &mut self.lir.states[i];
+        (slot.output, slot.initial) = (output, initial);
         Ok(())
     }
 
@@ -202,7 +253,6 @@ impl Lowerer<'_> {
             "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(node),
             "Softmax" | "LogSoftmax" => self.softmax(node),
             "LayerNormalization" => self.layer_norm(node),
-            "InstanceNormalization" => self.instance_norm(node),
             "ArgMax" | "ArgMin" => self.arg_reduce(node),
             op if op.starts_with("Reduce") => self.reduce(node),
             "Transpose" => self.transpose(node),
@@ -218,7 +268,14 @@ impl Lowerer<'_> {
             "SpaceToDepth" => self.space_to_depth(node),
             "Resize" => self.resize(node),
             "Where" => self.select(node),
+            "CumSum" | "CumProd" => self.cumulate(node),
+            "NonMaxSuppression" => self.non_max_suppression(node),
+            "cygnet.TopK" => self.top_k(node),
+            "cygnet.Scatter" => self.scatter(node),
+            "cygnet.Sample" => self.sample(node),
+            "cygnet.Recurrent" => self.recurrent(node),
             "Cast" => self.cast(node),
+            "BitCast" => self.bit_cast(node),
             "QuantizeLinear" => self.quantize_linear(node),
             "DequantizeLinear" => self.dequantize_linear(node),
             _ => self.elementwise(node),
@@ -341,8 +398,9 @@ impl Lowerer<'_> {
                 _ => {}
             }
         }
-        let (suffix, dtype) = (if kind == Kind::View { "view" } else { "move" }, t.dtype);
+        let (suffix, dtype, quant) = (if kind == Kind::View { "view" } else { "move" }, t.dtype, t.quant);
         let out = self.lir.add(format!("{name}:{suffix}"), dims, dtype);
+        self.lir.tensors[out].quant = quant;
         self.lir.push(format!("{name}:{suffix}"), kind, &[id], out);
         out
     }

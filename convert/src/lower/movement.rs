@@ -65,7 +65,8 @@ impl Lowerer<'_> {
         let [n, c, h, w] = self.dims(x)[..] else { return Err("its input is no image".to_owned()) };
         let b = usize::try_from(node.int("blocksize", 0)).ok().filter(|&b| b > 0 && h % b == 0 && w % b == 0);
         let b = b.ok_or_else(|| format!("its blocksize does not divide {h} x {w}"))?;
-        self.shuffled(x, y, &[n, c, h / b, b, w / b, b], &[0, 3, 5, 1, 2, 4])
+        let perm = if node.str("mode", "DCR") == "CRD" { [0, 1, 3, 5, 2, 4] } else { [0, 3, 5, 1, 2, 4] };
+        self.shuffled(x, y, &[n, c, h / b, b, w / b, b], &perm)
     }
 
     /// Reshape to `split`, transpose by `perm`, reshape to the output.

@@ -1,6 +1,6 @@
 //! Reductions, softmax and normalizations.
 
-use cygnet_format::op::{self, BinaryKind, Op, ReduceKind, Unary, UnaryKind};
+use cygnet_format::op::{self, Op, ReduceKind};
 use cygnet_format::program::DType;
 
 use super::{Layout, Lowered, Lowerer, axis_of, dtype_of};
@@ -36,8 +36,12 @@ impl Lowerer<'_> {
         axes.iter().for_each(|&a| kept[a] = 1);
         let mask = axes.iter().map(|&a| 1_u32 << placed.layout.position(a)).sum();
         let physical = placed.layout.physical(&kept);
-        let dtype = self.lir.tensors[placed.id].dtype;
-        let mut id = placed.id;
+        let elem = self.graph.elem(x);
+        let mut id = self.raw(placed.id, elem);
+        if self.lir.tensors[id].dtype != DType::F32 {
+            id = self.converted(id, DType::S32);
+        }
+        let dtype = self.lir.tensors[id].dtype;
         if !axes.is_empty() {
             id = self.step(
                 &node.name,
@@ -47,6 +51,7 @@ impl Lowerer<'_> {
                 dtype,
             );
         }
+        let id = self.narrowed(&node.name, id, elem);
         self.define_reduced(node, y, id, placed.layout, &axes)
     }
 
@@ -125,53 +130,6 @@ impl Lowerer<'_> {
         let op = Op::LayerNorm(op::LayerNorm { axis: axis as u32, epsilon: node.float("epsilon", 1e-5) });
         let physical = layout.physical(&dims);
         let out = self.step(&node.name, op, &inputs, &physical, dtype_of(self.graph.elem(y)));
-        self.define(y, out, layout);
-        Ok(())
-    }
-
-    /// (x - mean) / sqrt(variance + epsilon) * scale + bias, over the spatial dimensions of each channel.
-    pub(super) fn instance_norm(&mut self, node: &Node) -> Lowered<()> {
-        let (x, y) = (self.required(node, 0)?, self.only_first_output(node)?);
-        let dims = self.dims(x);
-        let rank = dims.len();
-        if rank < 3 {
-            return Err(format!("its input has {rank} dimensions; at least 3 are needed"));
-        }
-        let layout = Layout::channels_last(rank);
-        let image = self.arranged(x, &layout)?;
-        let physical = layout.physical(&dims);
-        let mut small = physical.clone();
-        small[1..rank - 1].fill(1);
-        let axes = (1..rank - 1).map(|d| 1_u32 << d).sum();
-        let mean_op = Op::Reduce(op::Reduce { kind: ReduceKind::Mean, axes, scale: 1.0 });
-        let name = |what: &str| format!("{}:{what}", node.name);
-        let mean = self.step(&name("mean"), mean_op, &[image], &small, DType::F32);
-        let centered =
-            self.binary_step(&name("centered"), BinaryKind::Sub, image, mean, &physical, DType::F32);
-        let square =
-            self.binary_step(&name("square"), BinaryKind::Mul, centered, centered, &physical, DType::F32);
-        let variance = self.step(&name("variance"), mean_op, &[square], &small, DType::F32);
-        let epsilon = self.scalar(&name("epsilon"), rank, node.float("epsilon", 1e-5));
-        let shifted =
-            self.binary_step(&name("shifted"), BinaryKind::Add, variance, epsilon, &small, DType::F32);
-        let sqrt = Op::Map(op::Map { unary: Unary { kind: UnaryKind::Sqrt, a: 0.0, b: 0.0 } });
-        let deviation = self.step(&name("deviation"), sqrt, &[shifted], &small, DType::F32);
-        let scale = self.constant_input(node, 1, "scale")?.to_f32();
-        let bias = self.constant_input(node, 2, "bias")?.to_f32();
-        if scale.len() != dims[1] || bias.len() != dims[1] {
-            return Err(format!(
-                "its scale and bias have {} and {} values for {} channels",
-                scale.len(),
-                bias.len(),
-                dims[1]
-            ));
-        }
-        let scale = self.vector(&name("scale"), scale, rank, rank - 1);
-        let bias = self.vector(&name("bias"), bias, rank, rank - 1);
-        let factor = self.binary_step(&name("factor"), BinaryKind::Div, scale, deviation, &small, DType::F32);
-        let scaled =
-            self.binary_step(&name("scaled"), BinaryKind::Mul, centered, factor, &physical, DType::F32);
-        let out = self.binary_step(&node.name, BinaryKind::Add, scaled, bias, &physical, DType::F32);
         self.define(y, out, layout);
         Ok(())
     }

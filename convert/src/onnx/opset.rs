@@ -1,13 +1,38 @@
-//! Nodes of opset 9 and later, rewritten to the form that the newest opset gives them: attributes that became
-//! inputs, operators that were renamed, defaults that changed.
+//! Nodes of older opsets, rewritten to the form that the newest one gives them: attributes that became inputs,
+//! operators that were renamed, defaults that changed.
 
-use super::builder::Builder;
-use super::qoperator;
+use super::{legacy, qoperator};
+use crate::build::{Builder, node_error};
 use crate::error::ImportError;
 use crate::graph::{Attr, Node, Tensor, ValueId};
 
 /// Oldest version of ONNX's operators that is understood.
-pub const OLDEST: i64 = 9;
+pub const OLDEST: i64 = 1;
+
+/// Operators of ONNX Runtime's domain that ONNX has too, unchanged.
+const CONTRIBUTED: &[&str] = &[
+    "com.microsoft.DequantizeLinear",
+    "com.microsoft.Gelu",
+    "com.microsoft.GridSample",
+    "com.microsoft.LayerNormalization",
+    "com.microsoft.Pad",
+    "com.microsoft.QuantizeLinear",
+    "com.microsoft.Trilu",
+    "com.microsoft.Unique",
+];
+
+/// Operators that newer opsets have under another name, or do without.
+const RENAMED: &[&str] = &["Dropout", "Scatter", "Upsample"];
+
+/// Operators that are known under another name.
+pub fn renamed() -> impl Iterator<Item = &'static str> {
+    CONTRIBUTED.iter().chain(RENAMED).copied()
+}
+
+/// Whether an operator is known under another name.
+pub fn is_renamed(op: &str) -> bool {
+    renamed().any(|name| name == op)
+}
 
 /// Appends `node`, which follows `version` of ONNX's operators, in its newest form.
 ///
@@ -17,22 +42,11 @@ pub fn normalize(b: &mut Builder, mut node: Node, version: i64) -> Result<(), Im
     if qoperator::normalize(b, &node)? {
         return Ok(());
     }
-    let op = node.op.strip_prefix("com.microsoft.").unwrap_or(&node.op).to_owned();
-    match op.as_str() {
-        // Contributed operators that ONNX has since taken over unchanged.
-        "QuantizeLinear" | "DequantizeLinear" | "Gelu" | "LayerNormalization" | "Trilu" | "GridSample" => {
-            node.op.clone_from(&op);
-        }
-        "FastGelu" if node.op.starts_with("com.") && node.input(1).is_none() => {
-            node.op = "Gelu".to_owned();
-            node.attrs.insert("approximate".to_owned(), Attr::Str("tanh".to_owned()));
-        }
-        "QuickGelu" => {
-            node.op = "Swish".to_owned();
-            let alpha = node.float("alpha", 1.702);
-            node.attrs.insert("alpha".to_owned(), Attr::Float(alpha));
-        }
-        _ => {}
+    if CONTRIBUTED.contains(&node.op.as_str()) {
+        node.op = node.op["com.microsoft.".len()..].to_owned();
+    }
+    if version < legacy::END {
+        legacy::normalize(b, &mut node, version)?;
     }
     match node.op.as_str() {
         "Squeeze" | "Unsqueeze" | "ReduceSum" if version < 13 => ints_to_input(b, &mut node, "axes", 1),
@@ -72,22 +86,24 @@ pub fn normalize(b: &mut Builder, mut node: Node, version: i64) -> Result<(), Im
         "Upsample" => resize_from_scales(b, &mut node),
         "Resize" if version < 11 => resize_from_scales(b, &mut node),
         "Softmax" | "LogSoftmax" | "Hardmax" if version < 13 => return flat_softmax(b, &node),
-        // Outside training the mask is all true and nearly never asked for; inference reports it if it is.
-        "Dropout" if node.outputs.get(1).copied().flatten().is_none() => {
-            node.op = "Identity".to_owned();
-            node.inputs.truncate(1);
-            node.outputs.truncate(1);
-            node.attrs.clear();
-        }
+        "Dropout" => return dropout(b, &node),
         "BatchNormalization" => {
-            if node.int("training_mode", 0) != 0 {
-                return Err(ImportError::Node {
-                    op: node.op,
-                    node: node.name,
-                    reason: "is in training mode; export the model for inference".to_owned(),
-                });
+            if node.int("spatial", 1) == 0 {
+                return Err(node_error(
+                    &node,
+                    "normalizes every pixel by itself; export it with opset 9 or newer",
+                ));
             }
-            node.outputs.truncate(1);
+            if node.int("training_mode", 0) == 0 {
+                node.outputs.truncate(1);
+            }
+        }
+        "DFT" if version < 20 => {
+            node.attrs.entry("axis".to_owned()).or_insert(Attr::Int(1));
+        }
+        // Before opset 21, scale and bias of a group normalization had one element per group.
+        "GroupNormalization" if version < 21 => {
+            node.attrs.insert("per_group".to_owned(), Attr::Int(1));
         }
         "Scatter" => node.op = "ScatterElements".to_owned(),
         "GridSample" => {
@@ -102,7 +118,40 @@ pub fn normalize(b: &mut Builder, mut node: Node, version: i64) -> Result<(), Im
         }
         _ => {}
     }
-    b.push(node);
+    b.push(node)
+}
+
+/// Outside training a dropout passes its input on, and its mask is all true.
+fn dropout(b: &mut Builder, node: &Node) -> Result<(), ImportError> {
+    let Some(x) = node.input(0) else { return Err(node_error(node, "lacks its input")) };
+    let number = |i: usize| node.input(i).map(|v| b.graph.constant(v).map(|t| t.to_f32().first().copied()));
+    let (ratio, training) = (number(1), number(2));
+    let trains = match training {
+        None => false,
+        Some(None) => {
+            return Err(node_error(
+                node,
+                "may be in training mode, as an input decides; fix that input with --fix",
+            ));
+        }
+        Some(Some(v)) => v != Some(0.0),
+    };
+    let drops =
+        !matches!(ratio, Some(Some(Some(0.0)))) && (ratio.is_some() || node.float("ratio", 0.5) != 0.0);
+    if trains && drops {
+        return Err(node_error(
+            node,
+            "drops elements at random, as in training; export the model for inference",
+        ));
+    }
+    if let Some(&Some(y)) = node.outputs.first() {
+        b.emit_to("Identity", &node.name, &[Some(x)], &[y], &[])?;
+    }
+    if let Some(&Some(mask)) = node.outputs.get(1) {
+        let dims = b.graph.dims(x).to_vec();
+        let count = dims.iter().product();
+        b.graph.set_constant(mask, Tensor::new(dims, crate::graph::Data::Bool(vec![true; count])));
+    }
     Ok(())
 }
 
@@ -155,18 +204,15 @@ fn flat_softmax(b: &mut Builder, node: &Node) -> Result<(), ImportError> {
     let last = [("axis", Attr::Int(-1))];
     let mut node = node.clone();
     let (Some(x), Some(&Some(y))) = (node.input(0), node.outputs.first()) else {
-        b.push(node);
-        return Ok(());
+        return b.push(node);
     };
-    if axis == -1 {
+    if axis == -1 || axis + 1 == b.graph.dims(x).len() as i64 {
         node.attrs.insert("axis".to_owned(), Attr::Int(-1));
-        b.push(node);
-        return Ok(());
+        return b.push(node);
     }
     let name = node.name.as_str();
-    let shape = b.emit("Shape", &format!("{name}/shape"), &[Some(x)], &[]);
-    let flat = b.emit("Flatten", &format!("{name}/flat"), &[Some(x)], &[("axis", Attr::Int(axis))]);
-    let soft = b.emit(&node.op, &format!("{name}/soft"), &[Some(flat)], &last);
-    b.emit_to("Reshape", name, &[Some(soft), Some(shape)], y, &[]);
-    Ok(())
+    let shape = b.emit("Shape", &format!("{name}/shape"), &[Some(x)], &[])?;
+    let flat = b.emit("Flatten", &format!("{name}/flat"), &[Some(x)], &[("axis", Attr::Int(axis))])?;
+    let soft = b.emit(&node.op, &format!("{name}/soft"), &[Some(flat)], &last)?;
+    b.emit_to("Reshape", name, &[Some(soft), Some(shape)], &[y], &[])
 }

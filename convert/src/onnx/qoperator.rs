@@ -1,9 +1,35 @@
 //! Operators that compute on quantized tensors (`QLinearConv`, `QGemm`, ...), rewritten to what they mean:
 //! dequantize, compute, quantize. Later stages know quantized models in this one form.
 
-use super::builder::Builder;
+use crate::build::Builder;
 use crate::error::ImportError;
 use crate::graph::{Attr, Node, Tensor, ValueId};
+
+/// Operators that are rewritten. Some exporters write those of ONNX Runtime's domain without it.
+const OPERATORS: &[&str] = &[
+    "QLinearConv",
+    "QLinearMatMul",
+    "com.microsoft.QGemm",
+    "com.microsoft.QLinearAdd",
+    "com.microsoft.QLinearAveragePool",
+    "com.microsoft.QLinearConcat",
+    "com.microsoft.QLinearGlobalAveragePool",
+    "com.microsoft.QLinearLeakyRelu",
+    "com.microsoft.QLinearMul",
+    "com.microsoft.QLinearSigmoid",
+    "com.microsoft.QLinearSoftmax",
+];
+
+/// All operators that are rewritten.
+pub fn operators() -> impl Iterator<Item = &'static str> {
+    OPERATORS.iter().copied()
+}
+
+/// Whether an operator is one of those that are rewritten.
+pub fn handles(op: &str) -> bool {
+    let bare = |op: &'static str| op.strip_prefix("com.microsoft.").unwrap_or(op);
+    OPERATORS.iter().any(|&name| bare(name) == op.strip_prefix("com.microsoft.").unwrap_or(op))
+}
 
 /// Replaces `node` when it is such an operator; `false` leaves it to the caller.
 ///
@@ -54,17 +80,17 @@ impl Q<'_> {
     fn real(&mut self, i: usize, axis: i64) -> Result<ValueId, ImportError> {
         let inputs = [Some(self.need(i)?), Some(self.need(i + 1)?), self.node.input(i + 2)];
         let hint = self.hint(&format!("dequantize{i}"));
-        Ok(self.b.emit("DequantizeLinear", &hint, &inputs, &[("axis", Attr::Int(axis))]))
+        self.b.emit("DequantizeLinear", &hint, &inputs, &[("axis", Attr::Int(axis))])
     }
 
     /// The real value of an int32 bias at input `i`, whose scale is the product of inputs `x` and `w`.
     fn bias(&mut self, i: usize, x: usize, w: usize) -> Result<Option<ValueId>, ImportError> {
         let Some(bias) = self.node.input(i) else { return Ok(None) };
         let (x, w) = (Some(self.need(x)?), Some(self.need(w)?));
-        let scale = self.b.emit("Mul", &self.hint("bias_scale"), &[x, w], &[]);
+        let scale = self.b.emit("Mul", &self.hint("bias_scale"), &[x, w], &[])?;
         let inputs = [Some(bias), Some(scale)];
         let hint = self.hint("dequantize_bias");
-        Ok(Some(self.b.emit("DequantizeLinear", &hint, &inputs, &[("axis", Attr::Int(0))])))
+        Ok(Some(self.b.emit("DequantizeLinear", &hint, &inputs, &[("axis", Attr::Int(0))])?))
     }
 
     fn attrs(&self, keep: &[&'static str]) -> Vec<(&'static str, Attr)> {
@@ -79,14 +105,14 @@ impl Q<'_> {
         scale: usize,
         attrs: &[(&str, Attr)],
     ) -> Result<(), ImportError> {
-        let real = self.b.emit(op, &self.hint(op), inputs, attrs);
+        let real = self.b.emit(op, &self.hint(op), inputs, attrs)?;
         self.quantize(real, scale)
     }
 
     fn quantize(self, real: ValueId, scale: usize) -> Result<(), ImportError> {
         let inputs = [Some(real), Some(self.need(scale)?), self.node.input(scale + 1)];
         if let Some(&Some(out)) = self.node.outputs.first() {
-            self.b.emit_to("QuantizeLinear", &self.node.name, &inputs, out, &[]);
+            self.b.emit_to("QuantizeLinear", &self.node.name, &inputs, &[out], &[])?;
         }
         Ok(())
     }
@@ -112,14 +138,14 @@ impl Q<'_> {
         if let Some(bias) = self.bias(6, 1, 4)? {
             let alpha = self.node.float("alpha", 1.0);
             let alpha = self.b.constant(&self.hint("alpha"), Tensor::f32(&[], vec![alpha]));
-            inputs.push(Some(self.b.emit("Mul", &self.hint("bias"), &[Some(bias), Some(alpha)], &[])));
+            inputs.push(Some(self.b.emit("Mul", &self.hint("bias"), &[Some(bias), Some(alpha)], &[])?));
         }
         let attrs = self.attrs(&["alpha", "transA", "transB"]);
         if self.node.input(7).is_some() {
             return self.finish("Gemm", &inputs, 7, &attrs);
         }
         if let Some(&Some(out)) = self.node.outputs.first() {
-            self.b.emit_to("Gemm", &self.node.name, &inputs, out, &attrs);
+            self.b.emit_to("Gemm", &self.node.name, &inputs, &[out], &attrs)?;
         }
         Ok(())
     }

@@ -23,6 +23,41 @@ pub struct ModelProto {
     /// Free text by key.
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
+    /// Operators that the model itself defines.
+    #[prost(message, repeated, tag = "25")]
+    pub functions: Vec<FunctionProto>,
+}
+
+/// An operator that a model defines by other operators.
+#[derive(Clone, PartialEq, Message)]
+pub struct FunctionProto {
+    /// Name of the operator.
+    #[prost(string, optional, tag = "1")]
+    pub name: Option<String>,
+    /// Names of its inputs within the body.
+    #[prost(string, repeated, tag = "4")]
+    pub input: Vec<String>,
+    /// Names of its outputs within the body.
+    #[prost(string, repeated, tag = "5")]
+    pub output: Vec<String>,
+    /// Names of attributes without a default.
+    #[prost(string, repeated, tag = "6")]
+    pub attribute: Vec<String>,
+    /// The body.
+    #[prost(message, repeated, tag = "7")]
+    pub node: Vec<NodeProto>,
+    /// Operator sets that the body refers to.
+    #[prost(message, repeated, tag = "9")]
+    pub opset_import: Vec<OperatorSetIdProto>,
+    /// Domain of the operator.
+    #[prost(string, optional, tag = "10")]
+    pub domain: Option<String>,
+    /// Attributes with their defaults.
+    #[prost(message, repeated, tag = "11")]
+    pub attribute_proto: Vec<AttributeProto>,
+    /// Tells functions of one domain and name apart.
+    #[prost(string, optional, tag = "13")]
+    pub overload: Option<String>,
 }
 
 /// A domain and the version of its operators.
@@ -91,6 +126,9 @@ pub struct NodeProto {
     /// Operator domain; empty for `ai.onnx`.
     #[prost(string, optional, tag = "7")]
     pub domain: Option<String>,
+    /// Which of several functions of that domain and name.
+    #[prost(string, optional, tag = "8")]
+    pub overload: Option<String>,
 }
 
 /// An attribute of a node.
@@ -126,6 +164,9 @@ pub struct AttributeProto {
     /// Which of the fields is meant; see [`attribute_type`].
     #[prost(int32, optional, tag = "20")]
     pub r#type: Option<i32>,
+    /// In the body of a function: the function's attribute of which this is the value.
+    #[prost(string, optional, tag = "21")]
+    pub ref_attr_name: Option<String>,
     /// A sparse tensor.
     #[prost(message, optional, tag = "22")]
     pub sparse_tensor: Option<SparseTensorProto>,
@@ -161,7 +202,7 @@ pub struct TensorProto {
     /// Elements of `FLOAT`.
     #[prost(float, repeated, packed = "true", tag = "4")]
     pub float_data: Vec<f32>,
-    /// Elements of `INT32`, `INT16`, `INT8`, `INT4`, `UINT16`, `UINT8`, `UINT4`, `BOOL`, `FLOAT16`, `BFLOAT16`.
+    /// Elements of `INT32`, `INT16`, `INT8`, `UINT16`, `UINT8`, `BOOL`, `FLOAT16`, `BFLOAT16`, and of narrower types.
     #[prost(int32, repeated, packed = "true", tag = "5")]
     pub int32_data: Vec<i32>,
     /// Elements of `INT64`.
@@ -228,8 +269,16 @@ pub mod data_type {
     pub const UINT32: i32 = 12;
     pub const UINT64: i32 = 13;
     pub const BFLOAT16: i32 = 16;
+    pub const FLOAT8E4M3FN: i32 = 17;
+    pub const FLOAT8E4M3FNUZ: i32 = 18;
+    pub const FLOAT8E5M2: i32 = 19;
+    pub const FLOAT8E5M2FNUZ: i32 = 20;
     pub const UINT4: i32 = 21;
     pub const INT4: i32 = 22;
+    pub const FLOAT4E2M1: i32 = 23;
+    pub const FLOAT8E8M0: i32 = 24;
+    pub const UINT2: i32 = 25;
+    pub const INT2: i32 = 26;
 }
 
 /// A name with its type.
@@ -243,12 +292,26 @@ pub struct ValueInfoProto {
     pub r#type: Option<TypeProto>,
 }
 
-/// The type of a value; only tensors are understood.
+/// The type of a value.
 #[derive(Clone, PartialEq, Message)]
 pub struct TypeProto {
     /// A dense tensor.
     #[prost(message, optional, tag = "1")]
     pub tensor_type: Option<TensorTypeProto>,
+    /// A list of values of one type.
+    #[prost(message, optional, boxed, tag = "4")]
+    pub sequence_type: Option<Box<WrappedTypeProto>>,
+    /// A value that may be absent.
+    #[prost(message, optional, boxed, tag = "9")]
+    pub optional_type: Option<Box<WrappedTypeProto>>,
+}
+
+/// The type of what a sequence or an optional holds.
+#[derive(Clone, PartialEq, Message)]
+pub struct WrappedTypeProto {
+    /// That type.
+    #[prost(message, optional, boxed, tag = "1")]
+    pub elem_type: Option<Box<TypeProto>>,
 }
 
 /// Element type and shape of a tensor.

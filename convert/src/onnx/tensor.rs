@@ -5,7 +5,9 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path};
 
 use half::{bf16, f16};
+use prost::Message;
 
+use super::narrow::Narrow;
 use super::schema::{SparseTensorProto, TensorProto, data_type};
 use crate::error::ImportError;
 use crate::graph::{Data, ElemType, Tensor};
@@ -14,13 +16,13 @@ use crate::infer::MAX_ELEMENTS;
 /// Elements of the largest sparse constant that is expanded: its size in the file says nothing of its size here.
 const MAX_SPARSE: usize = 1 << 26;
 
-/// The element type behind ONNX's number for it; `None` for strings, complex numbers and 8-bit floats.
-/// Four-bit integers are widened to eight bits.
+/// The element type behind ONNX's number for it; `None` for strings and complex numbers. Narrow types are held in
+/// bytes; see [`Narrow`].
 pub fn elem_type(number: i32) -> Option<ElemType> {
     Some(match number {
         data_type::FLOAT => ElemType::F32,
-        data_type::UINT8 | data_type::UINT4 => ElemType::U8,
-        data_type::INT8 | data_type::INT4 => ElemType::I8,
+        data_type::UINT8 => ElemType::U8,
+        data_type::INT8 => ElemType::I8,
         data_type::UINT16 => ElemType::U16,
         data_type::INT16 => ElemType::I16,
         data_type::INT32 => ElemType::I32,
@@ -31,7 +33,7 @@ pub fn elem_type(number: i32) -> Option<ElemType> {
         data_type::UINT32 => ElemType::U32,
         data_type::UINT64 => ElemType::U64,
         data_type::BFLOAT16 => ElemType::BF16,
-        _ => return None,
+        _ => return Narrow::of(number).map(Narrow::elem),
     })
 }
 
@@ -54,6 +56,19 @@ pub fn elem_number(elem: ElemType) -> i32 {
     }
 }
 
+/// Reads a tensor in a file of its own, as ONNX keeps the inputs and outputs of its tests: its name, and its elements.
+///
+/// # Errors
+/// Says what is wrong with the bytes, or what about the tensor is not supported.
+pub fn read_tensor(bytes: &[u8]) -> Result<(String, Tensor), ImportError> {
+    let proto = TensorProto::decode(bytes).map_err(|e| ImportError::NotOnnx {
+        reason: format!("its {} bytes are not a whole tensor ({e})", bytes.len()),
+    })?;
+    let name = proto.name.clone().unwrap_or_default();
+    let tensor = decode(&proto, &name, None)?;
+    Ok((name, tensor))
+}
+
 /// Decodes a constant. `dir` is the folder of the model, where external data lies; `None` refuses such data.
 pub fn decode(proto: &TensorProto, name: &str, dir: Option<&Path>) -> Result<Tensor, ImportError> {
     let fail = |reason: String| ImportError::Tensor { tensor: name.to_owned(), reason };
@@ -62,9 +77,7 @@ pub fn decode(proto: &TensorProto, name: &str, dir: Option<&Path>) -> Result<Ten
     }
     let number = proto.data_type.unwrap_or(0);
     let elem = elem_type(number).ok_or_else(|| {
-        fail(format!(
-            "has element type number {number} (strings, complex and 8-bit floats are not supported)"
-        ))
+        fail(format!("has element type number {number}; strings and complex numbers are not supported"))
     })?;
     let (dims, len) = check_dims(&proto.dims, name)?;
     let data = if proto.data_location == Some(1) {
@@ -143,9 +156,10 @@ fn wrong_size(what: &str, found: usize, expected: usize) -> String {
     format!("holds {found} {what}, its dimensions need {expected}; the file is damaged")
 }
 
+/// The elements in bytes; several in one from its lowest bits on.
 fn from_raw(raw: &[u8], elem: ElemType, number: i32, len: usize) -> Result<Data, String> {
-    let nibbles = matches!(number, data_type::INT4 | data_type::UINT4);
-    let expected = if nibbles { len.div_ceil(2) } else { len * elem.size() };
+    let narrow = Narrow::of(number);
+    let expected = narrow.map_or(len * elem.size(), |n| len.div_ceil(n.per_byte()));
     if raw.len() != expected {
         return Err(wrong_size("bytes", raw.len(), expected));
     }
@@ -158,32 +172,30 @@ fn from_raw(raw: &[u8], elem: ElemType, number: i32, len: usize) -> Result<Data,
             )
         };
     }
-    Ok(match number {
-        data_type::INT4 => {
-            Data::I8(unpack_nibbles(raw.iter().copied(), len).map(|n| ((n << 4) as i8) >> 4).collect())
-        }
-        data_type::UINT4 => Data::U8(unpack_nibbles(raw.iter().copied(), len).collect()),
-        _ => match elem {
-            ElemType::F32 => le!(F32, f32),
-            ElemType::F16 => le!(F16, f16),
-            ElemType::BF16 => le!(BF16, bf16),
-            ElemType::F64 => le!(F64, f64),
-            ElemType::I8 => le!(I8, i8),
-            ElemType::U8 => Data::U8(raw.to_vec()),
-            ElemType::I16 => le!(I16, i16),
-            ElemType::U16 => le!(U16, u16),
-            ElemType::I32 => le!(I32, i32),
-            ElemType::U32 => le!(U32, u32),
-            ElemType::I64 => le!(I64, i64),
-            ElemType::U64 => le!(U64, u64),
-            ElemType::Bool => Data::Bool(raw.iter().map(|&b| b != 0).collect()),
-        },
+    if let Some(narrow) = narrow {
+        let bits = 8 / narrow.per_byte() as u32;
+        let parts =
+            raw.iter().flat_map(|&b| (0..8).step_by(bits as usize).map(move |at| b >> at << (8 - bits)));
+        return Ok(match narrow.elem() {
+            ElemType::I8 => Data::I8(parts.take(len).map(|p| (p as i8) >> (8 - bits)).collect()),
+            _ => Data::U8(parts.take(len).map(|p| p >> (8 - bits)).collect()),
+        });
+    }
+    Ok(match elem {
+        ElemType::F32 => le!(F32, f32),
+        ElemType::F16 => le!(F16, f16),
+        ElemType::BF16 => le!(BF16, bf16),
+        ElemType::F64 => le!(F64, f64),
+        ElemType::I8 => le!(I8, i8),
+        ElemType::U8 => Data::U8(raw.to_vec()),
+        ElemType::I16 => le!(I16, i16),
+        ElemType::U16 => le!(U16, u16),
+        ElemType::I32 => le!(I32, i32),
+        ElemType::U32 => le!(U32, u32),
+        ElemType::I64 => le!(I64, i64),
+        ElemType::U64 => le!(U64, u64),
+        ElemType::Bool => Data::Bool(raw.iter().map(|&b| b != 0).collect()),
     })
-}
-
-/// Four-bit elements, the low half of each byte first.
-fn unpack_nibbles(bytes: impl Iterator<Item = u8>, len: usize) -> impl Iterator<Item = u8> {
-    bytes.flat_map(|b| [b & 15, b >> 4]).take(len)
 }
 
 fn from_fields(p: &TensorProto, elem: ElemType, number: i32, len: usize) -> Result<Data, String> {
@@ -195,8 +207,8 @@ fn from_fields(p: &TensorProto, elem: ElemType, number: i32, len: usize) -> Resu
         }
     }
     let ints = &p.int32_data;
-    if matches!(number, data_type::INT4 | data_type::UINT4) {
-        let raw = sized(ints, len.div_ceil(2), |x| x as u8)?;
+    if let Some(narrow) = Narrow::of(number) {
+        let raw = sized(ints, len.div_ceil(narrow.per_byte()), |x| x as u8)?;
         return from_raw(&raw, elem, number, len);
     }
     Ok(match elem {

@@ -19,7 +19,6 @@ pub fn canonical(graph: &mut Graph, _: &Index, i: usize) -> bool {
         "Add" | "Mul" => constant_second(graph, i),
         "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "LpPool" => explicit_window(graph, i),
         "ReduceMean" | "ReduceMax" => global_pool(graph, i),
-        "GroupNormalization" => per_channel_group_norm(graph, i),
         "Gemm" => plain_gemm(graph, i),
         "MatMul" => rank_two_matmul(graph, i),
         _ => false,
@@ -173,6 +172,17 @@ fn explicit_window(graph: &mut Graph, i: usize) -> bool {
         attrs.remove("ceil_mode");
     }
     let ints = |v: &[usize]| Attr::Ints(v.iter().map(|&x| x as i64).collect());
+    if n.op == "ConvTranspose" {
+        // An output that was asked for may be larger than what the windows reach.
+        let extra = |k: usize| {
+            let reach = (w.kernel[k] - 1) * w.dilations[k] + 1;
+            (w.out[k] + w.begin[k] + w.end[k]).saturating_sub(w.strides[k] * (spatial[k] - 1) + reach)
+        };
+        let extra: Vec<usize> = (0..spatial.len()).map(extra).collect();
+        if extra.iter().any(|&e| e > 0) {
+            attrs.insert("output_padding".to_owned(), ints(&extra));
+        }
+    }
     attrs.insert("kernel_shape".to_owned(), ints(&w.kernel));
     attrs.insert("strides".to_owned(), ints(&w.strides));
     attrs.insert("dilations".to_owned(), ints(&w.dilations));
@@ -201,26 +211,6 @@ fn global_pool(graph: &mut Graph, i: usize) -> bool {
     graph.nodes[i] = node(op, &name, &[], y, &[]);
     graph.nodes[i].inputs = vec![input];
     true
-}
-
-/// Before opset 21, scale and bias of a group normalization had one element per group.
-fn per_channel_group_norm(graph: &mut Graph, i: usize) -> bool {
-    let n = graph.nodes[i].clone();
-    let Some(channels) = n.input(0).and_then(|x| graph.dims(x).get(1).copied()) else { return false };
-    let mut changed = false;
-    for k in [1, 2] {
-        let Some(p) = n.input(k) else { continue };
-        let Some(t) = graph.constant(p).filter(|t| !t.is_empty() && t.len() < channels).cloned() else {
-            continue;
-        };
-        let each = channels / t.len();
-        let repeated = t.to_f32().into_iter().flat_map(|v| std::iter::repeat_n(v, each)).collect();
-        let wide = cast(&Tensor::f32(&[channels], repeated), t.elem());
-        let id = add_constant(graph, &format!("{}/{k}", n.name), wide);
-        graph.nodes[i].inputs[k] = Some(id);
-        changed = true;
-    }
-    changed
 }
 
 /// Constant weights of a `Gemm` as `[K, N]` with `alpha` in them, its bias as `[N]` with `beta` in it.

@@ -84,7 +84,7 @@ fn share_nodes(graph: &mut Graph) -> bool {
         let gone = graph.nodes[i].outputs.clone();
         let possible = kept.len() == gone.len()
             && kept.iter().zip(&gone).all(|(k, g)| match (k, g) {
-                (Some(_), Some(g)) => !graph.outputs.contains(g),
+                (Some(_), Some(g)) => !graph.is_result(*g),
                 (k, g) => k == g,
             });
         if !possible {

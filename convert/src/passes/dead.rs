@@ -6,7 +6,7 @@ use crate::graph::Graph;
 /// anything changed.
 pub fn remove_dead(graph: &mut Graph) -> bool {
     let mut live = vec![false; graph.values.len()];
-    graph.outputs.iter().for_each(|o| live[o.0 as usize] = true);
+    graph.results().for_each(|o| live[o.0 as usize] = true);
     let mut keep = vec![false; graph.nodes.len()];
     let mut changed = false;
     for (i, node) in graph.nodes.iter_mut().enumerate().rev() {

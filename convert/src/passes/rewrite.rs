@@ -8,19 +8,19 @@ use crate::graph::{Attr, Graph, Node, Tensor, ValueId};
 pub struct Index {
     producer: Vec<Option<usize>>,
     users: Vec<Vec<usize>>,
-    is_output: Vec<bool>,
+    is_result: Vec<bool>,
 }
 
 impl Index {
     pub fn of(graph: &Graph) -> Self {
         let n = graph.values.len();
         let mut index =
-            Self { producer: vec![None; n], users: vec![Vec::new(); n], is_output: vec![false; n] };
+            Self { producer: vec![None; n], users: vec![Vec::new(); n], is_result: vec![false; n] };
         for (i, node) in graph.nodes.iter().enumerate() {
             node.outputs.iter().flatten().for_each(|o| index.producer[o.0 as usize] = Some(i));
             node.inputs.iter().flatten().for_each(|v| index.users[v.0 as usize].push(i));
         }
-        graph.outputs.iter().for_each(|o| index.is_output[o.0 as usize] = true);
+        graph.results().for_each(|o| index.is_result[o.0 as usize] = true);
         index
     }
 
@@ -34,15 +34,15 @@ impl Index {
         self.users.get(id.0 as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether `id` is an output of the graph.
-    pub fn is_output(&self, id: ValueId) -> bool {
-        self.is_output.get(id.0 as usize).copied().unwrap_or(false)
+    /// Whether `id` is an output of the graph or of a state.
+    pub fn is_result(&self, id: ValueId) -> bool {
+        self.is_result.get(id.0 as usize).copied().unwrap_or(false)
     }
 
-    /// The one node that reads `id`, when there is exactly one and `id` is no output of the graph.
+    /// The one node that reads `id`, when there is exactly one and `id` is no result of the graph.
     pub fn sole_user(&self, id: ValueId) -> Option<usize> {
         match self.users(id) {
-            [user] if !self.is_output(id) => Some(*user),
+            [user] if !self.is_result(id) => Some(*user),
             _ => None,
         }
     }
@@ -61,12 +61,12 @@ pub fn output(node: &Node) -> Option<ValueId> {
 }
 
 /// Makes every reader of `from` read `to` instead, and takes away the node `index` that computed `from`. When
-/// `from` is an output of the graph, its name moves to the node that computes `to`. `false`, with nothing changed,
-/// when that is impossible (an input or constant would have to be an output).
+/// `from` is a result of the graph, its name moves to the node that computes `to`. `false`, with nothing changed,
+/// when that is impossible (an input or constant would have to be a result).
 pub fn bypass(graph: &mut Graph, index: usize, from: ValueId, to: ValueId) -> bool {
-    if graph.outputs.contains(&from) {
+    if graph.is_result(from) {
         let maker = graph.nodes.iter().position(|n| n.outputs.contains(&Some(to)));
-        let Some(maker) = maker.filter(|_| !graph.outputs.contains(&to)) else { return false };
+        let Some(maker) = maker.filter(|_| !graph.is_result(to)) else { return false };
         kill(&mut graph.nodes[index]);
         for out in &mut graph.nodes[maker].outputs {
             if *out == Some(to) {

@@ -68,7 +68,7 @@ pub fn share(lir: &Lir, apart: bool) -> Sharing {
     };
     let port: Vec<bool> = {
         let mut port = vec![false; n];
-        lir.inputs.iter().chain(&lir.outputs).for_each(|&(_, id)| port[id] = true);
+        lir.ports().for_each(|id| port[id] = true);
         port
     };
     views(lir, &mut s, &port);

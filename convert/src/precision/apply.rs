@@ -12,7 +12,7 @@ use half::f16;
 use super::choose::Plan;
 use super::groups::quants;
 use super::weights::{MAX_K, MAX_K_COMPUTED, multipliers, quantize as quantize_weights};
-use crate::lir::{Const, Id, Kind, Lir, Step};
+use crate::lir::{Const, Id, Kind, Lir, State, Step};
 use crate::ranges::{Range, quantize, quantized};
 
 /// Rewrites `lir` so that each step computes in the type that `plan` gives it, with conversions where types meet.
@@ -28,28 +28,39 @@ pub fn apply(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Result<Lir, St
         // Every tensor in the type of its producer; inputs and constants as they are.
         homes: (0..lir.tensors.len()).map(Some).collect(),
         forms: HashMap::new(),
+        dynamic: HashMap::new(),
     };
-    for (step, &dtype) in lir.steps.iter().zip(&plan.types) {
-        cast.step(step, dtype).map_err(|why| format!("step '{}': {why}", step.name))?;
+    for (i, (step, &dtype)) in lir.steps.iter().zip(&plan.types).enumerate() {
+        let done = match &step.kind {
+            Kind::Op(Op::Conv(p)) if plan.real[i] => cast.reals(step, &p.window, plan.dynamic),
+            _ => cast.step(step, dtype),
+        };
+        done.map_err(|why| format!("step '{}': {why}", step.name))?;
     }
     for (name, id) in &lir.outputs {
         let dtype = lir.tensors[*id].dtype;
         let form = cast.form(*id, dtype)?;
         cast.new.outputs.push((name.clone(), form));
     }
+    for state in &lir.states {
+        let output = cast.form(state.output, lir.tensors[state.output].dtype)?;
+        cast.new.states.push(State { output, ..state.clone() });
+    }
     cast.new.drop_dead();
     Ok(cast.new)
 }
 
-struct Cast<'a> {
-    old: &'a Lir,
-    new: Lir,
+pub(super) struct Cast<'a> {
+    pub(super) old: &'a Lir,
+    pub(super) new: Lir,
     /// Quantization of each old tensor.
     quants: Vec<Option<Quant>>,
     /// Where each old tensor is computed.
     homes: Vec<Option<Id>>,
     /// Further forms of old tensors, by type and quantization.
     forms: HashMap<Form, Id>,
+    /// Old tensors quantized by what they turn out to hold, over these axes; and the magnitudes.
+    pub(super) dynamic: HashMap<(Id, u32), (Id, Id)>,
 }
 
 /// An old tensor, a type, and the bits of a quantization.
@@ -60,7 +71,7 @@ fn key(q: Option<Quant>) -> Option<(u32, i32)> {
 }
 
 impl Cast<'_> {
-    fn quant(&self, id: Id) -> Result<Quant, String> {
+    pub(super) fn quant(&self, id: Id) -> Result<Quant, String> {
         let t = &self.old.tensors[id];
         if let Some(c) = &t.constant {
             return Range::of(c.f32()).map(Range::quant).ok_or_else(|| format!("'{}' is empty", t.name));
@@ -69,7 +80,7 @@ impl Cast<'_> {
     }
 
     /// An old tensor in this type, with its own quantization when that is s8.
-    fn form(&mut self, id: Id, dtype: DType) -> Result<Id, String> {
+    pub(super) fn form(&mut self, id: Id, dtype: DType) -> Result<Id, String> {
         let quant = if dtype == DType::S8 && self.old.tensors[id].dtype == DType::F32 {
             Some(self.quant(id)?)
         } else {

@@ -6,7 +6,10 @@ use std::str::FromStr;
 use cygnet_format::op::{BinaryKind, Op, ReduceKind};
 use cygnet_format::program::DType;
 
-use crate::lir::{Kind, Lir, Step};
+use half::f16;
+
+use super::weights::MAX_K;
+use crate::lir::{Const, Id, Kind, Lir, Step};
 
 /// The precision that a model is converted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub enum Precision {
     F16,
     /// 8-bit integers: weights per output channel, activations per tensor, from calibration.
     Int8,
+    /// 8-bit integers in products with constant weights, activations quantized row by row as they come; the rest in f32.
+    Dynamic,
 }
 
 impl FromStr for Precision {
@@ -27,7 +32,8 @@ impl FromStr for Precision {
             "f32" => Ok(Self::F32),
             "f16" => Ok(Self::F16),
             "int8" => Ok(Self::Int8),
-            other => Err(format!("precision '{other}' is unknown; use f32, f16 or int8")),
+            "dynamic" => Ok(Self::Dynamic),
+            other => Err(format!("precision '{other}' is unknown; use f32, f16, int8 or dynamic")),
         }
     }
 }
@@ -38,6 +44,7 @@ impl fmt::Display for Precision {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Int8 => "int8",
+            Self::Dynamic => "dynamic",
         })
     }
 }
@@ -49,6 +56,48 @@ pub struct Plan {
     pub types: Vec<DType>,
     /// For each step that stays in f32 although less was asked for, the reason.
     pub reasons: Vec<Option<&'static str>>,
+    /// For each step, whether it is an s8 product whose result is f32.
+    pub real: Vec<bool>,
+    /// Whether inputs of s8 steps are quantized by what they turn out to hold.
+    pub dynamic: bool,
+}
+
+impl Plan {
+    /// All in f32.
+    fn float(n: usize) -> Self {
+        Self { types: vec![DType::F32; n], reasons: vec![None; n], real: vec![false; n], dynamic: false }
+    }
+
+    /// Whether calibration is needed.
+    pub fn needs_ranges(&self) -> bool {
+        !self.dynamic && self.types.contains(&DType::S8)
+    }
+}
+
+/// Whether s8 products of the step can become real numbers.
+fn has_real(lir: &Lir, step: &Step) -> bool {
+    let Kind::Op(Op::Conv(p)) = &step.kind else { return false };
+    let weights = step.inputs.get(1).copied().flatten().and_then(|w| lir.tensors[w].constant.as_ref());
+    p.groups == 1 && weights.is_some_and(|w| matches!(**w, Const::F32(_)))
+}
+
+/// Dynamic range quantization: products with constant weights.
+fn dynamic(lir: &Lir) -> Plan {
+    let mut plan = Plan { dynamic: true, ..Plan::float(lir.steps.len()) };
+    for (i, step) in lir.steps.iter().enumerate() {
+        if !is_product(step) {
+            continue;
+        }
+        let inputs = |step: &Step| step.inputs[1].map_or(0, |w| lir.tensors[w].dims[1..].iter().product());
+        if !has_real(lir, step) {
+            plan.reasons[i] = Some("is no product with constant weights of one group");
+        } else if inputs(step) > MAX_K {
+            plan.reasons[i] = Some("sums more products than int32 holds");
+        } else {
+            (plan.types[i], plan.real[i]) = (DType::S8, true);
+        }
+    }
+    plan
 }
 
 /// Whether a step is one of those that most multiplications are in.
@@ -105,6 +154,28 @@ fn has_f16(step: &Step) -> bool {
     }
 }
 
+/// Whether the step computes each element from those at its place.
+fn is_elementwise(step: &Step) -> bool {
+    matches!(step.kind, Kind::Op(Op::Map(_) | Op::Binary(_) | Op::Select(_)))
+}
+
+/// For each step, whether it works with a number that is zero or infinite in f16, as the 1e-10 that keeps a logarithm
+/// finite, or with elements made so by such a step.
+fn beyond_f16(lir: &Lir, producers: &[Option<usize>]) -> Vec<bool> {
+    let number = |id: Id| match lir.tensors[id].constant.as_deref() {
+        Some(Const::F32(v)) if v.len() == 1 && v[0] != 0.0 && v[0].is_finite() => Some(f16::from_f32(v[0])),
+        _ => None,
+    };
+    let lost = |id: Id| number(id).is_some_and(|v| v == f16::ZERO || v.is_infinite());
+    let mut beyond = vec![false; lir.steps.len()];
+    for (i, step) in lir.steps.iter().enumerate() {
+        let from = |id: Id| lost(id) || producers[id].is_some_and(|p| beyond[p]);
+        beyond[i] =
+            (is_elementwise(step) || step.kind.moves()) && step.inputs.iter().flatten().any(|&id| from(id));
+    }
+    beyond
+}
+
 /// Whether these steps are a small part of all products, by their work and by their weights.
 fn is_cheap(lir: &Lir, chosen: &[bool]) -> bool {
     let weights = |step: &Step| {
@@ -128,12 +199,13 @@ const LAST_WEIGHTS: u64 = 10;
 /// Chooses each step's precision. The body of a network, from its first product (convolution or matrix) to its
 /// last, takes the one asked for; what comes before or after (normalization of the input, decoding of boxes,
 /// the final softmax) stays in f32, where it costs next to nothing and unlike ranges meet. In int8 so do the last
-/// products themselves when they are a small part of the whole: the channels of a detector's head hold boxes
-/// and scores, which one scale would not serve.
+/// products themselves when they are a small part of the whole and have no s8 form with real results: the channels of a
+/// detector's head hold boxes and scores, which one scale would not serve.
 pub fn choose(lir: &Lir, precision: Precision) -> Plan {
     let n = lir.steps.len();
     let low = match precision {
-        Precision::F32 => return Plan { types: vec![DType::F32; n], reasons: vec![None; n] },
+        Precision::F32 => return Plan::float(n),
+        Precision::Dynamic => return dynamic(lir),
         Precision::F16 => DType::F16,
         Precision::Int8 => DType::S8,
     };
@@ -152,16 +224,22 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
         .map(|i| is_product(&lir.steps[i]) && !readers[lir.steps[i].output].iter().any(|&r| before[r]))
         .collect();
     let keep_last = low == DType::S8 && is_cheap(lir, &last);
-    let mut plan = Plan { types: Vec::with_capacity(n), reasons: Vec::with_capacity(n) };
+    let beyond = if low == DType::F16 { beyond_f16(lir, &producers) } else { vec![false; n] };
+    let mut plan = Plan::float(0);
     for (i, step) in lir.steps.iter().enumerate() {
         let floating = lir.tensors[step.output].dtype == DType::F32
             && step.inputs.iter().flatten().next().is_none_or(|&id| lir.tensors[id].dtype == DType::F32);
         let moves = step.kind.moves();
+        // Results that nothing in s8 reads are real numbers. Where the step is cheap that is for nothing but speed, and
+        // the input should not lose by it.
+        let input = step.inputs.first().copied().flatten().and_then(|x| producers[x]);
+        let given = input.is_some_and(|p| plan.types[p] == DType::S8 && !plan.real[p]);
+        let real = low == DType::S8 && last[i] && has_real(lir, step) && (given || !keep_last);
         let reason = if !floating {
             Some("does not compute real numbers")
         } else if !before[i] {
             Some("comes after the last convolution or matrix product")
-        } else if keep_last && last[i] {
+        } else if keep_last && last[i] && !real {
             Some("is a last product: unlike results share its output, and f32 costs next to nothing")
         } else if !after[i] && !moves {
             Some("comes before the first convolution or matrix product")
@@ -169,10 +247,13 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
             Some("has no int8 form")
         } else if low == DType::F16 && !has_f16(step) {
             Some("has no float16 form")
+        } else if beyond[i] {
+            Some("works with numbers that are zero or infinite in float16")
         } else {
             None
         };
         plan.types.push(if reason.is_none() { low } else { DType::F32 });
+        plan.real.push(real && reason.is_none());
         plan.reasons.push(reason.filter(|_| floating));
     }
     plan

@@ -7,10 +7,14 @@
 //!
 //! Quantized tensors become `QuantizeLinear` and `DequantizeLinear` around float operators.
 
+mod constant;
 mod flatbuf;
 mod import;
+mod make;
 mod names;
 mod ops;
 mod schema;
+mod values;
 
 pub use import::{import, import_bytes};
+pub(crate) use ops::operators;

@@ -8,20 +8,27 @@ use crate::graph::ElemType;
 /// Most dimensions that a tensor may have: more than any operator takes.
 const MAX_RANK: usize = 8;
 
-/// A model: its operator codes, its buffers and its main graph.
+/// A model: its buffers and its graphs.
 #[derive(Debug)]
 pub struct Model<'a> {
-    codes: Vec<Table<'a>>,
     buffers: Vec<Table<'a>>,
-    /// Tensors of the main graph; operators name them by index.
-    pub tensors: Vec<TensorInfo<'a>>,
-    /// Indices of the tensors that the user supplies.
-    pub inputs: Vec<i32>,
-    /// Indices of the tensors that the user receives.
-    pub outputs: Vec<i32>,
-    operators: Vec<Table<'a>>,
+    /// What the model computes first, then graphs that operators name by index.
+    pub graphs: Vec<Subgraph<'a>>,
     /// Name of the main graph, or what describes the model.
     pub name: String,
+}
+
+/// A graph: tensors, and operators in the order in which they run.
+#[derive(Debug)]
+pub struct Subgraph<'a> {
+    /// Operators name them by index.
+    pub tensors: Vec<TensorInfo<'a>>,
+    /// Indices of the tensors that come from outside.
+    pub inputs: Vec<i32>,
+    /// Indices of the tensors that go outside.
+    pub outputs: Vec<i32>,
+    /// What computes.
+    pub operators: Vec<Operator<'a>>,
 }
 
 impl<'a> Model<'a> {
@@ -32,45 +39,12 @@ impl<'a> Model<'a> {
         if version != 3 {
             return Err(format!("its schema has version {version}, expected 3"));
         }
-        let graph = root.tables(2)?.first().copied().ok_or("it holds no graph")?;
-        let name = graph.string(4)?;
+        let (graphs, codes) = (root.tables(2)?, root.tables(1)?);
+        let name = graphs.first().ok_or("it holds no graph")?.string(4)?;
         Ok(Self {
-            codes: root.tables(1)?,
+            graphs: graphs.iter().map(|&t| Subgraph::read(t, &codes)).collect::<Result<_>>()?,
             buffers: root.tables(4)?,
-            tensors: graph.tables(0)?.into_iter().map(TensorInfo).collect(),
-            inputs: graph.numbers(1)?,
-            outputs: graph.numbers(2)?,
-            operators: graph.tables(3)?,
             name: if name.is_empty() { root.string(3)? } else { name },
-        })
-    }
-
-    /// The operators of the main graph, in the order in which they run.
-    pub fn operators(&self) -> Result<Vec<Operator<'a>>> {
-        self.operators.iter().enumerate().map(|(index, t)| self.operator(index, *t)).collect()
-    }
-
-    fn operator(&self, index: usize, t: Table<'a>) -> Result<Operator<'a>> {
-        let at = t.get(0, 0u32)?;
-        let code = self
-            .codes
-            .get(at as usize)
-            .ok_or_else(|| format!("operator {index} has code {at} of {}", self.codes.len()))?;
-        // Files from before 2020 have the code in a byte, which newer ones keep filled for codes below 127.
-        let builtin = code.get(3, 0i32)?.max(i32::from(code.get(0, 0i8)?));
-        let name = match names::name(builtin) {
-            Some("CUSTOM") => code.string(1)?,
-            Some(name) => name.to_owned(),
-            None => format!("builtin {builtin}"),
-        };
-        Ok(Operator {
-            index,
-            custom: names::name(builtin) == Some("CUSTOM"),
-            name,
-            inputs: t.numbers(1)?,
-            outputs: t.numbers(2)?,
-            options: t.table(4)?,
-            custom_options: t.bytes(5)?,
         })
     }
 
@@ -89,6 +63,44 @@ impl<'a> Model<'a> {
         let found = range.and_then(|(o, n)| t.buffer().get(o..o.checked_add(n)?));
         found.ok_or_else(|| format!("its {size} bytes at byte {offset} run past the end of the file"))
     }
+}
+
+impl<'a> Subgraph<'a> {
+    fn read(t: Table<'a>, codes: &[Table<'a>]) -> Result<Self> {
+        let operators = t.tables(3)?;
+        Ok(Self {
+            tensors: t.tables(0)?.into_iter().map(TensorInfo).collect(),
+            inputs: t.numbers(1)?,
+            outputs: t.numbers(2)?,
+            operators: operators
+                .into_iter()
+                .enumerate()
+                .map(|(i, t)| operator(i, t, codes))
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+fn operator<'a>(index: usize, t: Table<'a>, codes: &[Table<'a>]) -> Result<Operator<'a>> {
+    let at = t.get(0, 0u32)?;
+    let code =
+        codes.get(at as usize).ok_or_else(|| format!("operator {index} has code {at} of {}", codes.len()))?;
+    // Files from before 2020 have the code in a byte, which newer ones keep filled for codes below 127.
+    let builtin = code.get(3, 0i32)?.max(i32::from(code.get(0, 0i8)?));
+    let name = match names::name(builtin) {
+        Some("CUSTOM") => code.string(1)?,
+        Some(name) => name.to_owned(),
+        None => format!("builtin {builtin}"),
+    };
+    Ok(Operator {
+        index,
+        custom: names::name(builtin) == Some("CUSTOM"),
+        name,
+        inputs: t.numbers(1)?,
+        outputs: t.numbers(2)?,
+        options: t.table(4)?,
+        custom_options: t.bytes(5)?,
+    })
 }
 
 /// A tensor as the file describes it.

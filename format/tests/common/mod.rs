@@ -93,6 +93,7 @@ pub fn tiny_program() -> Program {
         ],
         inputs: vec![Port { name: "image".into(), tensor: 0 }],
         outputs: vec![Port { name: "größe".into(), tensor: 4 }],
+        states: vec![],
         arena_bytes: 256,
         arena_lower_bound: 192,
     }
@@ -158,6 +159,61 @@ pub fn tiny() -> Content {
         meta,
         provenance: [(provenance::TOOL, "cygnet"), (provenance::SEED, "0")].into_iter().collect(),
     }
+}
+
+/// Adds what comes in to a sum that the file begins with, and keeps what came last.
+pub fn streaming_program() -> Program {
+    let copy = |from, to| Step {
+        name: String::new(),
+        op: Op::Copy(op::Copy {
+            dims: [4, 1, 1, 1, 1, 1],
+            src_offset: 0,
+            src_strides: [1, 0, 0, 0, 0, 0],
+            dst_offset: 0,
+            dst_strides: [1, 0, 0, 0, 0, 0],
+        }),
+        inputs: vec![Some(from)],
+        output: to,
+    };
+    let add = Op::Binary(op::Binary {
+        kind: BinaryKind::Add,
+        scale_a: 1.0,
+        scale_b: 1.0,
+        epilogue: Epilogue::NONE,
+    });
+    Program {
+        name: "sum".into(),
+        tensors: vec![
+            tensor("x", DType::F32, Storage::Arena, 0, &[4]),
+            tensor("sum", DType::F32, Storage::Arena, 64, &[4]),
+            tensor("last", DType::F32, Storage::Arena, 128, &[4]),
+            tensor("y", DType::F32, Storage::Arena, 192, &[4]),
+            tensor("start", DType::F32, Storage::Weights, 0, &[4]),
+        ],
+        steps: vec![
+            Step { name: "add".into(), op: add, inputs: vec![Some(0), Some(1)], output: 3 },
+            copy(3, 1),
+            copy(0, 2),
+        ],
+        inputs: vec![Port { name: "x".into(), tensor: 0 }],
+        outputs: vec![Port { name: "y".into(), tensor: 3 }],
+        states: vec![
+            State { name: "sum".into(), tensor: 1, initial: Some(4) },
+            State { name: "last".into(), tensor: 2, initial: None },
+        ],
+        arena_bytes: 256,
+        arena_lower_bound: 192,
+    }
+}
+
+/// A file whose program has states.
+pub fn streaming() -> Content {
+    let weights: Vec<u8> = [1.0_f32, 2.0, 3.0, 4.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let mut content = tiny();
+    content.programs = vec![streaming_program()];
+    content.weights = [weights, vec![0; 80]].concat();
+    content.golden.clear();
+    content
 }
 
 /// A section to be put in a file: kind, flags, alignment, bytes.

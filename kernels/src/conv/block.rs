@@ -25,7 +25,8 @@ pub struct Block<'a> {
     pub offset: usize,
     /// Bias of the first panel's channels.
     pub bias: *const u8,
-    /// Requantization multipliers of the first panel's channels (s8).
+    /// Requantization multipliers of the first panel's channels (s8); null where the sums themselves are the results, i32
+    /// in place of bytes.
     pub multiplier: *const f32,
     /// Lower bound of the result; for s8 a quantized value.
     pub lo: f32,
@@ -58,6 +59,8 @@ pub struct Problem {
     pub depth: usize,
     /// What a sum times its multiplier cannot exceed in magnitude, whatever the input (s8).
     pub reach: f64,
+    /// Whether the sums themselves are the results (s8).
+    pub sums: bool,
 }
 
 /// A row of a table of kernels for blocks.

@@ -18,6 +18,7 @@ use super::geometry::{Pixel, Product};
 use super::list::{BLOCK_PIXELS, LIST, Layout, List};
 use super::micro::{Args, MAX_MR, NR, Row};
 use super::panels::{PanelRow, Panels};
+use super::reals::Reals;
 use super::s8::Stretches;
 use crate::copy::run::copy_run;
 use crate::kernel::{Context, Kernel, PrepareError};
@@ -51,12 +52,13 @@ pub(super) enum Padding {
 }
 
 /// What follows clamping.
-#[derive(Clone, Copy)]
 pub(super) enum After {
     Nothing,
     F32(Function),
     F16(Function),
     Table(View, Lookup),
+    /// Sums of s8 products become real numbers.
+    Reals(Box<Reals>),
 }
 
 impl After {
@@ -224,7 +226,8 @@ pub(super) fn inputs(setup: &Setup, product: &Product) -> usize {
 
 /// What a kernel is chosen by.
 pub(super) fn problem(setup: &Setup, product: &Product, reach: f64) -> Problem {
-    Problem { pixels: pixels(setup, product), taps: product.taps(), depth: setup.depth(), reach }
+    let sums = matches!(setup.after, After::Reals(_));
+    Problem { pixels: pixels(setup, product), taps: product.taps(), depth: setup.depth(), reach, sums }
 }
 
 /// Output pixels of a product.
@@ -349,7 +352,7 @@ impl Conv {
     unsafe fn rows(&self, mem: &Mem, work: &Work<'_>, row: Row, list: &mut List) {
         let (s, p, mr) = (&self.setup, &work.plan.product, row.mr);
         let (plan, layout) = (work.plan, &work.plan.layout);
-        let size = s.x.dtype.size();
+        let size = s.y.dtype.size();
         // SAFETY: the pixels are the plan's, which saw to it that their addresses fit the list.
         unsafe { list.fill(p, layout, work.bases, work.first, work.count) };
         for channel in work.channels.clone().step_by(plan.call_channels) {
@@ -407,7 +410,7 @@ impl Conv {
                 panel: work.plan.panel,
                 cols: work.channels.len(),
                 y: list.outputs().as_ptr().cast(),
-                offset: (work.group * s.channels() + work.channels.start) * s.x.dtype.size(),
+                offset: (work.group * s.channels() + work.channels.start) * s.y.dtype.size(),
                 bias: self.bias(mem, p.bias + panel * NR),
                 multiplier: self.multiplier(mem, panel),
                 lo: s.lo,
@@ -461,7 +464,7 @@ impl Conv {
                 w: s.weights.ptr::<u8>(mem).add(p.weights + panel * work.plan.panel),
                 cols: work.channels.len(),
                 y: out.as_ptr().cast(),
-                offset: (work.group * s.channels() + work.channels.start) * s.x.dtype.size(),
+                offset: (work.group * s.channels() + work.channels.start) * s.y.dtype.size(),
                 bias: self.bias(mem, p.bias + panel * NR),
                 multiplier: self.multiplier(mem, panel),
                 lo: s.lo,
@@ -508,26 +511,47 @@ impl Conv {
     /// The pixels' rows have been written by this thread.
     unsafe fn finish(&self, mem: &Mem, out: &[MaybeUninit<*mut u8>], start: usize, channels: usize) {
         let s = &self.setup;
+        let row = |i: usize, size: usize| {
+            // SAFETY: the entry is set; the channels are those of the row.
+            unsafe { out[i].assume_init().add(start * size) }
+        };
+        // Whole rows, one after another: one run.
+        let dense = |size: usize| {
+            let end = row(out.len() - 1, size) as usize + channels * size;
+            channels == s.y.pitch && end - row(0, size) as usize == out.len() * channels * size
+        };
+        if let After::Reals(reals) = &s.after {
+            let size = size_of::<f32>();
+            // SAFETY: pixels of the output, whose sums this thread has just written.
+            if dense(size) && unsafe { reals.dense(mem, row(0, size).cast(), out.len(), channels) } {
+                return;
+            }
+            for to in out {
+                // SAFETY: channels of a row of the output, whose sums this thread has just written; `prepare` proved the
+                // operands.
+                unsafe {
+                    let row = to.assume_init();
+                    let index = (row as usize - s.y.ptr::<u8>(mem) as usize) / (s.y.pitch * size_of::<f32>());
+                    reals.row(mem, row.cast::<f32>().add(start), index, start..start + channels);
+                }
+            }
+            return;
+        }
         if matches!(s.after, After::Nothing) {
             return;
         }
         let size = s.y.dtype.size();
         // SAFETY: channels of rows of the output; the table has 256 bytes.
         let apply = |row: *mut u8, n: usize| unsafe {
-            match s.after {
-                After::Nothing => {}
+            match &s.after {
+                After::Nothing | After::Reals(_) => {}
                 After::F32(function) => function.f32(row.cast(), row.cast(), n),
                 After::F16(function) => function.f16(row.cast(), row.cast(), n),
-                After::Table(table, lookup) => lookup(row.cast(), row.cast(), n, table.ptr(mem)),
+                After::Table(table, lookup) => (*lookup)(row.cast(), row.cast(), n, table.ptr(mem)),
             }
         };
-        let row = |i: usize| {
-            // SAFETY: `fill` set the entry; the channels are those of the row.
-            unsafe { out[i].assume_init().add(start * size) }
-        };
-        let end = row(out.len() - 1) as usize + channels * size;
-        if channels == s.y.pitch && end - row(0) as usize == out.len() * channels * size {
-            // Whole rows, one after another: one run.
+        let row = |i: usize| row(i, size);
+        if dense(size) {
             return apply(row(0), out.len() * channels);
         }
         if channels * size > FEW {
@@ -608,7 +632,7 @@ unsafe impl Kernel for Conv {
                 },
                 y: s.y.ptr_mut::<u8>(mem),
                 x_row: s.x.pitch * size,
-                y_row: s.y.pitch * size,
+                y_row: s.y.pitch * s.y.dtype.size(),
             }
         };
         let mut list = List::new();

@@ -37,7 +37,8 @@ pub struct Args {
     pub y: *const *mut u8,
     /// Bias of the first panel's channels: f32 for f32 and f16, i32 for s8.
     pub bias: *const u8,
-    /// Requantization multipliers of the first panel's channels (s8).
+    /// Requantization multipliers of the first panel's channels (s8); null where the sums themselves are the results, i32
+    /// in place of bytes.
     pub multiplier: *const f32,
     /// Lower bound of the result; for s8 a quantized value.
     pub lo: f32,

@@ -23,6 +23,7 @@ pub(crate) mod geometry;
 #[cfg(target_arch = "aarch64")]
 mod in_order;
 mod list;
+mod reals;
 mod winograd;
 pub mod winograd4;
 
@@ -35,6 +36,7 @@ use self::geometry::{Axis, Product, is_pointwise};
 use self::list::LIST;
 use self::micro::Row;
 use self::panels::PanelRow;
+use self::reals::Reals;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::view::View;
 
@@ -102,7 +104,8 @@ pub(crate) fn prepare(p: &op::Conv, cx: &Context<'_>) -> Result<Box<dyn Kernel>,
             image_axes(cx, &x, &y, |axis, input, output| Axis::of_window(&p.window, axis, input, output))?;
         (x.dims[0], rows, cols)
     };
-    let family = family(cx, &x, &y)?;
+    let reals = x.dtype == DType::S8 && y.dtype == DType::F32;
+    let family = if reals { &FAMILIES[0] } else { family(cx, &x, &y)? };
     let padding = match p.window.pad {
         [0, 0, 0, 0] => driver::Padding::None,
         _ => driver::Padding::Constant(padding_row(cx, &x)?),
@@ -207,7 +210,12 @@ fn setup(
     let bias = cx.constant(2, family.bias, biases)?;
     let (mut multiplier, mut after, mut zero_point) = (None, driver::After::Nothing, 0);
     cx.ensure(epilogue.lo <= epilogue.hi, || format!("clamps to [{}, {}]", epilogue.lo, epilogue.hi))?;
-    if family.dtype == DType::S8 {
+    if y.dtype != x.dtype {
+        cx.ensure(groups == 1, || format!("s8 products of {groups} groups have no f32 form; one is needed"))?;
+        small_weights(cx, &weights)?;
+        separate(cx, &x, &y, groups)?;
+        after = driver::After::Reals(Box::new(Reals::new(cx, &y, epilogue)?));
+    } else if family.dtype == DType::S8 {
         cx.ensure(epilogue.unary == op::Unary::IDENTITY, || {
             "a function of an s8 result must be a table".into()
         })?;
@@ -216,10 +224,7 @@ fn setup(
             format!("clamps to [{}, {}]; integers in [-128, 127] are needed", epilogue.lo, epilogue.hi)
         })?;
         cx.ensure(x.quant.is_some(), || "input is not quantized".into())?;
-        // Pairs of products are added in 16 bits, which -128 would overflow on some instruction sets only.
-        cx.ensure(!cx.constant_bytes(&weights).contains(&0x80), || {
-            "a weight is -128; [-127, 127] is allowed".into()
-        })?;
+        small_weights(cx, &weights)?;
         zero_point = cx.product_zero_point(5)?;
         let view = cx.constant(3, DType::F32, channels)?;
         let finite = |&b: &[u8; 4]| ::core::primitive::f32::from_le_bytes(b).is_finite();
@@ -230,18 +235,7 @@ fn setup(
         if cx.optional(5).is_some() {
             after = driver::After::Table(cx.constant(5, DType::S8, 256)?, crate::map::lookup(cx.cpu()).1);
         }
-        // Reading the last group's channels in whole registers must not reach what runs beside it in the same rows.
-        let end = (c - c / groups) + (c / groups).next_multiple_of(crate::ROW_SLACK);
-        let beside = y.offset < x.offset + x.extent() && x.offset < y.offset + y.extent();
-        cx.ensure(
-            !beside || x.storage != Storage::Arena || end <= c.next_multiple_of(crate::ROW_SLACK),
-            || {
-                format!(
-                    "input and output share rows, and groups of {} channels are read past {c}",
-                    c / groups
-                )
-            },
-        )?;
+        separate(cx, &x, &y, groups)?;
     } else {
         cx.ensure(cx.optional(3).is_none() && cx.optional(5).is_none(), || {
             "multiplier and table belong to s8 only".into()
@@ -269,6 +263,25 @@ fn setup(
         zero_point,
         small: false,
         stretches: s8::Stretches::NONE,
+    })
+}
+
+/// Refuses s8 weights of -128: pairs of products are added in 16 bits, which it would overflow on some instruction sets
+/// only.
+fn small_weights(cx: &Context<'_>, weights: &View) -> Result<(), PrepareError> {
+    cx.ensure(!cx.constant_bytes(weights).contains(&0x80), || {
+        "a weight is -128; [-127, 127] is allowed".into()
+    })
+}
+
+/// Refuses s8 operands of which reading the last group's channels in whole registers would reach what runs beside them in
+/// the same rows.
+fn separate(cx: &Context<'_>, x: &View, y: &View, groups: usize) -> Result<(), PrepareError> {
+    let (c, depth) = (x.cols(), x.cols() / groups);
+    let end = (c - depth) + depth.next_multiple_of(crate::ROW_SLACK);
+    let beside = y.offset < x.offset + x.extent() && x.offset < y.offset + y.extent();
+    cx.ensure(!beside || x.storage != Storage::Arena || end <= c.next_multiple_of(crate::ROW_SLACK), || {
+        format!("input and output share rows, and groups of {depth} channels are read past {c}")
     })
 }
 

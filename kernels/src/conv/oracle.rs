@@ -189,6 +189,35 @@ fn add_sums(i: usize, m: [f32; 6], y: f32) -> f32 {
     point([m[3], m[4]], [0.11951447, 0.17927171, 0.26890758, 0.40336135], y)
 }
 
+/// How exact sums become real numbers.
+pub struct Reals<'a> {
+    /// Zero point of the input.
+    pub zero_in: i32,
+    /// Of each output channel.
+    pub scale: &'a [f32],
+    /// What is added to each channel.
+    pub bias: &'a [f32],
+    /// For each pixel of the output, or one for all.
+    pub rows: Option<&'a [f32]>,
+    /// Bounds of the result.
+    pub bounds: [f32; 2],
+}
+
+/// s8 to f32: `sum of (x - zero_in) * w`, exact in 32 bits, to f32, times the row's scale if there are any, times the
+/// channel's with its bias added by fused multiply-add; clamped.
+pub fn conv_s8_reals(s: &Shape, x: &[i8], w: &[i8], q: &Reals<'_>) -> Vec<f32> {
+    s.outputs(|at| {
+        let mut sum = 0_i32;
+        s.products(at, |i, j| {
+            sum = sum.wrapping_add((i32::from(x[i]) - q.zero_in).wrapping_mul(i32::from(w[j])));
+        });
+        let pixel = (at[0] * s.y[1] + at[1]) * s.y[2] + at[2];
+        let row = q.rows.map(|rows| rows[pixel % rows.len()]);
+        let real = row.map_or(sum as f32, |row| sum as f32 * row);
+        crate::float::clamp(real.mul_add(q.scale[at[3]], q.bias[at[3]]), q.bounds[0], q.bounds[1])
+    })
+}
+
 /// s8: `bias + sum of (x - zero_in) * w`, exact in 32 bits, then requantized. Taps outside the image add nothing.
 pub fn conv_s8(s: &Shape, x: &[i8], w: &[i8], bias: &[i32], q: &Requantization<'_>) -> Vec<i8> {
     s.outputs(|at| {

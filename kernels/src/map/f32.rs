@@ -48,7 +48,8 @@ impl Function {
         use UnaryKind as K;
         match self.unary.kind {
             K::Exp | K::Log | K::Sigmoid | K::Tanh | K::Silu | K::Gelu | K::GeluTanh | K::Mish => 8,
-            K::Erf | K::Elu | K::Selu | K::Softplus | K::Sin | K::Cos => 8,
+            K::Erf | K::Elu | K::Selu | K::Softplus | K::Sin | K::Cos | K::Tan => 8,
+            K::Asin | K::Acos | K::Atan | K::Sinh | K::Cosh | K::Asinh | K::Acosh | K::Atanh => 8,
             _ => 1,
         }
     }

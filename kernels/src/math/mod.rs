@@ -14,8 +14,10 @@
 //! | tanh | 4 | | softplus | 3 |
 //! | pow | 0.51 | | sqrt, reciprocal, floor, ceil, round | 0.5 |
 
+mod arc;
 mod erf;
 mod exp;
+mod hyperbolic;
 pub(crate) mod log;
 mod pow;
 mod trig;

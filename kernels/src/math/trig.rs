@@ -67,12 +67,19 @@ fn payne_hanek(x: f32) -> (i32, f32) {
     if x < 0.0 { (-quadrant, -r) } else { (quadrant, r) }
 }
 
-/// sin(r + q pi/2).
+/// sin(r) and cos(r), |r| <= pi / 4.
 #[inline(always)]
-fn quadrant<V: V8>(q: V::I, r: V) -> V {
+fn both<V: V8>(r: V) -> (V, V) {
     let s = r.mul(r);
     let sin = horner(&SIN, s).fma(r.mul(s), r);
     let cos = horner(&COS, s).fma(s.mul(s), s.fnma(V::splat(0.5), V::splat(1.0)));
+    (sin, cos)
+}
+
+/// sin(r + q pi/2).
+#[inline(always)]
+fn quadrant<V: V8>(q: V::I, r: V) -> V {
+    let (sin, cos) = both(r);
     let odd = V::ieq(V::iand(q, V::isplat(1)), V::isplat(1));
     let sign = V::shl::<30>(V::iand(q, V::isplat(2)));
     V::from_bits(V::ixor(V::select(odd, cos, sin).to_bits(), sign))
@@ -90,4 +97,13 @@ pub(super) fn sin<V: V8>(x: V) -> V {
 pub(super) fn cos<V: V8>(x: V) -> V {
     let (q, r) = reduce(x);
     quadrant(V::iadd(q, V::isplat(1)), r)
+}
+
+/// tan(x), x in radians; NaN at the infinities.
+#[inline(always)]
+pub(super) fn tan<V: V8>(x: V) -> V {
+    let (q, r) = reduce(x);
+    let (sin, cos) = both(r);
+    let odd = V::ieq(V::iand(q, V::isplat(1)), V::isplat(1));
+    V::select(odd, cos.neg(), sin).div(V::select(odd, sin, cos))
 }

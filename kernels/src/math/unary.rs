@@ -1,9 +1,11 @@
 //! The unary functions of the step set, each written once over vectors.
 
+use super::arc::{acos, asin, atan};
 use super::erf::erf as erf_of;
 use super::exp::{exp, expm1_neg, sigmoid, softplus, tanh};
+use super::hyperbolic::{acosh, asinh, atanh, cosh, sinh};
 use super::log::log;
-use super::trig::{cos, sin};
+use super::trig::{cos, sin, tan};
 use crate::simd::V8;
 
 /// A function of eight numbers, lane by lane, with two parameters.
@@ -47,6 +49,15 @@ macro_rules! functions {
             Not "not",
             ThresholdedRelu "thresholded_relu",
             Relu "relu",
+            Tan "tan",
+            Asin "asin",
+            Acos "acos",
+            Atan "atan",
+            Sinh "sinh",
+            Cosh "cosh",
+            Asinh "asinh",
+            Acosh "acosh",
+            Atanh "atanh",
         }
     };
 }
@@ -124,6 +135,15 @@ define! {
     ThresholdedRelu |x, a, b| V::select(x.gt(a), x, V::splat(0.0));
     /// x < 0 ? 0 : x
     Relu |x, a, b| V::splat(0.0).max(x);
+    Tan |x, a, b| tan(x);
+    Asin |x, a, b| asin(x);
+    Acos |x, a, b| acos(x);
+    Atan |x, a, b| atan(x);
+    Sinh |x, a, b| sinh(x);
+    Cosh |x, a, b| cosh(x);
+    Asinh |x, a, b| asinh(x);
+    Acosh |x, a, b| acosh(x);
+    Atanh |x, a, b| atanh(x);
 }
 
 /// x, but the least finite number for -inf: so that its product with 0 is 0.

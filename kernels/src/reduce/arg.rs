@@ -8,6 +8,7 @@ use cygnet_format::program::{DType, MAX_RANK};
 
 use super::COLUMNS;
 use crate::kernel::{Context, Kernel, PrepareError};
+use crate::key::Key;
 use crate::simd::F16;
 use crate::view::{Mem, View};
 use crate::walk::Odometer;
@@ -84,37 +85,6 @@ unsafe impl Kernel for ArgReduce {
             let x = self.x.ptr::<u8>(mem).add((x + start) * size);
             (self.run)(x, self.count, self.stride, n, self.y.ptr_mut::<i32>(mem).add(y + start));
         });
-    }
-}
-
-/// A type whose elements compare.
-trait Key: Copy {
-    type Ord: Copy + PartialOrd;
-    fn key(self) -> Self::Ord;
-    /// Whether it is no number.
-    fn is_nan(k: Self::Ord) -> bool {
-        k.partial_cmp(&k).is_none()
-    }
-}
-
-macro_rules! keys {
-    ($($ty:ty)+) => {$(
-        impl Key for $ty {
-            type Ord = Self;
-            #[inline(always)]
-            fn key(self) -> Self {
-                self
-            }
-        }
-    )+};
-}
-keys! { f32 i8 u8 i32 }
-
-impl Key for F16 {
-    type Ord = f32;
-    #[inline(always)]
-    fn key(self) -> f32 {
-        half::f16::from_bits(self.0).to_f32()
     }
 }
 

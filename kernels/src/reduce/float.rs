@@ -52,6 +52,8 @@ joins! {
         let d = x.sub(shift);
         d.fma(d, acc)
     }, |a, b| a + b;
+    /// Of magnitudes; NaN is passed over.
+    MaxAbs from 0.0, |acc, x, shift| x.abs().max(acc), |a, b| if b > a { b } else { a };
     Prod from 1.0, |acc, x, shift| acc.mul(x), |a, b| a * b;
     /// NaN is passed over.
     Max from f32::NEG_INFINITY, |acc, x, shift| x.max(acc), |a, b| if b > a { b } else { a };
@@ -62,12 +64,27 @@ joins! {
 /// Reduces `n` elements by the lane tree.
 pub(crate) type RowFn<T> = unsafe fn(x: *const T, n: usize, shift: f32) -> f32;
 
+/// Rows that [`FourFn`] reduces at once: additions of one do not wait for those of another.
+pub(crate) const FOUR: usize = 4;
+
+/// Reduces `n` elements of each of [`FOUR`] rows, `stride` apart, as [`RowFn`] does one.
+pub(crate) type FourFn<T> =
+    unsafe fn(x: *const T, stride: usize, n: usize, shift: &[f32; FOUR]) -> [f32; FOUR];
+
 /// Takes `rows` rows of `n` elements, `stride` apart, into `n` results, row by row.
 pub(crate) type ColumnsFn<T> =
     unsafe fn(x: *const T, rows: usize, stride: usize, n: usize, shift: *const f32, acc: *mut f32);
 
 per_isa! {
     pub(crate) fn pick_row[T: Elem, J: Join](x: *const T, n: usize, shift: f32) -> f32 = row
+}
+per_isa! {
+    pub(crate) fn pick_four[T: Elem, J: Join](
+        x: *const T, stride: usize, n: usize, shift: &[f32; FOUR],
+    ) -> [f32; FOUR] = four
+}
+per_isa! {
+    pub(crate) wide fn pick_greatest[T: Elem, J: Join](x: *const T, n: usize, shift: f32) -> f32 = greatest
 }
 per_isa! {
     pub(crate) fn pick_columns[T: Elem, J: Join](
@@ -94,6 +111,67 @@ unsafe fn row<V: V8, T: Elem, J: Join>(x: *const T, n: usize, shift: f32) -> f32
         lanes[..n - whole].copy_from_slice(&J::take(acc, v, shift).eight()[..n - whole]);
     }
     reduce_lanes(lanes, J::join)
+}
+
+#[inline(always)]
+unsafe fn four<V: V8, T: Elem, J: Join>(
+    x: *const T,
+    stride: usize,
+    n: usize,
+    shift: &[f32; FOUR],
+) -> [f32; FOUR] {
+    let mut s = [V::splat(0.0); FOUR];
+    for j in 0..FOUR {
+        s[j] = V::splat(shift[j]);
+    }
+    let mut acc = [V::splat(J::START); FOUR];
+    let whole = n - n % LANES;
+    for i in (0..whole).step_by(LANES) {
+        for j in 0..FOUR {
+            // SAFETY: eight elements of each row from i on are within n.
+            acc[j] = J::take(acc[j], unsafe { T::load::<V>(x.add(j * stride + i)) }, s[j]);
+        }
+    }
+    let mut results = [0.0; FOUR];
+    for j in 0..FOUR {
+        let mut lanes = acc[j].eight();
+        if whole < n {
+            // SAFETY: n - whole < 8 elements are left.
+            let v = unsafe { load_part(x.add(j * stride + whole), n - whole, T::default(), T::load::<V>) };
+            lanes[..n - whole].copy_from_slice(&J::take(acc[j], v, s[j]).eight()[..n - whole]);
+        }
+        results[j] = reduce_lanes(lanes, J::join);
+    }
+    results
+}
+
+/// The greatest of what a joining of maxima takes, in whatever order: which of two zeros it is, is not defined.
+#[inline(always)]
+unsafe fn greatest<V: V8, T: Elem, J: Join>(x: *const T, n: usize, shift: f32) -> f32 {
+    let (mut acc, shift) = ([V::splat(J::START); FOUR], V::splat(shift));
+    let step = FOUR * V::LANES;
+    let whole = n - n % step;
+    for i in (0..whole).step_by(step) {
+        for j in 0..FOUR {
+            // SAFETY: the elements from i on are within n.
+            acc[j] = J::take(acc[j], unsafe { T::load::<V>(x.add(i + j * V::LANES)) }, shift);
+        }
+    }
+    let mut all = acc[0].max(acc[1]).max(acc[2].max(acc[3]));
+    for i in (whole..n).step_by(V::LANES) {
+        // SAFETY: so many elements are left; the first again changes nothing.
+        let v = unsafe { load_part(x.add(i), V::LANES.min(n - i), *x, T::load::<V>) };
+        all = J::take(all, v, shift);
+    }
+    let mut lanes = all.lanes();
+    for width in [8, 4, 2, 1] {
+        for i in 0..width {
+            if i + width < V::LANES {
+                lanes[i] = J::join(lanes[i], lanes[i + width]);
+            }
+        }
+    }
+    lanes[0]
 }
 
 #[inline(always)]
@@ -219,7 +297,7 @@ impl<T: Elem> Reduce<T> {
                 }
             };
         }
-        let (main, name) = by_kind! {
+        let (mut main, name) = by_kind! {
             Sum "sum" Sum,
             Mean "mean" Sum,
             Max "max" Max,
@@ -230,7 +308,11 @@ impl<T: Elem> Reduce<T> {
             SumSquare "sum_square" SumSquare,
             LogSumExp "log_sum_exp" SumExp,
             LogSum "log_sum" Sum,
+            MaxAbs "max_abs" MaxAbs,
         };
+        if kind == K::MaxAbs {
+            main.row = pick_greatest::<T, MaxAbs>(Isa::wide(cpu));
+        }
         let shift = (kind == K::LogSumExp).then(|| Fns::new::<Max>(isa));
         let function = |kind| Function::new(cpu, Unary { kind, a: 0.0, b: 0.0 });
         let (sqrt, log) = (function(UnaryKind::Sqrt), function(UnaryKind::Log));
@@ -298,7 +380,7 @@ unsafe impl<T: Elem> Kernel for Reduce<T> {
                         self.log.f32(p, p, n);
                         acc[..n].iter_mut().zip(&shift).for_each(|(v, m)| *v += m);
                     }
-                    K::Sum | K::Max | K::Min | K::Prod | K::L1 | K::SumSquare => {}
+                    K::Sum | K::Max | K::Min | K::Prod | K::L1 | K::SumSquare | K::MaxAbs => {}
                 }
                 (self.store)(acc.as_ptr(), out.add(y), n);
             }

@@ -67,6 +67,7 @@ fn oracle(kind: K, rows: &[Vec<f32>], last: bool) -> f32 {
         K::L1 => over(0.0, &|a, v| a + v.abs(), &add),
         K::L2 => over(0.0, &|a, v| v.mul_add(v, a), &add).sqrt(),
         K::SumSquare => over(0.0, &|a, v| v.mul_add(v, a), &add),
+        K::MaxAbs => over(0.0, &|a, v| max(a, v.abs()), &max),
         K::LogSum => log(over(0.0, &add, &add)),
         K::LogSumExp => {
             let m = over(f32::NEG_INFINITY, &max, &max);

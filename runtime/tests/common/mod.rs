@@ -73,6 +73,7 @@ pub fn network(name: &str, reuse: bool) -> Program {
         steps,
         inputs: vec![port("x", 0)],
         outputs: vec![port("out", 3)],
+        states: vec![],
         arena_bytes: (slots * slot) as u64,
         arena_lower_bound: 0,
     }
@@ -96,6 +97,7 @@ pub fn copies() -> Program {
         steps: vec![step("a", all(), &[0], 2), step("b", all(), &[1], 3)],
         inputs: vec![port("ids", 0), port("q", 1)],
         outputs: vec![port("ids", 2), port("q", 3)],
+        states: vec![],
         arena_bytes: 256,
         arena_lower_bound: 0,
     }

@@ -3,19 +3,17 @@
 use super::{Done, Rule, ints, plain};
 use crate::error::ImportError;
 use crate::graph::{Attr, ValueId};
-use crate::tflite::import::{Form, Importer};
+use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
+use crate::tflite::values::Form;
 
-pub fn rule(name: &str) -> Option<Rule> {
-    Some(match name {
-        "CONV_2D" => conv_2d,
-        "DEPTHWISE_CONV_2D" => depthwise,
-        "TRANSPOSE_CONV" => transpose_conv,
-        "FULLY_CONNECTED" => fully_connected,
-        "BATCH_MATMUL" => batch_matmul,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("CONV_2D", conv_2d),
+    ("DEPTHWISE_CONV_2D", depthwise),
+    ("TRANSPOSE_CONV", transpose_conv),
+    ("FULLY_CONNECTED", fully_connected),
+    ("BATCH_MATMUL", batch_matmul),
+];
 
 /// The name that ONNX has for a `Padding`.
 pub fn auto_pad(m: &Importer<'_>, padding: i8) -> Result<(&'static str, Attr), ImportError> {

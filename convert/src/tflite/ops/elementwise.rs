@@ -5,8 +5,9 @@ use super::{Done, Rule, activation, laid};
 use crate::error::ImportError;
 use crate::graph::{Attr, ElemType, ValueId};
 use crate::onnx::elem_number;
-use crate::tflite::import::{Form, Importer, TO_IMAGE};
+use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
+use crate::tflite::values::{Form, TO_IMAGE};
 
 /// Operators of one input that ONNX has too.
 const UNARY: &[(&str, &str)] = &[
@@ -54,26 +55,31 @@ fn find(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
     table.iter().find(|(n, _)| *n == name).map(|&(_, onnx)| onnx)
 }
 
+/// The rule of an operator that ONNX has under another name.
 pub fn rule(name: &str) -> Option<Rule> {
-    Some(match name {
-        _ if find(UNARY, name).is_some() => unary,
-        _ if find(BROADCAST, name).is_some() => broadcast,
-        "RELU6" => |m, op| clipped(m, op, 3),
-        "RELU_N1_TO_1" => |m, op| clipped(m, op, 2),
-        "RSQRT" => rsqrt,
-        "SQUARE" => square,
-        "SQUARED_DIFFERENCE" => squared_difference,
-        "NOT_EQUAL" => not_equal,
-        "LEAKY_RELU" => leaky_relu,
-        "GELU" => gelu,
-        "CAST" => cast,
-        "DEQUANTIZE" => dequantize,
-        "QUANTIZE" => quantize,
-        "SOFTMAX" => softmax,
-        "LOG_SOFTMAX" => log_softmax,
-        _ => return None,
-    })
+    if find(UNARY, name).is_some() { Some(unary) } else { find(BROADCAST, name).map(|_| broadcast as Rule) }
 }
+
+/// The operators that ONNX has under another name.
+pub fn groups() -> impl Iterator<Item = &'static str> {
+    UNARY.iter().chain(BROADCAST).map(|&(name, _)| name)
+}
+
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("RELU6", |m, op| clipped(m, op, 3)),
+    ("RELU_N1_TO_1", |m, op| clipped(m, op, 2)),
+    ("RSQRT", rsqrt),
+    ("SQUARE", square),
+    ("SQUARED_DIFFERENCE", squared_difference),
+    ("NOT_EQUAL", not_equal),
+    ("LEAKY_RELU", leaky_relu),
+    ("GELU", gelu),
+    ("CAST", cast),
+    ("DEQUANTIZE", dequantize),
+    ("QUANTIZE", quantize),
+    ("SOFTMAX", softmax),
+    ("LOG_SOFTMAX", log_softmax),
+];
 
 fn unary(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
     let Some(onnx) = find(UNARY, &op.name) else { return Err(m.err("is not supported")) };

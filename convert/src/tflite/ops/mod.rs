@@ -6,9 +6,15 @@ mod elementwise;
 mod movement;
 mod reduce;
 mod spatial;
+mod state;
 
-use super::import::{Form, Importer};
+pub use state::{Variable, states};
+
+use std::collections::BTreeSet;
+
+use super::import::Importer;
 use super::schema::Operator;
+use super::values::Form;
 use crate::error::ImportError;
 use crate::graph::ValueId;
 
@@ -17,17 +23,24 @@ type Done = Result<(), ImportError>;
 /// Appends the nodes of one operator.
 pub type Rule = fn(&mut Importer<'_>, &Operator<'_>) -> Done;
 
+const BUILTIN: &[&[(&str, Rule)]] =
+    &[elementwise::RULES, conv::RULES, movement::RULES, reduce::RULES, spatial::RULES, state::RULES];
+
+const CUSTOM: &[(&str, Rule)] = &[("Convolution2DTransposeBias", conv::transpose_bias)];
+
 /// The rule of an operator; `None` for one that is not supported.
 pub fn rule(op: &Operator<'_>) -> Option<Rule> {
-    if op.custom {
-        return (op.name == "Convolution2DTransposeBias").then_some(conv::transpose_bias as Rule);
-    }
-    let name = op.name.as_str();
-    elementwise::rule(name)
-        .or_else(|| conv::rule(name))
-        .or_else(|| movement::rule(name))
-        .or_else(|| reduce::rule(name))
-        .or_else(|| spatial::rule(name))
+    let tables: &[&[(&str, Rule)]] = if op.custom { &[CUSTOM] } else { BUILTIN };
+    let listed = tables.iter().copied().flatten().find(|(name, _)| *name == op.name);
+    let grouped = || if op.custom { None } else { elementwise::rule(&op.name) };
+    listed.map(|&(_, rule)| rule).or_else(grouped)
+}
+
+/// The builtin operators that are supported, and the custom ones.
+pub(crate) fn operators() -> (BTreeSet<&'static str>, BTreeSet<&'static str>) {
+    let names = |&(name, _): &(&'static str, Rule)| name;
+    let builtin = BUILTIN.iter().copied().flatten().map(names).chain(elementwise::groups());
+    (builtin.collect(), CUSTOM.iter().map(names).collect())
 }
 
 /// `value` after the fused activation with this number in `ActivationFunctionType`.

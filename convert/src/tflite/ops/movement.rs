@@ -4,31 +4,31 @@ use super::{Done, Rule, axis, int, laid, plain};
 use crate::error::ImportError;
 use crate::graph::{Attr, ElemType, ValueId};
 use crate::onnx::elem_number;
-use crate::tflite::import::{Form, Importer};
+use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
+use crate::tflite::values::Form;
 
-pub fn rule(name: &str) -> Option<Rule> {
-    Some(match name {
-        "PAD" | "PADV2" | "MIRROR_PAD" => pad,
-        "RESHAPE" => reshape,
-        "SQUEEZE" => squeeze,
-        "EXPAND_DIMS" => expand_dims,
-        "CONCATENATION" => concatenation,
-        "SPLIT" => split,
-        "SPLIT_V" => split_v,
-        "SLICE" => slice,
-        "STRIDED_SLICE" => strided_slice,
-        "TRANSPOSE" => transpose,
-        "PACK" => pack,
-        "UNPACK" => unpack,
-        "GATHER" => gather,
-        "SHAPE" => shape,
-        "FILL" => fill,
-        "BROADCAST_TO" => broadcast_to,
-        "TILE" => tile,
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("PAD", pad),
+    ("PADV2", pad),
+    ("MIRROR_PAD", pad),
+    ("RESHAPE", reshape),
+    ("SQUEEZE", squeeze),
+    ("EXPAND_DIMS", expand_dims),
+    ("CONCATENATION", concatenation),
+    ("SPLIT", split),
+    ("SPLIT_V", split_v),
+    ("SLICE", slice),
+    ("STRIDED_SLICE", strided_slice),
+    ("TRANSPOSE", transpose),
+    ("PACK", pack),
+    ("UNPACK", unpack),
+    ("GATHER", gather),
+    ("SHAPE", shape),
+    ("FILL", fill),
+    ("BROADCAST_TO", broadcast_to),
+    ("TILE", tile),
+];
 
 /// Inputs: values, pads `[rank, 2]`, and for `PADV2` the value. `MIRROR_PAD` has the field mode 0: REFLECT leaves the
 /// edge out of the reflection, SYMMETRIC (1) repeats it, which for one element is ONNX's `edge`.

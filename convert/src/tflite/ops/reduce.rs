@@ -3,21 +3,19 @@
 use super::{Done, Rule, axis, int, plain};
 use crate::graph::Attr;
 use crate::onnx::elem_number;
-use crate::tflite::import::{Form, Importer};
+use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
+use crate::tflite::values::Form;
 
-pub fn rule(name: &str) -> Option<Rule> {
-    Some(match name {
-        "MEAN" => |m, op| reduce(m, op, "ReduceMean"),
-        "SUM" => |m, op| reduce(m, op, "ReduceSum"),
-        "REDUCE_MAX" => |m, op| reduce(m, op, "ReduceMax"),
-        "REDUCE_MIN" => |m, op| reduce(m, op, "ReduceMin"),
-        "REDUCE_PROD" => |m, op| reduce(m, op, "ReduceProd"),
-        "ARG_MAX" => |m, op| arg(m, op, "ArgMax"),
-        "ARG_MIN" => |m, op| arg(m, op, "ArgMin"),
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("MEAN", |m, op| reduce(m, op, "ReduceMean")),
+    ("SUM", |m, op| reduce(m, op, "ReduceSum")),
+    ("REDUCE_MAX", |m, op| reduce(m, op, "ReduceMax")),
+    ("REDUCE_MIN", |m, op| reduce(m, op, "ReduceMin")),
+    ("REDUCE_PROD", |m, op| reduce(m, op, "ReduceProd")),
+    ("ARG_MAX", |m, op| arg(m, op, "ArgMax")),
+    ("ARG_MIN", |m, op| arg(m, op, "ArgMin")),
+];
 
 /// Field: keep_dims 0. Inputs: values, axes. The dimensions are kept in the reduction itself, and dropped behind it in
 /// the file's order.

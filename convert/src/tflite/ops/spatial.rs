@@ -3,20 +3,18 @@
 use super::conv::auto_pad;
 use super::{Done, Rule, ints};
 use crate::graph::Attr;
-use crate::tflite::import::{Form, Importer};
+use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
+use crate::tflite::values::Form;
 
-pub fn rule(name: &str) -> Option<Rule> {
-    Some(match name {
-        "MAX_POOL_2D" => |m, op| pool(m, op, "MaxPool"),
-        "AVERAGE_POOL_2D" => |m, op| pool(m, op, "AveragePool"),
-        "RESIZE_BILINEAR" => bilinear,
-        "RESIZE_NEAREST_NEIGHBOR" => nearest,
-        "DEPTH_TO_SPACE" => |m, op| exchange(m, op, "DepthToSpace"),
-        "SPACE_TO_DEPTH" => |m, op| exchange(m, op, "SpaceToDepth"),
-        _ => return None,
-    })
-}
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("MAX_POOL_2D", |m, op| pool(m, op, "MaxPool")),
+    ("AVERAGE_POOL_2D", |m, op| pool(m, op, "AveragePool")),
+    ("RESIZE_BILINEAR", bilinear),
+    ("RESIZE_NEAREST_NEIGHBOR", nearest),
+    ("DEPTH_TO_SPACE", |m, op| exchange(m, op, "DepthToSpace")),
+    ("SPACE_TO_DEPTH", |m, op| exchange(m, op, "SpaceToDepth")),
+];
 
 /// Fields: padding 0, stride_w 1, stride_h 2, filter_width 3, filter_height 4, activation 5. Averages leave the
 /// padding out.

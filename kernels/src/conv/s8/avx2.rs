@@ -110,6 +110,19 @@ pub(super) unsafe fn store(v: __m128i, y: *mut u8, cols: usize) {
     }
 }
 
+/// Stores the first `cols` of eight sums.
+///
+/// # Safety
+/// `y` takes `cols` numbers.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn store_sums(v: __m256i, y: *mut i32, cols: usize) {
+    let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    let those = _mm256_cmpgt_epi32(_mm256_set1_epi32(cols.min(NR) as i32), lanes);
+    // SAFETY: the caller's promise; what is masked is not written.
+    unsafe { _mm256_maskstore_epi32(y, those, v) };
+}
+
 /// Adds the products of `n` inputs with the weights from `w` on.
 ///
 /// # Safety
@@ -151,6 +164,10 @@ unsafe fn finish<const M: usize>(sums: &[[__m256i; 2]; M], args: &Args, first: u
             // Channels 0 1 4 5 | 2 3 6 7, then in order.
             let pairs = _mm256_hadd_epi32(sums[i][0], sums[i][1]);
             let sum = _mm256_add_epi32(_mm256_permute4x64_epi64::<0b11_01_10_00>(pairs), bias);
+            if args.multiplier.is_null() {
+                store_sums(sum, (*args.y.add(i)).cast::<i32>().add(first), args.cols - first);
+                continue;
+            }
             let v = requantize(sum, args.multiplier.add(first), args);
             store(v, (*args.y.add(i)).add(first), args.cols - first);
         }

@@ -176,8 +176,10 @@ impl<const P: usize> Scale<P> {
     unsafe fn new(b: &Block<'_>, first: usize) -> Self {
         let mut multiplier = [_mm256_setzero_ps(); P];
         for p in 0..P {
-            // SAFETY: multipliers are there for whole panels.
-            multiplier[p] = unsafe { _mm256_loadu_ps(b.multiplier.add(first + p * NR)) };
+            if !b.multiplier.is_null() {
+                // SAFETY: multipliers are there for whole panels.
+                multiplier[p] = unsafe { _mm256_loadu_ps(b.multiplier.add(first + p * NR)) };
+            }
         }
         Self {
             multiplier,
@@ -286,6 +288,16 @@ unsafe fn tile<const M: usize, const P: usize>(
             for i in 0..M {
                 for p in 0..P {
                     _mm256_storeu_si256(s.sums.add(((pixel + i) * P + p) * NR).cast(), sums[i][p]);
+                }
+            }
+            return;
+        }
+        if b.multiplier.is_null() {
+            for i in 0..M {
+                let y = (*b.y.add(pixel + i)).add(b.offset).cast::<i32>().add(c.first);
+                for p in 0..P {
+                    let left = (b.cols - c.first).saturating_sub(p * NR);
+                    super::avx2::store_sums(sums[i][p], y.wrapping_add(p * NR), left);
                 }
             }
             return;

@@ -39,9 +39,9 @@ pub(super) fn pixels(k: usize) -> usize {
     INPUT_BYTES / row(k)
 }
 
-/// Whether there are gaps to leave out, and one panel's copied weights fit.
+/// Whether there are gaps to leave out, results are bytes, and one panel's copied weights fit.
 pub(super) fn suits(p: &Problem) -> bool {
-    p.taps > 1 && p.depth < KB_S8 && p.taps.next_multiple_of(TAPS) * p.depth * NR <= WEIGHT_BYTES
+    !p.sums && p.taps > 1 && p.depth < KB_S8 && p.taps.next_multiple_of(TAPS) * p.depth * NR <= WEIGHT_BYTES
 }
 
 /// Whether runs of taps can be copied.

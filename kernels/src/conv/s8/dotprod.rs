@@ -5,7 +5,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::dense;
-use super::finish::{self, ANY, Mode, PLAIN, SMALL};
+use super::finish::{self, ANY, Mode, PLAIN, SMALL, SUMS};
 use super::walk::{self, Group, Panel};
 use crate::conv::block::Block;
 use crate::conv::in_order;
@@ -288,9 +288,10 @@ unsafe fn conv_8x8<const IN_ORDER: bool, const MODE: Mode>(b: &Panels<'_>) {
 pub(super) unsafe fn panels<const IN_ORDER: bool>(b: &Panels<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
-        match finish::mode(b.small, walk::output(b)) {
+        match finish::mode(b.small, walk::output(b), b.multiplier) {
             SMALL => conv_8x8::<IN_ORDER, SMALL>(b),
             PLAIN => conv_8x8::<IN_ORDER, PLAIN>(b),
+            SUMS => conv_8x8::<IN_ORDER, SUMS>(b),
             _ => conv_8x8::<IN_ORDER, ANY>(b),
         }
     }

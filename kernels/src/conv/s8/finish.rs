@@ -1,6 +1,7 @@
 //! The end of every s8 product on aarch64: sums that include the bias, requantized and stored.
 //!
-//! What [`super::requantize`] computes, with fewer instructions, in one of three [`Mode`]s. In all of them, numbers
+//! What [`super::requantize`] computes, with fewer instructions, in one of three [`Mode`]s; in the fourth sums stay as
+//! they are. In the three, numbers
 //! around [`MAGIC`] are the integers, so that adding it to a product rounds that to an integer, to nearest even, whose
 //! low bits are those of the sum.
 
@@ -28,9 +29,15 @@ pub(crate) const SMALL: Mode = 1;
 /// rounds. That it is even leaves ties where they are.
 pub(crate) const PLAIN: Mode = 2;
 
-/// The mode for sums that are small, or for any.
-pub(crate) fn mode(small: bool, output: Output) -> Mode {
+/// Sums are the results, as they are.
+pub(crate) const SUMS: Mode = 3;
+
+/// The mode for sums that are small, or for any; without multipliers, for sums as results.
+pub(crate) fn mode(small: bool, output: Output, multiplier: *const f32) -> Mode {
     let Output { lo, hi, zero_point } = output;
+    if multiplier.is_null() {
+        return SUMS;
+    }
     match (small, lo <= -128.0 && hi >= 127.0 && zero_point % 2 == 0) {
         (false, _) => ANY,
         (true, false) => SMALL,
@@ -42,7 +49,11 @@ pub(crate) fn mode(small: bool, output: Output) -> Mode {
 #[inline]
 #[target_feature(enable = "neon")]
 pub(crate) fn start<const MODE: Mode>(bias: int32x4_t) -> int32x4_t {
-    if MODE == ANY { bias } else { vaddq_s32(bias, vreinterpretq_s32_f32(vdupq_n_f32(MAGIC))) }
+    if MODE == ANY || MODE == SUMS {
+        bias
+    } else {
+        vaddq_s32(bias, vreinterpretq_s32_f32(vdupq_n_f32(MAGIC)))
+    }
 }
 
 /// The bounds and the zero point of a step's output.
@@ -78,12 +89,16 @@ impl<const MODE: Mode> Finish<MODE> {
     /// For the panel whose first multiplier is at `multiplier`.
     ///
     /// # Safety
-    /// Eight multipliers can be read.
+    /// Eight multipliers can be read, unless sums are the results.
     #[inline]
     #[target_feature(enable = "neon")]
     pub(crate) unsafe fn new(output: Output, multiplier: *const f32) -> Self {
-        // SAFETY: the caller's promise.
-        let multiplier = unsafe { [vld1q_f32(multiplier), vld1q_f32(multiplier.add(4))] };
+        let multiplier = if MODE == SUMS {
+            [vdupq_n_f32(0.0); 2]
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { [vld1q_f32(multiplier), vld1q_f32(multiplier.add(4))] }
+        };
         Self { multiplier, output }
     }
 
@@ -153,7 +168,7 @@ impl<const MODE: Mode> Finish<MODE> {
     /// Requantizes sums of M pixels, from pixel 0 on, and stores the first `columns` of the panel's, at most all.
     ///
     /// # Safety
-    /// At each of M addresses, `offset` bytes further, there is room for `columns` bytes. They may overlap: pixels are
+    /// At each of M addresses, `offset` bytes further, there is room for `columns` results. They may overlap: pixels are
     /// stored in order.
     #[inline(always)] // Else sums would go through memory.
     pub(crate) unsafe fn store<const M: usize>(
@@ -163,6 +178,24 @@ impl<const MODE: Mode> Finish<MODE> {
         offset: usize,
         columns: usize,
     ) {
+        if MODE == SUMS {
+            for i in 0..M {
+                // SAFETY: the caller's promise; every aarch64 core has Advanced SIMD.
+                unsafe {
+                    let to = (*y.add(i)).add(offset).cast::<i32>();
+                    if columns >= NR {
+                        vst1q_s32(to, sums[i][0]);
+                        vst1q_s32(to.add(4), sums[i][1]);
+                        continue;
+                    }
+                    let mut some = [0; NR];
+                    vst1q_s32(some.as_mut_ptr(), sums[i][0]);
+                    vst1q_s32(some.as_mut_ptr().add(4), sums[i][1]);
+                    std::ptr::copy_nonoverlapping(some.as_ptr(), to, columns);
+                }
+            }
+            return;
+        }
         if columns < NR {
             // A copy: what is referred to goes through memory.
             let some = sums;

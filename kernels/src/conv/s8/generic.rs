@@ -14,11 +14,10 @@ pub(super) unsafe fn conv_4x8(args: &Args) {
     let panel_bytes = args.taps * blocks * NR * KB_S8;
     for (panel, first) in (0..args.cols).step_by(NR).enumerate() {
         // SAFETY: the panel is one of those that hold the columns, and so are its bias and multipliers.
-        let (w, bias, multiplier) = unsafe {
+        let (w, bias) = unsafe {
             (
                 args.w.cast::<[[i8; KB_S8]; NR]>().byte_add(panel * panel_bytes),
                 args.bias.cast::<[i32; NR]>().add(panel).read_unaligned(),
-                args.multiplier.cast::<[f32; NR]>().add(panel).read_unaligned(),
             )
         };
         let mut sums = [bias; MR];
@@ -39,6 +38,18 @@ pub(super) unsafe fn conv_4x8(args: &Args) {
             }
         }
         let cols = NR.min(args.cols - first);
+        if args.multiplier.is_null() {
+            for (row, sum) in sums[..args.rows].iter().enumerate() {
+                // SAFETY: each of the addresses takes `cols` elements.
+                unsafe {
+                    let y = (*args.y.add(row)).cast::<i32>().add(first);
+                    std::ptr::copy_nonoverlapping(sum.as_ptr(), y, cols);
+                }
+            }
+            continue;
+        }
+        // SAFETY: multipliers are there for whole panels.
+        let multiplier = unsafe { args.multiplier.cast::<[f32; NR]>().add(panel).read_unaligned() };
         for (row, sum) in sums[..args.rows].iter().enumerate() {
             for c in 0..cols {
                 let v = requantize(sum[c], multiplier[c], args.lo, args.hi, args.zero_point);

@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::finish::{ANY, Finish, Output};
+use super::finish::{ANY, Finish, Mode, Output, SUMS};
 use crate::conv::micro::{Args, KB_S8, NR};
 
 /// Rows computed at once.
@@ -105,16 +105,16 @@ unsafe fn tap<const P: usize>(
 /// # Safety
 /// As [`crate::conv::micro::Micro`].
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn rows<const P: usize, const M: usize>(args: &Args) {
+unsafe fn rows<const P: usize, const M: usize, const MODE: Mode>(args: &Args) {
     let blocks = args.depth.div_ceil(KB_S8);
     let mut w = args.w.cast::<i8>();
     for first in (0..args.cols).step_by(NR) {
         // SAFETY: biases and multipliers are there for whole panels.
         let (finish, [b0, b1]) = unsafe {
             let bias = args.bias.cast::<i32>().add(first);
-            let finish = Finish::<ANY>::new(
+            let finish = Finish::<MODE>::new(
                 Output { lo: args.lo, hi: args.hi, zero_point: args.zero_point },
-                args.multiplier.add(first),
+                args.multiplier.wrapping_add(first),
             );
             (finish, [vld1q_s32(bias), vld1q_s32(bias.add(4))])
         };
@@ -151,7 +151,10 @@ unsafe fn rows<const P: usize, const M: usize>(args: &Args) {
             whole[2 * i + 1] = [as_s32(vzip2q_s64(s[0], s[1])), as_s32(vzip2q_s64(s[2], s[3]))];
         }
         // SAFETY: the caller's promise.
-        unsafe { finish.store(whole, args.y, first, args.cols - first) };
+        unsafe {
+            let result = if MODE == SUMS { size_of::<i32>() } else { 1 };
+            finish.store(whole, args.y, first * result, args.cols - first);
+        }
     }
 }
 
@@ -163,10 +166,13 @@ unsafe fn rows<const P: usize, const M: usize>(args: &Args) {
 pub(super) unsafe fn conv_8x8(args: &Args) {
     // SAFETY: the caller's promise; rows beyond those that count repeat the last one.
     unsafe {
-        match args.rows {
-            1 | 2 => rows::<1, 2>(args),
-            3 | 4 => rows::<2, 4>(args),
-            _ => rows::<4, 8>(args),
+        match (args.rows, args.multiplier.is_null()) {
+            (1 | 2, false) => rows::<1, 2, ANY>(args),
+            (3 | 4, false) => rows::<2, 4, ANY>(args),
+            (_, false) => rows::<4, 8, ANY>(args),
+            (1 | 2, true) => rows::<1, 2, SUMS>(args),
+            (3 | 4, true) => rows::<2, 4, SUMS>(args),
+            (_, true) => rows::<4, 8, SUMS>(args),
         }
     }
 }

@@ -82,6 +82,10 @@ trait Vector: Copy {
         y: [*mut u8; M],
         n: usize,
     );
+    /// Stores the first `n` of one pixel's sums.
+    unsafe fn store<const P: usize>(sums: &[Self; P], y: *mut i32, n: usize);
+    /// Zeros in place of multipliers.
+    unsafe fn none() -> Self::Floats;
     /// Copies `n` bytes with [`OFFSET`] added to each; up to 63 bytes may be written past them.
     unsafe fn shift(from: *const u8, to: *mut u8, n: usize);
 }
@@ -193,6 +197,24 @@ impl Vector for __m512i {
     }
 
     #[inline(always)]
+    unsafe fn store<const P: usize>(sums: &[Self; P], y: *mut i32, n: usize) {
+        for p in 0..P {
+            let left = n.saturating_sub(p * 16).min(16);
+            // SAFETY: as above; what is masked is not written.
+            unsafe {
+                let those = ((1_u32 << left) - 1) as __mmask16;
+                _mm512_mask_storeu_epi32(y.wrapping_add(p * 16), those, sums[p]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn none() -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_setzero_ps() }
+    }
+
+    #[inline(always)]
     unsafe fn shift(from: *const u8, to: *mut u8, n: usize) {
         // SAFETY: as above; a mask keeps the last load inside.
         unsafe {
@@ -285,6 +307,20 @@ impl Vector for __m256i {
     }
 
     #[inline(always)]
+    unsafe fn store<const P: usize>(sums: &[Self; P], y: *mut i32, n: usize) {
+        for p in 0..P {
+            // SAFETY: as above.
+            unsafe { super::avx2::store_sums(sums[p], y.wrapping_add(p * NR), n.saturating_sub(p * NR)) };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn none() -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_setzero_ps() }
+    }
+
+    #[inline(always)]
     unsafe fn shift(from: *const u8, to: *mut u8, n: usize) {
         for i in (0..n).step_by(crate::ROW_SLACK) {
             // SAFETY: as above; inputs can be read up to a multiple of 16 bytes.
@@ -369,15 +405,21 @@ impl<V: Vector> Work<'_, V> {
         let b = self.b;
         // SAFETY: biases and multipliers are there for whole panels, and 32 bytes behind them can be read.
         unsafe {
-            let (bias, multiplier) = (V::load(b.bias.cast()), V::load_f32(b.multiplier));
-            let mut c = Columns { w: [[b.w; 2]; P], bias: [bias; P], multiplier: [multiplier; P], first };
+            let mut c = Columns {
+                w: [[b.w; 2]; P],
+                bias: [V::load(b.bias.cast()); P],
+                multiplier: [V::none(); P],
+                first,
+            };
             for p in 0..P {
                 let at = first + p * Self::LANES;
                 let w = b.w.add(at * self.k);
                 // Channels of a panel that is not there do not count: the first one takes its place.
                 c.w[p] = [w, if b.cols - at > NR { w.add(NR * self.k) } else { w }];
                 c.bias[p] = V::load(b.bias.cast::<i32>().add(at));
-                c.multiplier[p] = V::load_f32(b.multiplier.add(at));
+                if !b.multiplier.is_null() {
+                    c.multiplier[p] = V::load_f32(b.multiplier.add(at));
+                }
             }
             c
         }
@@ -406,6 +448,13 @@ impl<V: Vector> Work<'_, V> {
                         ahead: avx512::ahead::<P>(c.w[0][0], units, units, pixel / M),
                     },
                 );
+            }
+            if b.multiplier.is_null() {
+                for i in 0..M {
+                    let y = (*b.y.add(pixel + i)).add(b.offset).cast::<i32>();
+                    V::store(&sums[i], y.add(c.first), b.cols - c.first);
+                }
+                return;
             }
             let mut y = [*b.y; M];
             for i in 0..M {

@@ -139,9 +139,10 @@ unsafe fn store<const MODE: Mode, const MR: usize, const M: usize>(
         let sums = sums(i);
         // SAFETY: multipliers are there for whole panels; the pixels take the columns that count.
         unsafe {
-            let finish = Finish::<MODE>::new(output, b.multiplier.add(column));
+            let finish = Finish::<MODE>::new(output, b.multiplier.wrapping_add(column));
             let sums: [_; M] = std::array::from_fn(|i| sums[i]);
-            finish.store(sums, b.y.add(pixel), b.offset + column, columns.end - column);
+            let result = if MODE == finish::SUMS { size_of::<i32>() } else { 1 };
+            finish.store(sums, b.y.add(pixel), b.offset + column * result, columns.end - column);
         }
     }
 }

@@ -1,0 +1,142 @@
+//! A graph under construction: names kept unique, every node typed, folded or expanded as soon as it is made.
+//!
+//! Importers hand their nodes over in an order in which every input is computed before its use. What can be computed
+//! from constants never becomes a node; operators that [`crate::expand`] knows become the nodes that they stand for.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::error::ImportError;
+use crate::expand;
+use crate::graph::{Attr, Graph, Node, Tensor, ValueId};
+use crate::infer::{self, InferOptions};
+use crate::onnx::Narrow;
+
+/// More nodes than any network for the edge has: loops that unroll to more are refused.
+const MAX_NODES: usize = 1 << 17;
+
+/// A graph that grows node by node.
+pub struct Builder {
+    /// The graph so far.
+    pub graph: Graph,
+    options: InferOptions,
+    values: HashSet<String>,
+    nodes: HashSet<String>,
+}
+
+impl Builder {
+    /// An empty graph whose constants are folded by these rules.
+    pub fn new(options: InferOptions) -> Self {
+        Self { graph: Graph::default(), options, values: HashSet::new(), nodes: HashSet::new() }
+    }
+
+    /// Adds a value under exactly this name; `None` when the name is taken.
+    pub fn declare(&mut self, name: &str) -> Option<ValueId> {
+        self.values.insert(name.to_owned()).then(|| self.graph.add_value(name))
+    }
+
+    /// Keeps a name for a value that comes later.
+    pub fn reserve(&mut self, name: &str) {
+        self.values.insert(name.to_owned());
+    }
+
+    /// Adds a value whose name starts with `hint`.
+    pub fn value(&mut self, hint: &str) -> ValueId {
+        let name = unique(&mut self.values, hint);
+        self.graph.add_value(name)
+    }
+
+    /// Adds a constant whose name starts with `hint`.
+    pub fn constant(&mut self, hint: &str, tensor: Tensor) -> ValueId {
+        let id = self.value(hint);
+        self.graph.set_constant(id, tensor);
+        id
+    }
+
+    /// Appends a node, under a name of its own.
+    ///
+    /// # Errors
+    /// [`ImportError::Node`] when the node contradicts its operator, or nothing expresses it.
+    pub fn push(&mut self, mut node: Node) -> Result<(), ImportError> {
+        if node.name.is_empty() {
+            node.name = format!("{}_{}", node.op, self.graph.nodes.len());
+        }
+        if self.graph.nodes.len() >= MAX_NODES {
+            return Err(node_error(
+                &node,
+                format!("makes the model longer than {MAX_NODES} nodes; export it with shorter loops"),
+            ));
+        }
+        if self.folds(&node)? || expand::expand(self, &node)? {
+            return Ok(());
+        }
+        node.name = unique(&mut self.nodes, &node.name);
+        if infer::step(&mut self.graph, &mut node, &self.options)? {
+            self.graph.nodes.push(node);
+        }
+        Ok(())
+    }
+
+    /// Evaluates a node of constants that is also one of those that are expanded. What works on codes of small floats
+    /// is spelled out first.
+    fn folds(&mut self, node: &Node) -> Result<bool, ImportError> {
+        let known = |v: &Option<ValueId>| v.is_none_or(|v| self.graph.constant(v).is_some());
+        let coded = Narrow::is_coded(node);
+        if coded || !expand::handles(&node.op) || !infer::has_rule(&node.op) || !node.inputs.iter().all(known)
+        {
+            return Ok(false);
+        }
+        Ok(!infer::step(&mut self.graph, &mut node.clone(), &self.options)?)
+    }
+
+    /// Appends a node with one output and returns that.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn emit(
+        &mut self,
+        op: &str,
+        hint: &str,
+        inputs: &[Option<ValueId>],
+        attrs: &[(&str, Attr)],
+    ) -> Result<ValueId, ImportError> {
+        let out = self.value(hint);
+        self.emit_to(op, hint, inputs, &[out], attrs)?;
+        Ok(out)
+    }
+
+    /// Appends a node that computes these values.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn emit_to(
+        &mut self,
+        op: &str,
+        hint: &str,
+        inputs: &[Option<ValueId>],
+        outputs: &[ValueId],
+        attrs: &[(&str, Attr)],
+    ) -> Result<(), ImportError> {
+        self.push(Node {
+            op: op.to_owned(),
+            name: hint.to_owned(),
+            inputs: inputs.to_vec(),
+            outputs: outputs.iter().map(|&o| Some(o)).collect(),
+            attrs: attrs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect::<BTreeMap<_, _>>(),
+        })
+    }
+}
+
+/// An error about a node.
+pub fn node_error(node: &Node, reason: impl Into<String>) -> ImportError {
+    ImportError::Node { op: node.op.clone(), node: node.name.clone(), reason: reason.into() }
+}
+
+fn unique(taken: &mut HashSet<String>, hint: &str) -> String {
+    let mut name = hint.to_owned();
+    let mut n = 1;
+    while !taken.insert(name.clone()) {
+        name = format!("{hint}_{n}");
+        n += 1;
+    }
+    name
+}

@@ -1,0 +1,309 @@
+//! Quantization whose scales a model computes, or that is not of whole bytes per tensor: in plain arithmetic.
+
+use super::Rule;
+use super::make::{Done, Made, Make};
+use super::narrow;
+use crate::error::ImportError;
+use crate::graph::{Attr, ElemType, ValueId};
+use crate::onnx::Narrow;
+
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("Cast", narrow::cast),
+    ("CastLike", narrow::cast),
+    ("ConvInteger", conv_integer),
+    ("DequantizeLinear", dequantize),
+    ("DynamicQuantizeLinear", dynamic_quantize),
+    ("MatMulInteger", matmul_integer),
+    ("QuantizeLinear", quantize),
+    ("com.microsoft.DynamicQuantizeMatMul", dynamic_quantize_matmul),
+    ("com.microsoft.MatMulIntegerToFloat", matmul_integer_to_float),
+];
+
+/// Whether the step that converts between real numbers and bytes can do it: one known scale.
+fn is_plain(m: &Make<'_, '_>, elem: ElemType) -> bool {
+    let one = |i: usize| m.opt(i).is_none_or(|v| m.known(v).is_some_and(|t| t.len() == 1));
+    matches!(elem, ElemType::I8 | ElemType::U8) && one(1) && one(2)
+}
+
+/// A scale or zero point broadcast against `x`: one number, one for each index of an axis, or one for each block.
+fn along(m: &mut Make<'_, '_>, x: ValueId, p: ValueId) -> Made {
+    let (dims, own) = (m.dims(x), m.dims(p));
+    if own.iter().product::<usize>() == 1 {
+        return m.reshape(p, &[]);
+    }
+    let axis = m.axis("axis", 1, dims.len())?;
+    let block = usize::try_from(m.node.int("block_size", 0)).unwrap_or(0);
+    if own.len() == 1 && own[0] == dims[axis] {
+        let mut wide = vec![1; dims.len()];
+        wide[axis] = own[0];
+        return m.reshape(p, &wide);
+    }
+    if own.len() != dims.len() || own[axis] == 0 {
+        return m.fail(format!("its scale of dimensions {own:?} does not fit {dims:?} along axis {axis}"));
+    }
+    let each = if block == 0 { dims[axis].div_ceil(own[axis]) } else { block };
+    let at = (0..dims[axis]).map(|i| (i / each) as f64).collect();
+    let at = m.numbers(&[dims[axis]], at, ElemType::I64);
+    m.gather(p, at, axis)
+}
+
+fn dequantize(m: &mut Make<'_, '_>) -> Done {
+    let (x, scale) = (m.input(0)?, m.input(1)?);
+    let from = m.elem(x);
+    // Constants are folded as they are; blocks and wide zero points are computed.
+    let narrow = Narrow::source(m.node).filter(|n| n.is_float());
+    if narrow.is_none()
+        && (is_plain(m, from)
+            || (m.known(x).is_some() && m.node.int("block_size", 0) == 0 && !from.is_float()))
+    {
+        return Ok(false);
+    }
+    let elem = m.elem(scale);
+    let mut real = match narrow {
+        Some(narrow) => narrow::decode(m, x, narrow, elem)?,
+        None => m.cast(x, elem)?,
+    };
+    if narrow.is_some() {
+        narrow::check_zero(m)?;
+    } else if let Some(zero) = m.opt(2) {
+        let zero = m.cast(zero, elem)?;
+        let zero = along(m, x, zero)?;
+        real = m.sub(real, zero)?;
+    }
+    let scale = along(m, x, scale)?;
+    let y = m.mul(real, scale)?;
+    let y = match output_dtype(m)? {
+        Some(to) => m.cast(y, to)?,
+        None => y,
+    };
+    m.done(y)
+}
+
+/// The element type that the attribute `output_dtype` names.
+fn output_dtype(m: &Make<'_, '_>) -> Result<Option<ElemType>, ImportError> {
+    match m.node.int("output_dtype", 0) {
+        0 => Ok(None),
+        n => match i32::try_from(n).ok().and_then(crate::onnx::elem_type) {
+            Some(elem) => Ok(Some(elem)),
+            None => m.fail(format!("gives element type number {n}, which is not supported")),
+        },
+    }
+}
+
+/// Least and greatest value of an integer type.
+fn limits(elem: ElemType) -> Option<(f64, f64)> {
+    Some(match elem {
+        ElemType::I8 => (-128.0, 127.0),
+        ElemType::U8 => (0.0, 255.0),
+        ElemType::I16 => (-32768.0, 32767.0),
+        ElemType::U16 => (0.0, 65535.0),
+        _ => return None,
+    })
+}
+
+/// Rounded, shifted and kept within the type.
+fn to_integer(m: &mut Make<'_, '_>, scaled: ValueId, zero: Option<ValueId>, elem: ElemType) -> Made {
+    let Some((low, high)) = limits(elem) else {
+        return m.fail(format!("quantizes to {elem}, which is not supported"));
+    };
+    let mut q = m.op("Round", &[scaled])?;
+    if let Some(zero) = zero {
+        q = m.add(q, zero)?;
+    }
+    let (low, high) = (m.like(q, low), m.like(q, high));
+    let q = m.op("Clip", &[q, low, high])?;
+    m.cast(q, elem)
+}
+
+fn quantize(m: &mut Make<'_, '_>) -> Done {
+    let (x, scale) = (m.input(0)?, m.input(1)?);
+    let elem = match m.opt(2) {
+        Some(zero) => m.elem(zero),
+        None => output_dtype(m)?.unwrap_or(ElemType::U8),
+    };
+    let narrow = Narrow::target(m.node);
+    if narrow.is_none() && (is_plain(m, elem) || (m.known(x).is_some() && m.node.int("block_size", 0) == 0)) {
+        return Ok(false);
+    }
+    let zero = match m.opt(2) {
+        Some(_) if narrow.is_some_and(Narrow::is_float) => {
+            narrow::check_zero(m)?;
+            Some(m.number(0.0, ElemType::F32))
+        }
+        Some(zero) => {
+            let zero = m.cast(zero, ElemType::F32)?;
+            Some(along(m, x, zero)?)
+        }
+        None => None,
+    };
+    let scale = along(m, x, scale)?;
+    let (x, scale) = (m.cast(x, ElemType::F32)?, m.cast(scale, ElemType::F32)?);
+    let scaled = m.div(x, scale)?;
+    let y = match narrow {
+        Some(narrow) => narrow::quantized(m, scaled, zero, narrow)?,
+        None => to_integer(m, scaled, zero, elem)?,
+    };
+    m.done(y)
+}
+
+/// Scale and zero point (as f32) of uint8 from the range of a tensor, 0 included.
+fn dynamic_parameters(m: &mut Make<'_, '_>, x: ValueId) -> Result<(ValueId, ValueId), ImportError> {
+    let axes: Vec<usize> = (0..m.rank(x)).collect();
+    let (low, high) = (m.reduce("ReduceMin", x, &axes, false)?, m.reduce("ReduceMax", x, &axes, false)?);
+    let zero = m.like(x, 0.0);
+    let (low, high) = (m.op("Min", &[low, zero])?, m.op("Max", &[high, zero])?);
+    let range = m.sub(high, low)?;
+    let scale = m.like(x, 255.0);
+    let scale = m.div(range, scale)?;
+    // Nothing but zeros has no range.
+    let (none, one) = (m.op("Equal", &[scale, zero])?, m.like(x, 1.0));
+    let scale = m.op("Where", &[none, one, scale])?;
+    let shift = m.div(low, scale)?;
+    let shift = m.op("Neg", &[shift])?;
+    let (least, most) = (m.like(x, 0.0), m.like(x, 255.0));
+    let shift = m.op("Clip", &[shift, least, most])?;
+    let point = m.op("Round", &[shift])?;
+    Ok((scale, point))
+}
+
+fn dynamic_quantize(m: &mut Make<'_, '_>) -> Done {
+    let x = m.input(0)?;
+    let (scale, point) = dynamic_parameters(m, x)?;
+    let scaled = m.div(x, scale)?;
+    let y = to_integer(m, scaled, Some(point), ElemType::U8)?;
+    let byte = m.cast(point, ElemType::U8)?;
+    m.give(1, scale)?;
+    m.give(2, byte)?;
+    m.done(y)
+}
+
+/// Integers less their zero point, as real numbers; a zero point of several elements stands along dimension `at`.
+fn shifted(m: &mut Make<'_, '_>, x: ValueId, zero: Option<ValueId>, at: usize) -> Made {
+    let real = m.cast(x, ElemType::F32)?;
+    let Some(zero) = zero else { return Ok(real) };
+    if m.known(zero).is_some_and(|t| t.to_f32().iter().all(|&v| v == 0.0)) {
+        return Ok(real);
+    }
+    let zero = m.cast(zero, ElemType::F32)?;
+    let own = m.dims(zero);
+    let zero = if own.len() == 1 && own[0] > 1 {
+        let mut wide = vec![1; m.rank(x)];
+        wide[at] = own[0];
+        m.reshape(zero, &wide)?
+    } else if own.iter().product::<usize>() == 1 {
+        m.reshape(zero, &[])?
+    } else {
+        zero
+    };
+    m.sub(real, zero)
+}
+
+/// Integers up to this are exact in f32.
+const EXACT: f64 = 16_777_216.0;
+
+/// How many products of bytes less their zero points can be summed exactly in f32: from the weights where they are
+/// known, else from what bytes can be.
+fn exact_depth(m: &Make<'_, '_>, weights: ValueId, depth: usize) -> usize {
+    let worst = match m.known(weights).filter(|t| t.dims.len() == 2) {
+        // The greatest sum of magnitudes in a column.
+        Some(t) => {
+            let (v, n) = (t.to_f32(), t.dims[1]);
+            let sums = (0..n).map(|c| v.iter().skip(c).step_by(n).map(|w| f64::from(w.abs())).sum::<f64>());
+            255.0 * sums.fold(0.0, f64::max)
+        }
+        None => 255.0 * 255.0 * depth as f64,
+    };
+    if worst < EXACT { depth } else { 256 }
+}
+
+/// The exact product of integers, in int32: in parts where one sum of real numbers would not be exact.
+fn integer_product(m: &mut Make<'_, '_>, a: ValueId, b: ValueId) -> Made {
+    let depth = m.dims(a).last().copied().unwrap_or(1);
+    let part = exact_depth(m, b, depth);
+    let (a_axis, b_axis) = (m.rank(a) - 1, m.rank(b).saturating_sub(2));
+    let mut sum: Option<ValueId> = None;
+    for from in (0..depth).step_by(part.max(1)) {
+        let to = (from + part).min(depth);
+        let (x, y) = (m.slice(a, a_axis, from, to)?, m.slice(b, b_axis, from, to)?);
+        let product = m.op("MatMul", &[x, y])?;
+        let whole = m.cast(product, ElemType::I32)?;
+        sum = Some(match sum {
+            None => whole,
+            Some(sum) => m.add(sum, whole)?,
+        });
+    }
+    match sum {
+        Some(sum) => Ok(sum),
+        None => m.fail("multiplies matrices without elements"),
+    }
+}
+
+/// Inputs: a, b, zero points of both: of each row of a, of each column of b.
+fn matmul_integer(m: &mut Make<'_, '_>) -> Done {
+    let (a, b) = (m.input(0)?, m.input(1)?);
+    let (rows, columns) = (m.rank(a).saturating_sub(2), m.rank(b).saturating_sub(1));
+    let a = shifted(m, a, m.opt(2), rows)?;
+    let b = shifted(m, b, m.opt(3), columns)?;
+    let y = integer_product(m, a, b)?;
+    m.done(y)
+}
+
+fn conv_integer(m: &mut Make<'_, '_>) -> Done {
+    let (x, w) = (m.input(0)?, m.input(1)?);
+    let x = shifted(m, x, m.opt(2), 1)?;
+    let w = shifted(m, w, m.opt(3), 0)?;
+    let depth: usize = m.dims(w)[1..].iter().product();
+    if 255.0 * 255.0 * depth as f64 >= EXACT {
+        let largest = m.known(w).map(|t| {
+            let v = t.to_f32();
+            v.chunks(depth).map(|c| c.iter().map(|w| f64::from(w.abs())).sum::<f64>()).fold(0.0, f64::max)
+        });
+        if largest.is_none_or(|l| 255.0 * l >= EXACT) {
+            return m.fail(format!(
+                "sums {depth} products, which is not exact in float32; export it dequantized"
+            ));
+        }
+    }
+    let keep = ["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
+    let attrs: Vec<(&str, Attr)> =
+        keep.iter().filter_map(|&k| m.node.attrs.get(k).map(|v| (k, v.clone()))).collect();
+    let product = m.op_with("Conv", &[x, w], &attrs)?;
+    let y = m.cast(product, ElemType::I32)?;
+    m.done(y)
+}
+
+/// Inputs: a, b, scales of both, zero points of both, bias.
+fn matmul_integer_to_float(m: &mut Make<'_, '_>) -> Done {
+    let (a, b, a_scale, b_scale) = (m.input(0)?, m.input(1)?, m.input(2)?, m.input(3)?);
+    let (rows, columns) = (m.rank(a).saturating_sub(2), m.rank(b).saturating_sub(1));
+    let a = shifted(m, a, m.opt(4), rows)?;
+    let b = shifted(m, b, m.opt(5), columns)?;
+    let (a, b) = (m.mul(a, a_scale)?, m.mul(b, b_scale)?);
+    let y = m.op("MatMul", &[a, b])?;
+    let y = match m.opt(6) {
+        Some(bias) => m.add(y, bias)?,
+        None => y,
+    };
+    m.done(y)
+}
+
+/// A product with quantized weights whose other side is quantized as it comes. Inputs: a, b, its scale, its zero point,
+/// bias.
+fn dynamic_quantize_matmul(m: &mut Make<'_, '_>) -> Done {
+    let (a, b, b_scale) = (m.input(0)?, m.input(1)?, m.input(2)?);
+    let (scale, point) = dynamic_parameters(m, a)?;
+    let scaled = m.div(a, scale)?;
+    let q = to_integer(m, scaled, Some(point), ElemType::U8)?;
+    let q = m.cast(q, ElemType::F32)?;
+    let q = m.sub(q, point)?;
+    let real = m.mul(q, scale)?;
+    let columns = m.rank(b).saturating_sub(1);
+    let b = shifted(m, b, m.opt(3), columns)?;
+    let b = m.mul(b, b_scale)?;
+    let y = m.op("MatMul", &[real, b])?;
+    let y = match m.opt(4) {
+        Some(bias) => m.add(y, bias)?,
+        None => y,
+    };
+    m.done(y)
+}

@@ -1,0 +1,135 @@
+//! Which operators are supported: `docs/operators.md`, written from the tables that importers look them up in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::{expand, infer, onnx, tflite};
+
+/// What there is to know about operators before a model is exported.
+const NOTES: &[(&str, &str)] = &[
+    ("Attention", "past keys and values as inputs too, of lengths that are known"),
+    ("BatchNormalization", "training mode too; opsets before 9 only with `spatial` 1"),
+    ("BitCast", "between types of 8 bits, or of 32"),
+    ("BitShift", "by fewer bits than the type has"),
+    ("Cast", "to and from 8-bit and 4-bit floats and 2-bit and 4-bit integers too; no strings"),
+    ("ConstantOfShape", "the shape has to be known"),
+    ("Conv", "one and two spatial dimensions are a step; three become two-dimensional ones"),
+    ("ConvInteger", "as long as the sum of the products is exact in float32"),
+    ("Dropout", "passes on what it gets; training mode is refused"),
+    ("Einsum", "any equation with letters and one ellipsis, of one operand or more"),
+    ("EyeLike", "the shape has to be known"),
+    (
+        "If",
+        "a condition known at conversion chooses; else both branches are computed, which need equal shapes",
+    ),
+    ("Loop", "unrolled: the trip count has to be known at conversion; a condition may end it early"),
+    ("MatMulInteger", "exact: long sums are cut where float32 would round"),
+    ("NonMaxSuppression", "as many rows as there can be; those that are not used hold -1"),
+    ("NonZero", "only of what is known at conversion, since the shape of its output follows from it"),
+    ("Range", "the numbers have to be known"),
+    ("Resize", "nearest, linear and cubic, with `antialias`; no `tf_crop_and_resize`"),
+    ("Scan", "unrolled"),
+    ("SoftmaxCrossEntropyLoss", "at most 6 dimensions"),
+    ("TfIdfVectorizer", "of numbers; no strings"),
+    ("Trilu", "`k` has to be known"),
+    ("Unique", "only of what is known at conversion, since the shape of its output follows from it"),
+    ("ai.onnx.preview.FlexAttention", "subgraphs on scores and probabilities inlined"),
+    ("com.microsoft.Attention", "queries, keys and values as one weight; no past state"),
+    ("com.microsoft.MultiHeadAttention", "no queries, keys and values packed into one input"),
+];
+
+/// How the importer goes about an operator of ONNX.
+fn way(op: &str) -> &'static str {
+    if expand::handles(op) {
+        if infer::has_rule(op) { "step, or expanded" } else { "expanded" }
+    } else if infer::has_rule(op) {
+        "step"
+    } else if onnx::rewrites(op) {
+        "rewritten"
+    } else {
+        "while reading"
+    }
+}
+
+/// The text of `docs/operators.md`.
+pub fn document() -> String {
+    let mut text = HEAD.to_owned();
+    let mut domains: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for op in expand::operators().chain(infer::operators()).chain(onnx::operators()) {
+        let domain = op.rsplit_once('.').map_or("", |(domain, _)| domain);
+        domains.entry(domain).or_default().insert(op);
+    }
+    // What only lowering knows: no model holds it.
+    domains.remove("cygnet");
+    for (domain, operators) in &domains {
+        let title = if domain.is_empty() { "ai.onnx" } else { domain };
+        let _ = write!(
+            text,
+            "\n### {title} ({})\n\n| operator | how | limits |\n| --- | --- | --- |\n",
+            operators.len()
+        );
+        for op in operators {
+            let name = op.rsplit('.').next().unwrap_or(op);
+            let note = NOTES.iter().find(|(noted, _)| noted == op).map_or("", |&(_, note)| note);
+            let _ = writeln!(text, "| {name} | {} | {note} |", way(op));
+        }
+    }
+    let (builtin, custom) = tflite::operators();
+    for (title, operators) in [("Builtin", builtin), ("Custom", custom)] {
+        if title == "Builtin" {
+            text.push_str(TFLITE);
+        }
+        let names: Vec<String> = operators.iter().map(|op| format!("`{op}`")).collect();
+        let _ = write!(text, "\n{title} operators ({}):\n\n{}.\n", names.len(), names.join(",\n"));
+    }
+    text
+}
+
+const HEAD: &str = "\
+# Operators
+
+Written by `CYGNET_WRITE=1 cargo test -p cygnet-convert --test operators` from the tables in which the importers look
+operators up; the same test, without that variable, fails when this page says something else. How each case of ONNX's
+own operator tests comes out stands in [tests/conformance](../tests/conformance).
+
+## Types
+
+| type in the model | while it runs |
+| --- | --- |
+| float32 | float32, or what `--precision` makes of it |
+| float16, bfloat16 | float32 within; float16 passes the border of a program in its own type, bfloat16 as float32 |
+| float64 | float32, within and at the border |
+| int8, uint8, bool | themselves; with a scale, s8 |
+| int16, uint16, int32 | int32; int16 passes the border in its own type |
+| int64, uint32, uint64 | int32 within, where larger numbers are clamped; int64 at the border |
+| 8-bit and 4-bit floats | their codes in uint8; only conversions compute with them, others may move them |
+| int4, uint4, int2, uint2 | int8 and uint8 |
+| strings, complex numbers, maps | refused |
+
+Tensors have at most 6 dimensions where steps take them, and every size is known at conversion: dimensions left open
+are given by `--shape`. Sequences and optionals exist while a model is read: an element of a sequence that is an input
+or output of the model is one of the program, `NAME[0]` and so on; it is there when `--shape` or `--fix` names it, and
+so is an optional input.
+
+## ONNX
+
+Opsets 1 to 28, the functions of a model, and data in files beside it. Operators are understood as the newest opset
+defines them; what older ones say otherwise is rewritten when the model is read.
+
+- **step**: stays as it is until lowering makes steps of it; those with known inputs are computed at conversion.
+- **expanded**: becomes the operators that it is defined by.
+- **step, or expanded**: a step where there is one for these attributes and inputs.
+- **rewritten**: an older or quantized form of another operator.
+- **while reading**: has no tensors, or decides which nodes there are.
+";
+
+const TFLITE: &str = "
+## TensorFlow Lite
+
+Schema 3. Weights in float16, dynamic range, int8 per channel and uint8 are understood.
+";
+
+/// Operators that have notes, for a test that all of them exist.
+pub fn noted() -> impl Iterator<Item = &'static str> {
+    NOTES.iter().map(|&(op, _)| op)
+}
