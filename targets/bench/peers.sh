@@ -9,7 +9,8 @@
 #   PEERS       what its setup.sh made: models/NAME.onnx, inputs to time (NAME.eval.npy or .npz) and to calibrate with
 #               (NAME.calib.npy or .npz), the others' files, venv/. targets/bench/graphs.py makes two of the models
 #
-# Models are converted to f32 and int8 first, int8 from the samples that the others were calibrated with. Results go to
+# Models are converted to f32 and int8 first, int8 from the samples that the others were calibrated with, text models in
+# dynamic range int8. Results go to
 # $PEERS/results.json and results.md; targets/bench/report.py makes docs/performance.md of them. Best times are the least
 # processor time of an inference with one thread, the least wall time with more. Numbers of a busy machine are worth
 # nothing: see that nothing else runs.
@@ -44,10 +45,11 @@ for name in "${models[@]}"; do
     calibrate=$(samples "$name")
     [ -n "$calibrate" ] || die "$PEERS/models has no $name.calib.npy or .npz"
     say "converting $name"
-    for precision in f32 int8; do
-        "$cygnet" convert --quiet "$PEERS/models/$name.onnx" -o "$PEERS/models/$name.$precision.cygnet" \
-            --precision $precision --calibrate "$calibrate" > /dev/null
-    done
+    # Transformers of text are quantized while they run.
+    case $name in minilm* | bert*) int8=dynamic ;; *) int8=int8 ;; esac
+    "$cygnet" convert --quiet "$PEERS/models/$name.onnx" -o "$PEERS/models/$name.f32.cygnet" > /dev/null
+    "$cygnet" convert --quiet "$PEERS/models/$name.onnx" -o "$PEERS/models/$name.int8.cygnet" \
+        --precision $int8 --calibrate "$calibrate" > /dev/null
 done
 
 say "timing"
@@ -56,5 +58,6 @@ python=$PEERS/venv/ort/bin/python
 [ -x "$python" ] || python=python3
 cd "$PEERS"
 "$python" "$PEERS_KIT/bench_peers.py" --models "$listed" --prec fp32,int8 --threads 1,2 \
+    --peer 'ort_u8s8 int8={m}.ort_u8s8.onnx cmd='"$python $PEERS_KIT/runners/ort.py" \
     --peer "cygnet fp32={m}.f32.cygnet int8={m}.int8.cygnet cmd=$cygnet bench-runner"
 say "tables: $PEERS/results.md"
