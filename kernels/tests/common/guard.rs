@@ -186,9 +186,11 @@ impl Case {
             }
             results.push(self.harvest(&tensors, &before, arena.bytes(), name));
         }
-        results.push(self.run_with_threads(cpu, name));
-        if self.algorithm == Algorithm::Fastest {
-            results.push(self.run_with_helpers(cpu, name));
+        if worth_threads() {
+            results.push(self.run_with_threads(cpu, name));
+            if self.algorithm == Algorithm::Fastest {
+                results.push(self.run_with_helpers(cpu, name));
+            }
         }
         for result in &results[1..] {
             assert!(*result == results[0], "{name} ({isa}) depends on placement, order of tiles or threads");
@@ -280,6 +282,13 @@ impl Case {
         }
         out
     }
+}
+
+/// Whether this case shall be done by threads too: on Arm, which tests meet emulated, one in sixteen. Of every thread that
+/// ever ran, QEMU 7.2 keeps some 100 KiB.
+fn worth_threads() -> bool {
+    static CASES: AtomicUsize = AtomicUsize::new(0);
+    !cfg!(target_arch = "aarch64") || CASES.fetch_add(1, Ordering::Relaxed).is_multiple_of(16)
 }
 
 fn tensor(
