@@ -337,10 +337,16 @@ fn packed_attention(m: &mut Make<'_, '_>) -> Done {
         let present = m.concat(&both, 0)?;
         m.give(1, present)?;
     }
+    masked(m, [q, k, v], 3)
+}
+
+/// Queries, keys and values in heads, under the key mask of input `mask`, the attention bias of input 5 and, where the
+/// node says so, the causal mask.
+fn masked(m: &mut Make<'_, '_>, [q, k, v]: [ValueId; 3], mask: usize) -> Done {
     let elem = m.elem(q);
     let (queries, keys, depth) = (m.dims(q)[2], m.dims(k)[2], m.dims(q)[3]);
     let mut bias = Bias::default();
-    if let Some(mask) = m.opt(3) {
+    if let Some(mask) = m.opt(mask) {
         let filter = f64::from(m.node.float("mask_filter_value", -10000.0));
         key_mask(m, mask, &mut bias, keys, filter, elem)?;
     }
@@ -389,23 +395,7 @@ fn multi_head_attention(m: &mut Make<'_, '_>) -> Done {
     let (k, v) = (extended(m, m.opt(6), k)?, extended(m, m.opt(7), v)?);
     m.give(1, k)?;
     m.give(2, v)?;
-    let elem = m.elem(q);
-    let (queries, keys, depth) = (m.dims(q)[2], m.dims(k)[2], m.dims(q)[3]);
-    let mut bias = Bias::default();
-    if let Some(mask) = m.opt(4) {
-        let filter = f64::from(m.node.float("mask_filter_value", -10000.0));
-        key_mask(m, mask, &mut bias, keys, filter, elem)?;
-    }
-    if let Some(term) = m.opt(5) {
-        bias.terms.push(term);
-    }
-    if m.node.int("unidirectional", 0) != 0 {
-        causal(m, &mut bias, queries, keys, elem)?;
-    }
-    let scale = usual_scale(m, depth);
-    let stages = scaled_dot_product(m, Product { q, k, v, scale, softcap: 0.0, bias })?;
-    let y = merged(m, stages.result)?;
-    m.done(y)
+    masked(m, [q, k, v], 4)
 }
 
 /// Inputs: query, key, value, past key, past value (not shared with the present ones), lengths, total length, cosines,
