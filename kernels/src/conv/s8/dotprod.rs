@@ -5,7 +5,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::dense;
-use super::finish::{self, ANY, Mode, PLAIN, SMALL, SUMS};
+use super::finish::{ANY, Mode, PLAIN, SMALL, SUMS};
 use super::walk::{self, Group, Panel};
 use crate::conv::block::Block;
 use crate::conv::in_order;
@@ -288,7 +288,7 @@ unsafe fn conv_8x8<const IN_ORDER: bool, const MODE: Mode>(b: &Panels<'_>) {
 pub(super) unsafe fn panels<const IN_ORDER: bool>(b: &Panels<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
-        match finish::mode(b.small, walk::output(b), b.multiplier) {
+        match walk::mode(b) {
             SMALL => conv_8x8::<IN_ORDER, SMALL>(b),
             PLAIN => conv_8x8::<IN_ORDER, PLAIN>(b),
             SUMS => conv_8x8::<IN_ORDER, SUMS>(b),

@@ -32,12 +32,9 @@ pub(crate) const PLAIN: Mode = 2;
 /// Sums are the results, as they are.
 pub(crate) const SUMS: Mode = 3;
 
-/// The mode for sums that are small, or for any; without multipliers, for sums as results.
-pub(crate) fn mode(small: bool, output: Output, multiplier: *const f32) -> Mode {
+/// The mode for sums that are small, or for any.
+pub(crate) fn mode(small: bool, output: Output) -> Mode {
     let Output { lo, hi, zero_point } = output;
-    if multiplier.is_null() {
-        return SUMS;
-    }
     match (small, lo <= -128.0 && hi >= 127.0 && zero_point % 2 == 0) {
         (false, _) => ANY,
         (true, false) => SMALL,

@@ -8,7 +8,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::dense;
-use super::finish::{self, ANY, Mode, PLAIN, SMALL, SUMS};
+use super::finish::{ANY, Mode, PLAIN, SMALL, SUMS};
 use super::walk::{self, Group, Panel};
 use crate::conv::block::Block;
 use crate::conv::panels::Panels;
@@ -216,7 +216,7 @@ unsafe fn conv_4x8<const MODE: Mode>(b: &Panels<'_>) {
 pub(super) unsafe fn panels(b: &Panels<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
-        match finish::mode(b.small, walk::output(b), b.multiplier) {
+        match walk::mode(b) {
             SMALL => conv_4x8::<SMALL>(b),
             PLAIN => conv_4x8::<PLAIN>(b),
             SUMS => conv_4x8::<SUMS>(b),

@@ -104,6 +104,11 @@ pub(super) unsafe fn walk<const MODE: Mode, const MR: usize, const STARTS: usize
     }
 }
 
+/// How a block's sums are made results.
+pub(super) fn mode(b: &Panels<'_>) -> Mode {
+    if b.multiplier.is_null() { finish::SUMS } else { finish::mode(b.small, output(b)) }
+}
+
 /// What results are made for.
 pub(super) fn output(b: &Panels<'_>) -> Output {
     Output { lo: b.lo, hi: b.hi, zero_point: b.zero_point }
