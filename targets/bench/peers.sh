@@ -9,6 +9,8 @@
 #   PEERS       what its setup.sh made: models/NAME.onnx, inputs to time (NAME.eval.npy or .npz) and to calibrate with
 #               (NAME.calib.npy or .npz), the others' files, venv/. targets/bench/graphs.py makes two of the models
 #
+# PEERS_OPTIONS, if set, goes to bench_peers.py: --rounds 8, --peers ort,litert, ...
+#
 # Models are converted to f32 and int8 first, int8 from the samples that the others were calibrated with, text models in
 # dynamic range int8. Results go to
 # $PEERS/results.json and results.md; targets/bench/report.py makes docs/performance.md of them. Best times are the least
@@ -57,7 +59,8 @@ listed=$(IFS=,; printf '%s' "${models[*]}")
 python=$PEERS/venv/ort/bin/python
 [ -x "$python" ] || python=python3
 cd "$PEERS"
-"$python" "$PEERS_KIT/bench_peers.py" --models "$listed" --prec fp32,int8 --threads 1,2 \
+# shellcheck disable=SC2086 # Several options.
+"$python" "$PEERS_KIT/bench_peers.py" ${PEERS_OPTIONS:-} --models "$listed" --prec fp32,int8 --threads 1,2 \
     --peer 'ort_u8s8 int8={m}.ort_u8s8.onnx cmd='"$python $PEERS_KIT/runners/ort.py" \
     --peer "cygnet fp32={m}.f32.cygnet int8={m}.int8.cygnet cmd=$cygnet bench-runner"
 say "tables: $PEERS/results.md"
