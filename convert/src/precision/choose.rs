@@ -200,7 +200,7 @@ const LAST_WEIGHTS: u64 = 10;
 /// last, takes the one asked for; what comes before or after (normalization of the input, decoding of boxes,
 /// the final softmax) stays in f32, where it costs next to nothing and unlike ranges meet. In int8 so do the last
 /// products themselves when they are a small part of the whole: the channels of a detector's head hold boxes and scores,
-/// which lose by any rounding. Other last products multiply in int8 and yield real numbers.
+/// which lose by any rounding. Other last products, and those of a single row, multiply in int8 and yield real numbers.
 pub fn choose(lir: &Lir, precision: Precision) -> Plan {
     let n = lir.steps.len();
     let low = match precision {
@@ -230,13 +230,14 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
         let floating = lir.tensors[step.output].dtype == DType::F32
             && step.inputs.iter().flatten().next().is_none_or(|&id| lir.tensors[id].dtype == DType::F32);
         let moves = step.kind.moves();
-        // Results that nothing in s8 reads are real numbers.
-        let real = low == DType::S8 && last[i] && !keep_last && has_real(lir, step);
+        // Results that nothing in s8 reads are real numbers. Of a single row it is the weights that take the time.
+        let one_row = lir.tensors[step.output].dims.iter().rev().skip(1).all(|&d| d == 1);
+        let real = low == DType::S8 && last[i] && (!keep_last || one_row) && has_real(lir, step);
         let reason = if !floating {
             Some("does not compute real numbers")
         } else if !before[i] {
             Some("comes after the last convolution or matrix product")
-        } else if keep_last && last[i] {
+        } else if keep_last && last[i] && !real {
             Some("is a last product: unlike results share its output, and f32 costs next to nothing")
         } else if !after[i] && !moves {
             Some("comes before the first convolution or matrix product")

@@ -17,6 +17,7 @@ use super::gather::Gather;
 use super::geometry::{Pixel, Product};
 use super::list::{BLOCK_PIXELS, LIST, Layout, List};
 use super::micro::{Args, MAX_MR, NR, Row};
+use super::pack;
 use super::panels::{PanelRow, Panels};
 use super::reals::Reals;
 use super::s8::Stretches;
@@ -131,6 +132,8 @@ pub(super) struct Setup {
     pub y: View,
     pub weights: View,
     pub bias: View,
+    /// In place of `weights`, where the implementation wants them without gaps; else empty.
+    pub gapless: Vec<u8>,
     /// In place of `bias`, where the implementation adds an offset to inputs; else empty.
     pub offset_bias: Vec<i32>,
     pub multiplier: Option<View>,
@@ -446,9 +449,15 @@ impl Conv {
             at.step(p);
             left = rest;
         }
-        // SAFETY: panels of the packed constants, of which `prepare` proved the lengths; blocks have no more pixels than
-        // the row allows.
+        let gapless = !s.gapless.is_empty();
+        // SAFETY: panels of the packed constants, of which `prepare` proved the lengths, or as many made of them; blocks
+        // have no more pixels than the row allows.
         unsafe {
+            let w = if gapless {
+                s.gapless.as_ptr().add(panel * pack::gapless_panel(p.taps(), s.depth()))
+            } else {
+                s.weights.ptr::<u8>(mem).add(p.weights + panel * work.plan.panel)
+            };
             let block = Block {
                 pixels: work.count,
                 inputs: Gather {
@@ -461,7 +470,7 @@ impl Conv {
                 },
                 taps: p.taps(),
                 depth: s.depth(),
-                w: s.weights.ptr::<u8>(mem).add(p.weights + panel * work.plan.panel),
+                w,
                 cols: work.channels.len(),
                 y: out.as_ptr().cast(),
                 offset: (work.group * s.channels() + work.channels.start) * s.y.dtype.size(),
@@ -471,6 +480,7 @@ impl Conv {
                 hi: s.hi,
                 zero_point: s.zero_point,
                 small: s.small,
+                gapless,
                 scratch: mem.scratch,
             };
             (row.run)(&block);

@@ -249,6 +249,7 @@ fn setup(
         y,
         weights,
         bias,
+        gapless: Vec::new(),
         offset_bias: Vec::new(),
         multiplier,
         padding,
@@ -306,6 +307,12 @@ fn finish(
         // No kernel for blocks of other instruction sets asks.
         let asks = cfg!(target_arch = "aarch64");
         setup.small = setup.multiplier.is_some_and(|m| asks && small_sums(cx, &setup, &m, &products));
+        if let [p] = &products[..]
+            && (block.gapless)(&driver::problem(&setup, p, reach))
+        {
+            let weights = cx.constant_bytes(&setup.weights);
+            setup.gapless = pack::without_gaps(weights, setup.panels(), p.taps(), setup.depth());
+        }
         if block.offset != 0 {
             setup.offset_bias = offset_bias(cx, &setup, &products, block.offset);
         }

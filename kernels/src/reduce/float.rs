@@ -362,11 +362,12 @@ unsafe impl<T: Elem> Kernel for Reduce<T> {
         use ReduceKind as K;
         // SAFETY: `mem` is the memory of these views.
         let (base, out) = unsafe { (self.plan.x.ptr::<T>(mem), self.plan.y.ptr_mut::<T>(mem)) };
+        let (mut shift, mut acc) = ([0.0; COLUMNS], [0.0; COLUMNS]);
         self.plan.tile(tile, |y, x, n| {
-            let (mut shift, mut acc) = ([0.0; COLUMNS], [0.0; COLUMNS]);
             // SAFETY: positions come from the plan; `n` is at most a block.
             unsafe {
                 if let Some(f) = &self.shift {
+                    acc[..n].fill(0.0);
                     self.reduce(f, base, x, n, &acc, &mut shift);
                     shift[..n].iter_mut().for_each(|m| *m = if m.is_finite() { *m } else { 0.0 });
                 }

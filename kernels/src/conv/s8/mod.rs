@@ -54,6 +54,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         scratch: vnni::SCRATCH,
         offset: vnni::OFFSET,
         merges: vnni::merges,
+        gapless: vnni::gapless,
         run: vnni::block_12x32,
     },
     #[cfg(target_arch = "x86_64")]
@@ -67,6 +68,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         scratch: vnni::SCRATCH,
         offset: vnni::OFFSET,
         merges: vnni::merges,
+        gapless: vnni::gapless,
         run: vnni::block_6x16,
     },
     #[cfg(target_arch = "x86_64")]
@@ -80,6 +82,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         scratch: avx2_block::SCRATCH,
         offset: 0,
         merges: avx2_block::merges,
+        gapless: |_| false,
         run: avx2_block::block,
     },
     #[cfg(target_arch = "aarch64")]
@@ -121,6 +124,7 @@ const DENSE: BlockRow = BlockRow {
     scratch: dense::SCRATCH,
     offset: 0,
     merges: dense::merges,
+    gapless: |_| false,
     run: neon::dense,
 };
 

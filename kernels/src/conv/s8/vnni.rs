@@ -52,7 +52,12 @@ pub(super) fn suits(p: &Problem) -> bool {
 
 /// Whether merged runs of taps of this depth can be copied.
 pub(super) fn merges(depth: usize) -> bool {
-    depth == 3 || depth.is_multiple_of(KB_S8)
+    depth < KB_S8 || depth.is_multiple_of(KB_S8)
+}
+
+/// Few channels: of three filled up to four, a quarter of the products would be with zeros.
+pub(super) fn gapless(p: &Problem) -> bool {
+    p.taps > 1 && p.depth < KB_S8
 }
 
 /// A register of 32-bit lanes: the output channels of one panel, or of two.
@@ -332,45 +337,23 @@ impl Vector for __m256i {
     }
 }
 
-/// Copies `taps` taps of three dense channels with [`OFFSET`] added, each followed by a fourth byte that does not
-/// matter; four taps at a time.
-///
-/// # Safety
-/// SSSE3 is there; `from` is valid for `3 * taps + 13` bytes, `to` for `4 * taps + 12`.
-#[inline(always)]
-unsafe fn spread(from: *const u8, to: *mut u8, taps: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let order = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
-        for tap in (0..taps).step_by(4) {
-            let v = _mm_loadu_si128(from.add(3 * tap).cast());
-            let v = _mm_xor_si128(_mm_shuffle_epi8(v, order), _mm_set1_epi8(OFFSET as i8));
-            _mm_storeu_si128(to.add(4 * tap).cast(), v);
-        }
-    }
-}
-
 /// Copies runs of inputs, [`OFFSET`] added, to pixels `stride` bytes apart. What is written past a run is written over by
 /// the runs that follow it, or lies between two pixels' inputs.
 struct Copied<V> {
     vector: PhantomData<V>,
     to: *mut u8,
     stride: usize,
+    /// Bytes of a tap.
     depth: usize,
 }
 
 impl<V: Vector> Sink for Copied<V> {
     #[inline(always)]
     unsafe fn take(&mut self, run: gather::Run) {
-        let depth = self.depth.next_multiple_of(KB_S8);
         // SAFETY: the pixels have room; inputs can be read as [`crate::conv::block::Run`] says.
         unsafe {
-            let to = self.to.add(run.pixel * self.stride + run.tap * depth);
-            if self.depth == 3 && run.taps > 1 {
-                spread(run.from, to, run.taps);
-            } else {
-                V::shift(run.from, to, run.taps * depth);
-            }
+            let to = self.to.add(run.pixel * self.stride + run.tap * self.depth);
+            V::shift(run.from, to, run.taps * self.depth);
         }
     }
 }
@@ -515,7 +498,8 @@ impl<V: Vector> Work<'_, V> {
 /// As [`crate::conv::block::Run`], with biases that make up for the offset.
 #[inline(always)]
 unsafe fn block<V: Vector, const MR: usize>(b: &Block<'_>) {
-    let k = b.taps * b.depth.next_multiple_of(KB_S8);
+    let depth = if b.gapless { b.depth } else { b.depth.next_multiple_of(KB_S8) };
+    let k = (b.taps * depth).next_multiple_of(KB_S8);
     let lanes = V::PANELS * NR;
     // Rows of a matrix without gaps are copied as one run.
     let dense = b.inputs.matrix().is_some_and(|(_, row)| row == k && !row.is_multiple_of(4 << 10));
@@ -526,7 +510,7 @@ unsafe fn block<V: Vector, const MR: usize>(b: &Block<'_>) {
         match b.inputs.matrix() {
             Some((from, row)) if dense => V::shift(from, b.scratch, b.pixels * row),
             _ => {
-                let mut to = Copied { vector: PhantomData::<V>, to: b.scratch, stride, depth: b.depth };
+                let mut to = Copied { vector: PhantomData::<V>, to: b.scratch, stride, depth };
                 b.inputs.runs(0..b.taps, &mut to);
             }
         }
