@@ -145,8 +145,9 @@ pub(super) struct Setup {
     pub kb: usize,
     /// Bytes of weights that one call of the microkernel may go through.
     pub span: usize,
-    /// Tiles that a step of much work should have.
+    /// Tiles that a step of much work should have, and for how many threads.
     pub tiles: usize,
+    pub threads: usize,
     pub lo: f32,
     pub hi: f32,
     pub zero_point: i32,
@@ -162,7 +163,6 @@ struct Plan {
     first_tile: usize,
     first_panel: usize,
     pixels: usize,
-    tile_pixels: usize,
     pixel_tiles: usize,
     tile_channels: usize,
     channel_tiles: usize,
@@ -277,13 +277,25 @@ impl Plan {
         if tile_channels < channels {
             tile_channels = share(channels, tile_channels, nr);
         }
+        let mut pixel_tiles = pixels.div_ceil(tile_pixels);
+        let channel_tiles = channels.div_ceil(tile_channels);
+        if !matches!(s.by, Implementation::Rows(_))
+            && !(pixel_tiles * channel_tiles * s.groups).is_multiple_of(s.threads)
+        {
+            // As many for each thread: of five, two threads would do three and two.
+            let even = |down: &usize| (down * s.groups).is_multiple_of(s.threads);
+            if pixel_tiles > 1 {
+                pixel_tiles = pixel_tiles.next_multiple_of(s.threads).min(pixels.div_ceil(mr));
+            } else if let Some(down) = (channel_tiles..=channels / few).find(even) {
+                tile_channels = share(channels, channels.div_ceil(down), nr);
+            }
+        }
         Self {
             product,
             first_tile,
             first_panel,
             pixels,
-            tile_pixels,
-            pixel_tiles: pixels.div_ceil(tile_pixels),
+            pixel_tiles,
             tile_channels,
             channel_tiles: channels.div_ceil(tile_channels),
             panel,
@@ -301,6 +313,13 @@ impl Plan {
                 output: if s.y.rank == 4 { [s.y.dims[1], s.y.dims[2]] } else { [1, product.cols.outputs] },
             },
         }
+    }
+
+    /// The pixels of a tile: even shares of the groups that are computed at once, of which the last may be smaller.
+    fn pixels_of(&self, tile: usize, mr: usize) -> Range<usize> {
+        let groups = self.pixels.div_ceil(mr);
+        let start = |tile: usize| (tile * groups / self.pixel_tiles * mr).min(self.pixels);
+        start(tile)..start(tile + 1)
     }
 
     fn tiles(&self, groups: usize) -> usize {
@@ -626,8 +645,7 @@ unsafe impl Kernel for Conv {
             }
         };
         let (size, depth, channels) = (s.x.dtype.size(), s.depth(), s.channels());
-        let (first, end) =
-            (pixel_tile * plan.tile_pixels, ((pixel_tile + 1) * plan.tile_pixels).min(plan.pixels));
+        let Range { start: first, end } = plan.pixels_of(pixel_tile, s.by.mr());
         let from = channel_tile * plan.tile_channels;
         let to = (from + plan.tile_channels).min(channels);
 

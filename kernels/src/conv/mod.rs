@@ -259,6 +259,7 @@ fn setup(
         kb: family.kb,
         span: family.span,
         tiles: cx.tiles(),
+        threads: cx.threads(),
         lo: epilogue.lo,
         hi: epilogue.hi,
         zero_point,
