@@ -284,8 +284,8 @@ impl Case {
     }
 }
 
-/// Whether this case shall be done by threads too: on Arm, which tests meet emulated, one in sixteen. Of every thread that
-/// ever ran, QEMU 7.2 keeps some 100 KiB.
+/// Whether this case shall be done by threads too: on Arm, which tests meet emulated, one in sixteen: QEMU 7.2
+/// keeps memory of every thread that ever ran, which came to gigabytes.
 fn worth_threads() -> bool {
     static CASES: AtomicUsize = AtomicUsize::new(0);
     !cfg!(target_arch = "aarch64") || CASES.fetch_add(1, Ordering::Relaxed).is_multiple_of(16)
