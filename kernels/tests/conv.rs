@@ -497,6 +497,9 @@ fn long_kernels_run_where_they_are_one_run_of_memory() {
 
 #[test]
 fn transposed_of_every_phase() {
+    // One phase has outputs, and it is not the first; few channels.
+    let second = Window { kernel: [2, 4], stride: [2, 1], dilation: [3, 3], pad: [3, 1, 2, 2] };
+    Spec::transposed([2, 2, 10, 1], 7, second, 1, 0).check();
     Spec::transposed([1, 4, 5, 6], 10, square(2, 2, 0), 1, 0).check();
     Spec::transposed([2, 5, 4, 8], 9, square(3, 2, 1), 1, 1).check();
     Spec::transposed([1, 3, 4, 3], 8, square(4, 2, 1), 1, 0).check();

@@ -311,7 +311,7 @@ fn finish(
         if let [p] = &products[..]
             && (block.gapless)(&driver::problem(&setup, p, reach))
         {
-            let weights = cx.constant_bytes(&setup.weights);
+            let weights = &cx.constant_bytes(&setup.weights)[p.weights..];
             setup.gapless = pack::without_gaps(weights, setup.panels(), p.taps(), setup.depth());
         }
         if block.offset != 0 {
