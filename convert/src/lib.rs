@@ -6,6 +6,7 @@
 //! chooses how convolutions are done, [`plan`] places its tensors, [`emit`] writes the program.
 
 pub mod algorithm;
+mod attention;
 mod build;
 pub mod calibrate;
 pub mod emit;

@@ -12,6 +12,7 @@ use cygnet_kernels::conv::pack::PACK_ID;
 use sha2::{Digest, Sha256};
 
 use crate::algorithm;
+use crate::attention;
 use crate::calibrate::{CalibrateError, Calibrator, Samples, calibrate};
 use crate::emit::{Emitted, emit};
 use crate::error::ImportError;
@@ -183,6 +184,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
 
     progress.stage("planning and packing", None);
     let mut low = apply(&lir, &plan, &ranges).map_err(ConvertError::Step)?;
+    attention::fuse(&mut low);
     fuse::fold_functions(&mut low);
     fuse::fold_tables(&mut low);
     add_padding_rows(&mut low);

@@ -615,6 +615,18 @@ param_struct! {
     }
 }
 
+param_struct! {
+    /// Scaled dot-product attention. Inputs: 0 queries `[B, M, heads * D]`; 1 keys `[B, N, heads * D]`; 2 values
+    /// `[B, N, heads * E]`; 3 mask (optional), which broadcasts to `[B, heads, M, N]`, of four dimensions of which the
+    /// last is N: it is added to the scaled products. Output `y` `[B, M, heads * E]`. All f32, or all f16.
+    Attention {
+        /// How many heads the columns are divided into.
+        heads: u32,
+        /// What products of queries with keys are multiplied by.
+        scale: f32,
+    }
+}
+
 ops! {
     Conv = 1 "conv", inputs 3..=7, 1 word since minor 1;
     DepthwiseConv = 2 "depthwise-conv", inputs 3..=6;
@@ -641,4 +653,5 @@ ops! {
     NonMaxSuppression = 23 "non-max-suppression", inputs 2..=5;
     Recurrent = 24 "recurrent", inputs 3..=4;
     QuantizeRows = 25 "quantize-rows", inputs 2..=2;
+    Attention = 26 "attention", inputs 3..=4;
 }

@@ -23,6 +23,7 @@ impl Op {
                 Self::Gather(p) => axis_ok(p.axis),
                 Self::Copy(p) => copy_ok(p),
                 Self::TopK(p) => axis_ok(p.axis),
+                Self::Attention(p) => p.heads > 0 && p.scale.is_finite(),
                 Self::Cumulate(p) => axis_ok(p.axis),
                 Self::Map(_)
                 | Self::Table(_)

@@ -7,6 +7,7 @@
 //! instruction set. `docs/arithmetic.md` is the specification that the oracles follow.
 
 pub mod arena;
+pub mod attention;
 pub mod conv;
 pub mod copy;
 pub mod cpu;

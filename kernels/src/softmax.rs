@@ -212,8 +212,11 @@ per_isa! {
 }
 
 /// Sum of e^(x - m) by the lane tree; the terms are stored unless `keep` is null.
+///
+/// # Safety
+/// `x` and, unless null, `keep` have `n` elements.
 #[inline(always)]
-unsafe fn sum<V: V8, T: Elem>(x: *const T, n: usize, m: f32, keep: *mut T) -> f32 {
+pub(crate) unsafe fn sum<V: V8, T: Elem>(x: *const T, n: usize, m: f32, keep: *mut T) -> f32 {
     let m = V::splat(m);
     let mut lanes = [0.0; LANES];
     let whole = n - n % V::LANES;

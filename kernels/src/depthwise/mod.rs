@@ -17,6 +17,8 @@ macro_rules! unroll {
 
 mod float;
 mod float_strip;
+#[cfg(target_arch = "aarch64")]
+mod half_strip;
 mod list;
 pub mod oracle;
 pub mod pack;
@@ -32,6 +34,8 @@ use cygnet_format::op;
 use cygnet_format::program::DType;
 
 use crate::conv::geometry::Axis;
+#[cfg(not(target_arch = "aarch64"))]
+use crate::cpu::Cpu;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map;
 use crate::simd::F16;
@@ -146,7 +150,7 @@ pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn
                 s8::Reach::of(bytes(&layer.weights), bytes(&layer.bias), m)
             }),
             DType::F32 => float_strip::choose::<f32>(cpu, window),
-            _ => float_strip::choose::<F16>(cpu, window),
+            _ => half_strips(cpu, window).or_else(|| float_strip::choose::<F16>(cpu, window)),
         };
         if let Some(found) = found {
             return Ok(Box::new(strip::Strips::new(cx, layer, window, found)));
@@ -158,6 +162,14 @@ pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn
         _ => float::choose::<F16>(cpu),
     };
     Ok(Box::new(list::Listed::new(cx, layer, found)))
+}
+
+#[cfg(target_arch = "aarch64")]
+use half_strip::choose as half_strips;
+
+#[cfg(not(target_arch = "aarch64"))]
+fn half_strips(_: Cpu, _: strip::Window) -> Option<strip::Choice> {
+    None
 }
 
 /// Outputs of an axis whose taps are all inside the input.

@@ -174,10 +174,20 @@ fn floats(rng: &mut Rng, n: usize) -> Vec<f32> {
 
 /// The bench of a float case, and its result in f32 before a function.
 fn float_bench(case: &Case, half: bool, rng: &mut Rng) -> (Bench, Vec<f32>) {
+    float_bench_of(case, half, rng, floats)
+}
+
+/// The same of operands that `values` makes.
+fn float_bench_of(
+    case: &Case,
+    half: bool,
+    rng: &mut Rng,
+    values: impl Fn(&mut Rng, usize) -> Vec<f32>,
+) -> (Bench, Vec<f32>) {
     let c = case.dims[3];
     let taps = (case.window.kernel[0] * case.window.kernel[1]) as usize;
-    let x = floats(rng, case.dims.iter().product());
-    let (w, bias, pad) = (floats(rng, taps * c), floats(rng, c), floats(rng, c));
+    let x = values(rng, case.dims.iter().product());
+    let (w, bias, pad) = (values(rng, taps * c), values(rng, c), values(rng, c));
     let bounds = [case.epilogue.lo, case.epilogue.hi];
     let want = oracle::f32(&x, case.dims, &case.window, &w, &bias, &pad, bounds);
     let bits =
@@ -230,20 +240,52 @@ fn s8_bench(case: &Case, rng: &mut Rng) -> (Bench, Vec<i8>) {
     (Bench::new(&case, DType::S8, &le(&x, i8::to_le_bytes), constants), want)
 }
 
+/// The bound of the module `half_strip`, with `size` the sum of the magnitudes of bias and products.
+fn half_bound(taps: f32, size: f32, want: f32) -> f32 {
+    let u = 2.0_f32.powi(-11);
+    size * (taps * u / (1.0 - taps * u) + u) + taps * 2.0_f32.powi(-25) + want.abs() * u + 2.0_f32.powi(-25)
+}
+
+/// Asserts the oracle's bits or, of a kernel that computes in half, its bound.
+fn check_floats(bench: &mut Bench, half: bool, want: &[f32], taps: u32, at: &str) {
+    let wanted = if half { le(want, |v| f16::from_f32(v).to_le_bytes()) } else { le(want, f32::to_le_bytes) };
+    for (isa, cpu) in Cpu::runnable() {
+        let got = bench.run(cpu);
+        if !bench.prepare(cpu).unwrap().name().ends_with("_fp16") {
+            assert!(got == wanted, "{isa} half {half} {at}");
+            continue;
+        }
+        // Operands are within 4 in magnitude.
+        let bound = |want| half_bound(taps as f32, 16.0 * taps as f32 + 4.0, want);
+        for (i, (got, &want)) in got.as_chunks().0.iter().zip(want).enumerate() {
+            let got = f16::from_le_bytes(*got).to_f32();
+            assert!((got - want).abs() <= bound(want), "{isa} {at}: {got} at {i}, not {want}");
+        }
+    }
+}
+
 #[test]
 fn floats_have_the_bits_of_the_oracle() {
     for half in [false, true] {
         let mut rng = Rng(11);
         for case in cases() {
             let (mut bench, want) = float_bench(&case, half, &mut rng);
-            let want = if half {
-                le(&want, |v| f16::from_f32(v).to_le_bytes())
-            } else {
-                le(&want, f32::to_le_bytes)
-            };
-            for (isa, cpu) in Cpu::runnable() {
-                assert!(bench.run(cpu) == want, "{isa} half {half} {:?} {:?}", case.dims, case.window);
-            }
+            let [kh, kw] = case.window.kernel;
+            check_floats(&mut bench, half, &want, kh * kw, &format!("{:?} {:?}", case.dims, case.window));
+        }
+    }
+}
+
+/// Integers that half holds: sums have no error, so that a wrong tap, pixel or channel shows.
+#[test]
+fn sums_of_small_integers_are_exact_in_half_too() {
+    for mut case in cases() {
+        case.epilogue = Epilogue::NONE;
+        let integers = |rng: &mut Rng, n| (0..n).map(|_| rng.below(9) as f32 - 4.0).collect();
+        let (mut bench, want) = float_bench_of(&case, true, &mut Rng(12), integers);
+        let want = le(&want, |v| f16::from_f32(v).to_le_bytes());
+        for (isa, cpu) in Cpu::runnable() {
+            assert!(bench.run(cpu) == want, "{isa} {:?} {:?}", case.dims, case.window);
         }
     }
 }
@@ -274,15 +316,9 @@ fn a_function_follows_the_clamp() {
     case.epilogue = Epilogue { lo: -1.0, hi: 2.0, unary: Unary { kind: UnaryKind::Abs, a: 0.0, b: 0.0 } };
     for half in [false, true] {
         let (mut bench, want) = float_bench(&case, half, &mut Rng(5));
-        for (isa, cpu) in Cpu::runnable() {
-            let got: Vec<f32> = if half {
-                bench.run(cpu).chunks(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-            } else {
-                bench.run(cpu).chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            };
-            let want = want.iter().map(|&v| if half { f16::from_f32(v).to_f32() } else { v }.abs());
-            assert!(got.into_iter().eq(want), "{isa} half {half}");
-        }
+        let want: Vec<f32> =
+            want.iter().map(|&v| if half { f16::from_f32(v).to_f32() } else { v }.abs()).collect();
+        check_floats(&mut bench, half, &want, 9, "a function");
     }
 }
 

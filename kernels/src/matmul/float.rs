@@ -1,6 +1,6 @@
 //! f32 and f16 on every instruction set: six rows times sixteen columns at once.
 //!
-//! f16 operands are widened to f32; the clamped result is rounded once.
+//! f16 operands are widened to f32; a clamped f16 result is rounded once.
 
 use super::{Block, KB, MB, NB};
 use crate::cpu::Cpu;
@@ -20,11 +20,11 @@ pub(super) fn choose<T: Elem>(cpu: Cpu) -> (&'static str, super::Run) {
     } else {
         isa_name!(isa, "matmul_f16_6x16")
     };
-    (name, pick::<T>(isa))
+    (name, pick::<T, T, T>(isa))
 }
 
 per_isa! {
-    fn pick[T: Elem](block: &Block) = run
+    pub(super) fn pick[A: Elem, B: Elem, Y: Elem](block: &Block) = run
 }
 
 /// Up to eight elements, zeros in the lanes beyond.
@@ -38,7 +38,7 @@ unsafe fn load<V: V8, T: Elem>(p: *const T, n: usize) -> V {
 }
 
 #[inline(always)]
-unsafe fn run<V: V8, T: Elem>(g: &Block) {
+unsafe fn run<V: V8, A: Elem, B: Elem, Y: Elem>(g: &Block) {
     let mut panel: Panel = [[0.0; NB]; KB];
     let mut sums = [[0.0_f32; NB]; MB];
     let mut wide = [[0.0_f32; KB]; MR];
@@ -51,13 +51,13 @@ unsafe fn run<V: V8, T: Elem>(g: &Block) {
             // SAFETY: the part of the panel is inside `b`, the rows inside `a`.
             unsafe {
                 if g.transpose_b {
-                    pack_columns::<V, T>(g, first, cols, k, part, &mut panel);
+                    pack_columns::<V, B>(g, first, cols, k, part, &mut panel);
                 } else {
-                    pack_rows::<V, T>(g, first, cols, k, part, &mut panel);
+                    pack_rows::<V, B>(g, first, cols, k, part, &mut panel);
                 }
                 for (i, sums) in sums.chunks_mut(MR).enumerate() {
-                    let a = g.a.cast::<T>().add((g.rows.start + i * MR) * g.a_pitch + k);
-                    let (a, pitch) = if size_of::<T>() == 4 {
+                    let a = g.a.cast::<A>().add((g.rows.start + i * MR) * g.a_pitch + k);
+                    let (a, pitch) = if size_of::<A>() == 4 {
                         (a.cast::<f32>(), g.a_pitch)
                     } else {
                         for (row, wide) in wide[..sums.len()].iter_mut().enumerate() {
@@ -67,7 +67,7 @@ unsafe fn run<V: V8, T: Elem>(g: &Block) {
                                 .iter_mut()
                                 .enumerate()
                             {
-                                load::<V, T>(a.add(row * g.a_pitch + j * LANES), part - j * LANES)
+                                load::<V, A>(a.add(row * g.a_pitch + j * LANES), part - j * LANES)
                                     .store(to.as_mut_ptr());
                             }
                         }
@@ -90,9 +90,9 @@ unsafe fn run<V: V8, T: Elem>(g: &Block) {
                 unsafe {
                     let v = V::load(sums.as_ptr().add(half)).mul(V::splat(g.scale));
                     let v = V::splat(g.hi).min(V::splat(g.lo).max(v));
-                    let y = g.y.cast::<T>().add(row * g.y_pitch + first + half);
+                    let y = g.y.cast::<Y>().add(row * g.y_pitch + first + half);
                     let n = cols - half;
-                    if n >= LANES { T::store(v, y) } else { store_part(v, y, n, T::store::<V>) }
+                    if n >= LANES { Y::store(v, y) } else { store_part(v, y, n, Y::store::<V>) }
                 }
             }
         }

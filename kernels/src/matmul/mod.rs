@@ -21,11 +21,11 @@ use crate::cpu::Cpu;
 use crate::cpu::Features;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map;
-use crate::simd::F16;
+use crate::simd::{Elem, F16, Isa};
 use crate::view::{Mem, View};
 
 /// Most rows of a block.
-const MB: usize = 64;
+pub(crate) const MB: usize = 64;
 
 /// Columns of a panel.
 const NB: usize = 16;
@@ -40,26 +40,26 @@ const TILE_MACS: usize = 400_000;
 const MAX_K_S8: usize = i32::MAX as usize / (255 * 255);
 
 /// What a block is told. Addresses are those of the batch's first elements; pitches count elements.
-struct Block {
-    rows: std::ops::Range<usize>,
-    cols: std::ops::Range<usize>,
-    k: usize,
-    a: *const u8,
-    a_pitch: usize,
-    b: *const u8,
-    b_pitch: usize,
+pub(crate) struct Block {
+    pub rows: std::ops::Range<usize>,
+    pub cols: std::ops::Range<usize>,
+    pub k: usize,
+    pub a: *const u8,
+    pub a_pitch: usize,
+    pub b: *const u8,
+    pub b_pitch: usize,
     /// Whether a row of `b` in memory is a column of the product.
-    transpose_b: bool,
-    y: *mut u8,
-    y_pitch: usize,
-    scale: f32,
-    lo: f32,
-    hi: f32,
+    pub transpose_b: bool,
+    pub y: *mut u8,
+    pub y_pitch: usize,
+    pub scale: f32,
+    pub lo: f32,
+    pub hi: f32,
     /// Of `a`, `b` and `y` (s8).
-    zero_points: [i32; 3],
+    pub zero_points: [i32; 3],
     /// As many bytes as the implementation asks for.
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no implementation asks for any"))]
-    scratch: *mut u8,
+    pub scratch: *mut u8,
 }
 
 /// Computes a block.
@@ -67,7 +67,7 @@ struct Block {
 /// # Safety
 /// The matrices have the block's rows, columns and k; the processor has what the function needs; `rows` has at
 /// most [`MB`] elements; the scratch is there.
-type Run = unsafe fn(&Block);
+pub(crate) type Run = unsafe fn(&Block);
 
 /// An implementation: its name, the function, and the bytes of scratch that it asks for.
 type Choice = (&'static str, Run, usize);
@@ -91,6 +91,26 @@ fn choose(cpu: Cpu, dtype: DType, k: usize, scale: f32) -> Choice {
         _ => float::choose::<F16>(cpu),
     };
     (name, run, 0)
+}
+
+/// The products of an attention, whose sums are f32: of two matrices of a type, and of f32 with that type.
+#[derive(Clone, Copy)]
+pub(crate) struct Products {
+    pub both: Run,
+    pub of_f32: Run,
+    /// Bytes of scratch that they ask for.
+    pub scratch: usize,
+}
+
+impl Products {
+    pub fn new<T: Elem>(cpu: Cpu) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if cpu.has(Features::AVX512_VNNI) && size_of::<T>() == 4 {
+            return Self { both: avx512::run_f32, of_f32: avx512::run_f32, scratch: avx512::SCRATCH_F32 };
+        }
+        let isa = Isa::of(cpu);
+        Self { both: float::pick::<T, T, f32>(isa), of_f32: float::pick::<f32, T, f32>(isa), scratch: 0 }
+    }
 }
 
 struct MatMul {

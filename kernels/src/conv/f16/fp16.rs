@@ -62,6 +62,8 @@ unsafe fn accumulate<const M: usize, const P: usize>(
     let zero = vreinterpretq_f16_u16(vdupq_n_u16(0));
     let mut k = passes(sums, a, depth, w);
     let mut c = *sums;
+    // SAFETY: where the panels go on.
+    let mut at: [*const u16; P] = std::array::from_fn(|p| unsafe { w.add(p * panel + k * NR) });
     while k + 8 <= depth {
         let mut x = [zero; M];
         for i in 0..M {
@@ -73,7 +75,7 @@ unsafe fn accumulate<const M: usize, const P: usize>(
                 let mut wk = [zero; P];
                 for p in 0..P {
                     // SAFETY: as above.
-                    wk[p] = unsafe { load(w.add(p * panel + (k + $lane) * NR)) };
+                    wk[p] = unsafe { load(at[p].add($lane * NR)) };
                 }
                 for i in 0..M {
                     for p in 0..P {
@@ -83,14 +85,16 @@ unsafe fn accumulate<const M: usize, const P: usize>(
             )+};
         }
         lane!(0 1 2 3 4 5 6 7);
+        at = advance(&at, 8 * NR);
         k += 8;
     }
     while k < depth {
         let mut wk = [zero; P];
         for p in 0..P {
             // SAFETY: k is below `depth`.
-            wk[p] = unsafe { load(w.add(p * panel + k * NR)) };
+            wk[p] = unsafe { load(at[p]) };
         }
+        at = advance(&at, NR);
         for i in 0..M {
             // SAFETY: as above.
             let x = vreinterpretq_f16_u16(unsafe { vld1q_dup_u16(a[i].add(k)) });
@@ -103,10 +107,15 @@ unsafe fn accumulate<const M: usize, const P: usize>(
     *sums = c;
 }
 
-/// A block's sum added to an f32 sum.
+/// A block's sum added to f32 sums.
+///
+/// # Safety
+/// `so_far` is valid for reads of eight of them.
 #[inline]
 #[target_feature(enable = "neon,fp16")]
-fn total(block: float16x8_t, [lo, hi]: [float32x4_t; 2]) -> [float32x4_t; 2] {
+unsafe fn total(block: float16x8_t, so_far: *const f32) -> [float32x4_t; 2] {
+    // SAFETY: the caller's promise.
+    let [lo, hi] = unsafe { load8::<false>(so_far.cast()) };
     [vaddq_f32(lo, vcvt_f32_f16(vget_low_f16(block))), vaddq_f32(hi, vcvt_high_f32_f16(block))]
 }
 
@@ -144,13 +153,13 @@ unsafe fn tile<const M: usize, const P: usize>(
     let tap = args.depth * NR;
     let panel = args.taps * tap;
     let in_f32 = args.taps * args.depth > BLOCK;
-    let mut bias = [[vdupq_n_f32(0.0); 2]; P];
-    for p in 0..P {
-        // SAFETY: biases are there for whole panels.
-        bias[p] = unsafe { load8::<false>(args.bias.cast::<f32>().add(first + p * NR).cast()) };
-    }
-    let mut totals = [[MaybeUninit::uninit(); P]; M];
-    let (mut left, mut blocks) = (BLOCK, 0);
+    // SAFETY: biases are there for whole panels.
+    let bias: *const f32 = unsafe { args.bias.cast::<f32>().add(first) };
+    // Sums so far of more than a block: those of a row from `so_far` on, rows `row` apart.
+    let mut totals = MaybeUninit::<[[[f32; NR]; P]; M]>::uninit();
+    let to = totals.as_mut_ptr().cast::<f32>();
+    let (mut so_far, mut row) = (bias, 0);
+    let mut left = BLOCK;
     let mut sums = [[vreinterpretq_f16_u16(vdupq_n_u16(0)); P]; M];
     for t in 0..args.taps {
         // SAFETY: `taps * MR` addresses are there, and the tap is one of those of each panel.
@@ -168,60 +177,85 @@ unsafe fn tile<const M: usize, const P: usize>(
             if left == 0 && in_f32 {
                 each!(i < M {
                     for p in 0..P {
-                        // SAFETY: written with the block before.
-                        let before = if blocks == 0 { bias[p] } else { unsafe { totals[i][p].assume_init() } };
-                        totals[i][p].write(total(sums[i][p], before));
+                        // SAFETY: `so_far` has the sums, or biases, of P panels; `to` takes those of M rows.
+                        unsafe {
+                            let [lo, hi] = total(sums[i][p], so_far.add(i * row + p * NR));
+                            vst1q_f32(to.add((i * P + p) * NR), lo);
+                            vst1q_f32(to.add((i * P + p) * NR + 4), hi);
+                        }
                         sums[i][p] = vreinterpretq_f16_u16(vdupq_n_u16(0));
                     }
                 });
-                blocks += 1;
+                (so_far, row) = (to.cast_const(), P * NR);
                 left = BLOCK;
             }
         }
     }
-    // SAFETY: the row's address takes `cols` elements.
-    let put = |i: usize, p: usize, v| unsafe {
-        let at = first + p * NR;
-        store(v, (*args.y.add(i)).cast::<u16>().add(at), args.cols - at);
-    };
     if in_f32 {
         let (lo, hi) = (vdupq_n_f32(args.lo), vdupq_n_f32(args.hi));
         each!(i < M {
             for p in 0..P {
-                // SAFETY: written with the first of several blocks. The last may be empty, and then adds zeros.
-                let [v0, v1] = total(sums[i][p], unsafe { totals[i][p].assume_init() });
-                put(i, p, vcvt_high_f16_f32(vcvt_f16_f32(clamp(v0, lo, hi)), clamp(v1, lo, hi)));
+                // SAFETY: as above. The last block may be empty, and then adds zeros.
+                let [v0, v1] = unsafe { total(sums[i][p], so_far.add(i * row + p * NR)) };
+                sums[i][p] = vcvt_high_f16_f32(vcvt_f16_f32(clamp(v0, lo, hi)), clamp(v1, lo, hi));
             }
         });
     } else {
         let splat = |v: f32| vdupq_lane_f16::<0>(vcvt_f16_f32(vdupq_n_f32(v)));
         let (lo, hi) = (splat(args.lo), splat(args.hi));
-        let bias = bias.map(|[lo, hi]| vcvt_high_f16_f32(vcvt_f16_f32(lo), hi));
+        let bias: [_; P] = std::array::from_fn(|p| {
+            // SAFETY: as above.
+            let [b0, b1] = unsafe { load8::<false>(bias.add(p * NR).cast()) };
+            vcvt_high_f16_f32(vcvt_f16_f32(b0), b1)
+        });
         each!(i < M {
             for p in 0..P {
-                // Clamped as defined: NaN stays, and so do zeros.
-                let v = vaddq_f16(sums[i][p], bias[p]);
-                let v = vbslq_f16(vcltq_f16(v, lo), lo, v);
-                put(i, p, vbslq_f16(vcgtq_f16(v, hi), hi, v));
+                // NaN stays.
+                sums[i][p] = vminq_f16(vmaxq_f16(vaddq_f16(sums[i][p], bias[p]), lo), hi);
             }
         });
     }
+    let cols = args.cols - first;
+    each!(i < M {
+        // SAFETY: the row's address takes all columns.
+        unsafe {
+            let y = (*args.y.add(i)).cast::<u16>().add(first);
+            if cols >= P * NR {
+                for p in 0..P {
+                    vst1q_u16(y.add(p * NR), vreinterpretq_u16_f16(sums[i][p]));
+                }
+            } else {
+                for p in 0..P {
+                    store(sums[i][p], y.add(p * NR), cols - p * NR);
+                }
+            }
+        }
+    });
 }
 
-/// M rows, two panels at a time.
+/// M rows, P panels at a time, the last ones two or one.
 ///
 /// # Safety
 /// As [`crate::conv::micro::Micro`].
 #[target_feature(enable = "neon,fp16")]
-unsafe fn rows<const M: usize>(args: &Args) {
-    for first in (0..args.cols).step_by(2 * NR) {
-        // SAFETY: the second panel is there when columns of it count.
+unsafe fn rows<const M: usize, const P: usize>(args: &Args) {
+    const { assert!(P == 2 || P >= 4) };
+    let mut first = 0;
+    while first < args.cols {
+        let panels = (args.cols - first).div_ceil(NR);
+        // SAFETY: as many panels hold columns that count.
         unsafe {
-            if args.cols - first > NR {
-                tile::<M, 2>(args, first, |_, _, _, _| 0);
-            } else {
-                tile::<M, 1>(args, first, |_, _, _, _| 0);
-            }
+            first += NR
+                * if panels >= P {
+                    tile::<M, P>(args, first, |_, _, _, _| 0);
+                    P
+                } else if panels >= 2 {
+                    tile::<M, 2>(args, first, |_, _, _, _| 0);
+                    2
+                } else {
+                    tile::<M, 1>(args, first, |_, _, _, _| 0);
+                    1
+                };
         }
     }
 }
@@ -235,10 +269,11 @@ pub(crate) unsafe fn conv_8x16(args: &Args) {
     // SAFETY: the caller's promise; rows beyond those that count repeat the last one.
     unsafe {
         match args.rows {
-            1 => rows::<1>(args),
-            2 => rows::<2>(args),
-            3 | 4 => rows::<4>(args),
-            _ => rows::<8>(args),
+            // Eight sums hide the latency of an addition.
+            1 => rows::<1, 8>(args),
+            2 => rows::<2, 4>(args),
+            3 | 4 => rows::<4, 2>(args),
+            _ => rows::<8, 2>(args),
         }
     }
 }
