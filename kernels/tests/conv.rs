@@ -422,6 +422,18 @@ fn rows_of_taps_merge_into_runs() {
 }
 
 #[test]
+fn blocks_are_whole_rows_of_the_output() {
+    // As many pixels in a row as are computed at once, some more, and so many that a row is cut.
+    for width in [4, 7, 9, 11, 13, 15, 16, 28, 131, 160] {
+        Spec::conv([1, 3, width, 8], 40, square(3, 1, 1), 1).check_s8(width as u64);
+        Spec::conv([2, 5, 2 * width, 3], 17, square(3, 2, 1), 1).check_s8(width as u64 + 1);
+        Spec::conv([2, 4, width, 12], 48, square(5, 1, 2), 1).pitched(4, 0).check_s8(width as u64 + 2);
+    }
+    Spec::conv([1, 7, 7, 256], 48, square(3, 1, 1), 1).check_s8(3);
+    Spec::conv([2, 6, 8, 16], 32, square(3, 1, 1), 2).check_s8(4);
+}
+
+#[test]
 fn groups_keep_to_themselves() {
     Spec::conv([1, 5, 6, 12], 20, square(3, 1, 1), 4).check();
     Spec::conv([2, 4, 4, 6], 18, square(1, 1, 0), 2).check();

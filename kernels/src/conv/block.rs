@@ -36,8 +36,10 @@ pub struct Block<'a> {
     pub zero_point: i32,
     /// Whether [`s8::small`](super::s8::small) holds, as far as the instruction set's kernels ask (s8).
     pub small: bool,
+    /// Whether the inputs are to be copied as [`lines`](super::lines): the pixels are such, and there is room.
+    pub lines: bool,
     /// Whether the weights are those of [`pack::without_gaps`](super::pack::without_gaps): the channels of a tap are not
-    /// filled up to a group, the inputs of all taps are (s8).
+    /// filled up to a group, the inputs of a row of taps are (s8, by lines).
     pub gapless: bool,
     /// As many bytes as [`BlockRow::scratch`] says, aligned to 64.
     pub scratch: *mut u8,
@@ -88,6 +90,9 @@ pub struct BlockRow {
     pub offset: i32,
     /// Whether runs of taps are merged when each tap has this many input channels.
     pub merges: fn(depth: usize) -> bool,
+    /// Bytes of scratch for [`lines`](super::lines), where the depth is one of whole groups or the taps are without gaps; 0
+    /// where the kernel does not take them.
+    pub lines: usize,
     /// Whether the kernel wants the taps of a pixel without gaps (s8), see [`Block::gapless`].
     pub gapless: fn(&Problem) -> bool,
     /// The kernel.

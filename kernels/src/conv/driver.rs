@@ -15,6 +15,7 @@ use cygnet_format::program::DType;
 use super::block::{Block, BlockRow, Problem};
 use super::gather::Gather;
 use super::geometry::{Pixel, Product};
+use super::lines;
 use super::list::{BLOCK_PIXELS, LIST, Layout, List};
 use super::micro::{Args, MAX_MR, NR, Row};
 use super::pack;
@@ -170,8 +171,12 @@ struct Plan {
     panel: usize,
     /// Output channels of one call of the microkernel.
     call_channels: usize,
+    /// Pixels that lie together: tiles are multiples of it.
+    unit: usize,
     /// Pixels of a block.
     block_pixels: usize,
+    /// Whether blocks copy their inputs as [`lines`].
+    lines: bool,
     layout: Layout,
 }
 
@@ -201,8 +206,16 @@ impl Setup {
             && self.x.pitch == self.x.cols()
             && match &self.by {
                 Implementation::Rows(_) | Implementation::Panels(_) => self.depth().is_multiple_of(self.kb),
-                Implementation::Block(row) => (row.merges)(self.depth()),
+                Implementation::Block(row) => (row.merges)(self.depth()) || !self.gapless.is_empty(),
             }
+    }
+
+    /// How to cut a product to blocks by lines, where the kernel takes them.
+    fn lines(&self, p: &Product) -> Option<[usize; 2]> {
+        let Implementation::Block(row) = &self.by else { return None };
+        let whole = self.depth().is_multiple_of(self.kb) || !self.gapless.is_empty();
+        let depth = self.depth() * self.x.dtype.size();
+        lines::cut(p, self.batch, depth, row.lines).filter(|_| whole)
     }
 
     /// Panels of a product.
@@ -244,7 +257,10 @@ impl Plan {
         let channels = s.channels();
         let k = inputs(s, &product);
         let panel = k * NR * s.x.dtype.size();
-        let (mr, nr, block) = (s.by.mr(), s.by.nr(), s.by.pixels(k));
+        let (mr, nr) = (s.by.mr(), s.by.nr());
+        let lines = s.lines(&product);
+        // From here on, `unit` pixels lie together.
+        let [unit, block] = lines.unwrap_or([mr, s.by.pixels(k)]);
         let macs = |pixels: usize, channels: usize| pixels.saturating_mul(channels).saturating_mul(k.max(1));
         let whole = macs(pixels, channels).saturating_mul(s.groups);
         // First fewer pixels, down to `least`; then fewer channels, down to `few`.
@@ -263,7 +279,7 @@ impl Plan {
         };
         let fit = |fixed: usize| (tile / macs(fixed, 1)).max(1);
         let mut tile_channels = channels;
-        let mut tile_pixels = fit(channels).next_multiple_of(mr).max(least).min(pixels);
+        let mut tile_pixels = fit(channels).next_multiple_of(unit).max(least).min(pixels);
         if macs(tile_pixels, channels) > 2 * tile {
             tile_channels = fit(tile_pixels).max(few).next_multiple_of(nr).min(channels);
         }
@@ -272,7 +288,7 @@ impl Plan {
             total.div_ceil(total.div_ceil(part)).next_multiple_of(unit)
         };
         if tile_pixels < pixels {
-            tile_pixels = share(pixels, tile_pixels, mr);
+            tile_pixels = share(pixels, tile_pixels, unit);
         }
         if tile_channels < channels {
             tile_channels = share(channels, tile_channels, nr);
@@ -285,7 +301,7 @@ impl Plan {
             // As many for each thread: of five, two threads would do three and two.
             let even = |down: &usize| (down * s.groups).is_multiple_of(s.threads);
             if pixel_tiles > 1 {
-                pixel_tiles = pixel_tiles.next_multiple_of(s.threads).min(pixels.div_ceil(mr));
+                pixel_tiles = pixel_tiles.next_multiple_of(s.threads).min(pixels.div_ceil(unit));
             } else if let Some(down) = (channel_tiles..=channels / few).find(even) {
                 tile_channels = share(channels, channels.div_ceil(down), nr);
             }
@@ -300,8 +316,10 @@ impl Plan {
             channel_tiles: channels.div_ceil(tile_channels),
             panel,
             call_channels: (s.span / panel.max(1) * NR).clamp(nr, tile_channels.max(nr)) / nr * nr,
+            unit,
+            lines: lines.is_some(),
             block_pixels: match s.by {
-                Implementation::Block(_) => share(tile_pixels, block, mr).min(block),
+                Implementation::Block(_) => share(tile_pixels, block, unit).min(block),
                 _ => (LIST / (s.slots(&product) * mr)).min(block / mr) * mr,
             },
             layout: Layout {
@@ -316,9 +334,9 @@ impl Plan {
     }
 
     /// The pixels of a tile: even shares of the groups that are computed at once, of which the last may be smaller.
-    fn pixels_of(&self, tile: usize, mr: usize) -> Range<usize> {
-        let groups = self.pixels.div_ceil(mr);
-        let start = |tile: usize| (tile * groups / self.pixel_tiles * mr).min(self.pixels);
+    fn pixels_of(&self, tile: usize) -> Range<usize> {
+        let groups = self.pixels.div_ceil(self.unit);
+        let start = |tile: usize| (tile * groups / self.pixel_tiles * self.unit).min(self.pixels);
         start(tile)..start(tile + 1)
     }
 
@@ -473,7 +491,7 @@ impl Conv {
         // have no more pixels than the row allows.
         unsafe {
             let w = if gapless {
-                s.gapless.as_ptr().add(panel * pack::gapless_panel(p.taps(), s.depth()))
+                s.gapless.as_ptr().add(panel * pack::gapless_panel([p.rows.taps, p.cols.taps], s.depth()))
             } else {
                 s.weights.ptr::<u8>(mem).add(p.weights + panel * work.plan.panel)
             };
@@ -499,6 +517,7 @@ impl Conv {
                 hi: s.hi,
                 zero_point: s.zero_point,
                 small: s.small,
+                lines: work.plan.lines,
                 gapless,
                 scratch: mem.scratch,
             };
@@ -645,7 +664,7 @@ unsafe impl Kernel for Conv {
             }
         };
         let (size, depth, channels) = (s.x.dtype.size(), s.depth(), s.channels());
-        let Range { start: first, end } = plan.pixels_of(pixel_tile, s.by.mr());
+        let Range { start: first, end } = plan.pixels_of(pixel_tile);
         let from = channel_tile * plan.tile_channels;
         let to = (from + plan.tile_channels).min(channels);
 

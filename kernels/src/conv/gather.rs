@@ -42,6 +42,11 @@ pub trait Sink {
 }
 
 impl Gather<'_> {
+    /// Taps of the window, down and across.
+    pub fn taps(&self) -> [usize; 2] {
+        [self.product.rows.taps, self.product.cols.taps]
+    }
+
     /// The inputs as rows of a matrix, where every pixel reads one tap, its own: the first row, and bytes from a row to
     /// the next.
     #[inline]

@@ -22,6 +22,11 @@ mod gather;
 pub(crate) mod geometry;
 #[cfg(target_arch = "aarch64")]
 mod in_order;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "no kernel of other processors copies lines")
+)]
+mod lines;
 mod list;
 mod reals;
 mod winograd;
@@ -310,9 +315,11 @@ fn finish(
         setup.small = setup.multiplier.is_some_and(|m| asks && small_sums(cx, &setup, &m, &products));
         if let [p] = &products[..]
             && (block.gapless)(&driver::problem(&setup, p, reach))
+            && lines::cut(p, setup.batch, setup.depth(), block.lines).is_some()
         {
             let weights = &cx.constant_bytes(&setup.weights)[p.weights..];
-            setup.gapless = pack::without_gaps(weights, setup.panels(), p.taps(), setup.depth());
+            let taps = [p.rows.taps, p.cols.taps];
+            setup.gapless = pack::without_gaps(weights, setup.panels(), taps, setup.depth());
         }
         if block.offset != 0 {
             setup.offset_bias = offset_bias(cx, &setup, &products, block.offset);

@@ -134,22 +134,29 @@ fn bytes<T, const N: usize>(values: Vec<T>, to: impl Fn(T) -> [u8; N]) -> Vec<u8
     values.into_iter().flat_map(to).collect()
 }
 
-/// Bytes of a panel of [`without_gaps`].
-pub(super) fn gapless_panel(taps: usize, depth: usize) -> usize {
-    (taps * depth).next_multiple_of(KB_S8) * NR
+/// Groups of a row of taps in [`without_gaps`].
+fn gapless_groups(across: usize, depth: usize) -> usize {
+    (across * depth).div_ceil(KB_S8)
 }
 
-/// Packed s8 weights of fewer than four channels a tap, as if all taps were channels of one: `[panel][taps * depth /
-/// 4][NR][4]`, the last group filled up with zeros.
-pub(super) fn without_gaps(packed: &[u8], panels: usize, taps: usize, depth: usize) -> Vec<u8> {
-    let panel = gapless_panel(taps, depth);
+/// Bytes of a panel of [`without_gaps`].
+pub(super) fn gapless_panel([down, across]: [usize; 2], depth: usize) -> usize {
+    down * gapless_groups(across, depth) * KB_S8 * NR
+}
+
+/// Packed s8 weights of fewer than four channels a tap, as if all taps of a row of the window were channels of one:
+/// `[panel][row][taps * depth / 4][NR][4]`, the last group of a row filled up with zeros.
+pub(super) fn without_gaps(packed: &[u8], panels: usize, taps: [usize; 2], depth: usize) -> Vec<u8> {
+    let [down, across] = taps;
+    let (panel, groups) = (gapless_panel(taps, depth), gapless_groups(across, depth));
     let mut out = vec![0; panels * panel];
-    for (from, to) in packed.chunks_exact(taps * NR * KB_S8).zip(out.chunks_exact_mut(panel)) {
+    for (from, to) in packed.chunks_exact(down * across * NR * KB_S8).zip(out.chunks_exact_mut(panel)) {
         for (tap, block) in from.as_chunks::<{ NR * KB_S8 }>().0.iter().enumerate() {
+            let (row, tap) = (tap / across, tap % across);
             for (channel, weights) in block.as_chunks::<KB_S8>().0.iter().enumerate() {
                 for (i, &w) in weights[..depth].iter().enumerate() {
                     let at = tap * depth + i;
-                    to[(at / KB_S8 * NR + channel) * KB_S8 + at % KB_S8] = w;
+                    to[((row * groups + at / KB_S8) * NR + channel) * KB_S8 + at % KB_S8] = w;
                 }
             }
         }

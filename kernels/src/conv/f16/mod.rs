@@ -37,6 +37,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         scratch: avx512_block::SCRATCH,
         offset: 0,
         merges: |_| true,
+        lines: 0,
         gapless: |_| false,
         run: avx512_block::block::<true>,
     },

@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use crate::conv::avx512::{self, Dot, Run};
 use crate::conv::block::{Block, Problem};
 use crate::conv::gather::{self, Sink};
+use crate::conv::lines::{self, Lines, Segment};
 use crate::conv::micro::{KB_S8, NR};
 
 /// What is added to inputs: the difference of an unsigned byte and a signed one.
@@ -33,6 +34,9 @@ const OVER: usize = 64;
 /// Bytes of scratch.
 pub(super) const SCRATCH: usize = INPUT_BYTES + OVER;
 
+/// Bytes of lines.
+pub(super) const LINES: usize = INPUT_BYTES;
+
 /// Bytes from a pixel's `k` inputs to the next's: room for what is written past them, and no multiple of 4 KiB, which
 /// would make all pixels share a few lines of the first-level cache.
 fn stride(k: usize) -> usize {
@@ -52,7 +56,7 @@ pub(super) fn suits(p: &Problem) -> bool {
 
 /// Whether merged runs of taps of this depth can be copied.
 pub(super) fn merges(depth: usize) -> bool {
-    depth < KB_S8 || depth.is_multiple_of(KB_S8)
+    depth.is_multiple_of(KB_S8)
 }
 
 /// Few channels: of three filled up to four, a quarter of the products would be with zeros.
@@ -358,13 +362,59 @@ impl<V: Vector> Sink for Copied<V> {
     }
 }
 
+/// Copies inputs to lines.
+struct Shifted<V>(PhantomData<V>);
+
+impl<V: Vector> lines::Copy for Shifted<V> {
+    #[inline(always)]
+    unsafe fn copy(from: *const u8, to: *mut u8, n: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { V::shift(from, to, n) }
+    }
+}
+
+/// How the copied inputs of neighbouring pixels lie.
+#[derive(Clone, Copy)]
+struct Inputs {
+    /// Bytes from a pixel to the next.
+    stride: usize,
+    /// Runs of a pixel, bytes from one to the next, and units of each.
+    runs: usize,
+    apart: usize,
+    units: usize,
+}
+
+/// Where they are: all one after another, or by lines.
+enum Place {
+    Pixels,
+    Lines(Lines),
+}
+
 /// A block being computed, its inputs copied.
 struct Work<'a, V: Vector> {
     b: &'a Block<'a>,
     vector: PhantomData<V>,
-    /// Inputs of a pixel, and bytes from one's to the next's.
+    /// Inputs of a pixel.
     k: usize,
-    stride: usize,
+    inputs: Inputs,
+    place: Place,
+}
+
+/// How many of `left` pixels to do at once, of which at most `most`: all, or so that the rest is not too few.
+fn at_once(left: usize, most: usize) -> usize {
+    match left {
+        // Of as many there is a loop.
+        _ if left == most || left >= most + 4 => most,
+        _ if left > most => {
+            if most == MR_512 {
+                8
+            } else {
+                left.div_ceil(2)
+            }
+        }
+        9.. => left.div_ceil(2),
+        _ => left,
+    }
 }
 
 /// P registers' worth of output channels.
@@ -408,29 +458,30 @@ impl<V: Vector> Work<'_, V> {
         }
     }
 
-    /// M pixels from `pixel` on.
+    /// M pixels from `pixel` on, the first one's inputs at `a`.
     ///
     /// # Safety
     /// As [`crate::conv::block::Run`]; the pixels are the block's.
     #[inline(always)]
-    unsafe fn tile<const M: usize, const P: usize>(&self, c: &Columns<V, P>, pixel: usize) {
-        let b = self.b;
+    unsafe fn tile<const M: usize, const P: usize>(&self, c: &Columns<V, P>, pixel: usize, a: *const u8) {
+        let (b, inputs) = (self.b, &self.inputs);
+        let units = inputs.units;
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [c.bias; M];
-            let a = b.scratch.add(pixel * self.stride);
-            if self.k > 0 {
-                let units = self.k / KB_S8;
+            let mut w = c.w;
+            for run in 0..if units > 0 { inputs.runs } else { 0 } {
                 V::multiply(
                     &mut sums,
                     &Run {
-                        a,
-                        stride: self.stride,
-                        w: c.w,
+                        a: a.add(run * inputs.apart),
+                        stride: inputs.stride,
+                        w,
                         units,
-                        ahead: avx512::ahead::<P>(c.w[0][0], units, units, pixel / M),
+                        ahead: avx512::ahead::<P>(w[0][0], self.k / KB_S8, units, pixel / M),
                     },
                 );
+                w = w.map(|pair| pair.map(|w| w.wrapping_add(units * KB_S8 * NR)));
             }
             if b.multiplier.is_null() {
                 for i in 0..M {
@@ -447,30 +498,44 @@ impl<V: Vector> Work<'_, V> {
         }
     }
 
-    /// All pixels times P registers of channels from `first` on.
+    /// The pixels from `pixel` on that lie evenly spaced.
+    fn segment(&self, pixel: usize) -> Segment {
+        match &self.place {
+            Place::Pixels => {
+                let inputs = self.b.scratch.cast_const().wrapping_add(pixel * self.inputs.stride);
+                Segment { pixel, count: self.b.pixels - pixel, inputs }
+            }
+            Place::Lines(lines) => lines.segment(pixel),
+        }
+    }
+
+    /// All pixels times P registers of channels from `first` on, MR pixels at a time and then fewer.
     ///
     /// # Safety
     /// As [`crate::conv::block::Run`]; each register has channels that count.
     #[inline(always)]
     unsafe fn all<const MR: usize, const P: usize>(&self, first: usize) {
-        let pixels = self.b.pixels;
-        let mut pixel = 0;
+        let mut next = 0;
         // SAFETY: the caller's promise.
         unsafe {
             let c = self.columns::<P>(first);
-            while pixel + MR <= pixels {
-                self.tile::<MR, P>(&c, pixel);
-                pixel += MR;
-            }
-            while pixel + 4 <= pixels {
-                self.tile::<4, P>(&c, pixel);
-                pixel += 4;
-            }
-            match pixels - pixel {
-                1 => self.tile::<1, P>(&c, pixel),
-                2 => self.tile::<2, P>(&c, pixel),
-                3 => self.tile::<3, P>(&c, pixel),
-                _ => {}
+            while next < self.b.pixels {
+                let Segment { mut pixel, count, inputs: mut a } = self.segment(next);
+                next = pixel + count;
+                while pixel < next {
+                    let m = at_once(next - pixel, MR);
+                    macro_rules! tiles {
+                        ($($m:literal)+) => {
+                            match m {
+                                $($m if $m <= MR => self.tile::<$m, P>(&c, pixel, a),)+
+                                _ => self.tile::<MR, P>(&c, pixel, a),
+                            }
+                        };
+                    }
+                    tiles!(1 2 3 4 5 6 7 8);
+                    a = a.add(m * self.inputs.stride);
+                    pixel += m;
+                }
             }
         }
     }
@@ -485,7 +550,7 @@ impl<V: Vector> Work<'_, V> {
         let mut first = 0;
         while self.b.cols - first >= P * Self::LANES {
             // SAFETY: the caller's promise.
-            unsafe { self.tile::<M, P>(&self.columns::<P>(first), 0) };
+            unsafe { self.tile::<M, P>(&self.columns::<P>(first), 0, self.segment(0).inputs) };
             first += P * Self::LANES;
         }
         first
@@ -499,21 +564,30 @@ impl<V: Vector> Work<'_, V> {
 #[inline(always)]
 unsafe fn block<V: Vector, const MR: usize>(b: &Block<'_>) {
     let depth = if b.gapless { b.depth } else { b.depth.next_multiple_of(KB_S8) };
-    let k = (b.taps * depth).next_multiple_of(KB_S8);
     let lanes = V::PANELS * NR;
-    // Rows of a matrix without gaps are copied as one run.
-    let dense = b.inputs.matrix().is_some_and(|(_, row)| row == k && !row.is_multiple_of(4 << 10));
-    let stride = if dense { k } else { stride(k) };
-    let work = Work { b, vector: PhantomData::<V>, k, stride };
     // SAFETY: the caller's promise; the scratch has [`SCRATCH`] bytes.
     unsafe {
-        match b.inputs.matrix() {
-            Some((from, row)) if dense => V::shift(from, b.scratch, b.pixels * row),
-            _ => {
-                let mut to = Copied { vector: PhantomData::<V>, to: b.scratch, stride, depth };
-                b.inputs.runs(0..b.taps, &mut to);
+        let work = if b.lines {
+            let [down, across] = b.inputs.taps();
+            let units = (across * depth).div_ceil(KB_S8);
+            let lines = b.inputs.lines::<Shifted<V>>(depth, b.scratch);
+            let inputs = Inputs { stride: lines.pixel, runs: down, apart: lines.line, units };
+            Work { b, vector: PhantomData::<V>, k: down * units * KB_S8, inputs, place: Place::Lines(lines) }
+        } else {
+            let k = b.taps * depth;
+            // Rows of a matrix without gaps are copied as one run.
+            let dense = b.inputs.matrix().is_some_and(|(_, row)| row == k && !row.is_multiple_of(4 << 10));
+            let stride = if dense { k } else { stride(k) };
+            match b.inputs.matrix() {
+                Some((from, row)) if dense => V::shift(from, b.scratch, b.pixels * row),
+                _ => {
+                    let mut to = Copied { vector: PhantomData::<V>, to: b.scratch, stride, depth };
+                    b.inputs.runs(0..b.taps, &mut to);
+                }
             }
-        }
+            let inputs = Inputs { stride, runs: 1, apart: 0, units: k / KB_S8 };
+            Work { b, vector: PhantomData::<V>, k, inputs, place: Place::Pixels }
+        };
         let mut first = match b.pixels {
             1 => work.wide::<1, 8>(),
             2 | 3 if V::PANELS == 1 => 0,
