@@ -236,7 +236,7 @@ impl Emitter<'_> {
         let x = || first.ok_or_else(|| "its input is missing".to_owned());
         match &step.kind {
             Kind::Op(op) => self.push(&step.name, *op, &step.inputs, y),
-            Kind::View | Kind::Slice { .. } if self.lies_in(y, x()?) => {}
+            Kind::View | Kind::Slice { .. } if self.sharing.is_part(y, x()?) => {}
             Kind::View => {
                 // Rows apart become dense: copied in the dimensions of the source.
                 let x = x()?;
@@ -299,13 +299,6 @@ impl Emitter<'_> {
         let (tensor, initial) = (self.tensor(state.input), state.initial.map(|id| self.tensor(id)));
         self.program.states.push(program::State { name: state.name.clone(), tensor, initial });
         Ok(())
-    }
-
-    /// Whether `y` is part of the memory of `x` itself.
-    fn lies_in(&self, y: Id, x: Id) -> bool {
-        self.lir.tensors[x].constant.is_none()
-            && self.sharing.is_placed(y)
-            && self.sharing.home(x).root == self.sharing.home(y).root
     }
 
     /// Whether `x` is computed where the concatenation `y` needs it.

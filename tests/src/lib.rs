@@ -1,6 +1,7 @@
 //! What the tests that span crates share.
 //!
-//! On every processor: [`bits`] and [`place`]. Where models can be converted (the host): [`conformance`], [`figures`], [`source`],
+//! On every processor: [`bits`] and [`place`]. Where models can be converted (the host): [`conformance`], [`figures`], [`made`],
+//! [`source`],
 //! [`photos`] and [`fashion`].
 
 pub mod bits;
@@ -12,6 +13,8 @@ pub mod conformance;
 pub mod fashion;
 #[cfg(target_arch = "x86_64")]
 pub mod figures;
+#[cfg(target_arch = "x86_64")]
+pub mod made;
 #[cfg(target_arch = "x86_64")]
 pub mod photos;
 #[cfg(target_arch = "x86_64")]

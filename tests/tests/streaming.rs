@@ -1,66 +1,19 @@
 //! States: inputs and outputs that conversion ties, and what models say persists.
 #![cfg(target_arch = "x86_64")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cygnet::format::Array;
 use cygnet::format::program::DType;
 use cygnet::{Model, Session, SessionOptions, npz};
-use cygnet_convert::onnx::schema::{
-    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto,
-    TensorTypeProto, TypeProto, ValueInfoProto,
-};
+use cygnet_convert::onnx::schema::AttributeProto;
 use cygnet_convert::{
     Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Silent, convert,
 };
 use cygnet_tests::bits::{hashes, noises};
+use cygnet_tests::made::{Made, made, node};
 use cygnet_tests::place;
 use cygnet_tests::source::{Held, Source, run, session};
-use prost::Message;
-
-/// A model in a file of its own.
-struct Made {
-    _folder: tempfile::TempDir,
-    path: PathBuf,
-}
-
-fn floats(name: &str, dims: &[i64]) -> ValueInfoProto {
-    let dim = |&d: &i64| DimensionProto { dim_value: Some(d), ..Default::default() };
-    let shape = TensorShapeProto { dim: dims.iter().map(dim).collect() };
-    let tensor = TensorTypeProto { elem_type: Some(1), shape: Some(shape) };
-    let ty = TypeProto { tensor_type: Some(tensor), ..Default::default() };
-    ValueInfoProto { name: Some(name.to_owned()), r#type: Some(ty) }
-}
-
-fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
-    let texts = |of: &[&str]| of.iter().map(|&s| s.to_owned()).collect();
-    let mut node = NodeProto {
-        op_type: Some(op.to_owned()),
-        input: texts(inputs),
-        output: texts(&[output]),
-        ..Default::default()
-    };
-    if op == "Concat" {
-        node.attribute.push(AttributeProto {
-            name: Some("axis".to_owned()),
-            i: Some(0),
-            ..Default::default()
-        });
-    }
-    node
-}
-
-fn made(inputs: &[(&str, i64)], nodes: Vec<NodeProto>, outputs: &[(&str, i64)]) -> Made {
-    let ports = |of: &[(&str, i64)]| of.iter().map(|&(name, n)| floats(name, &[n])).collect();
-    let graph =
-        GraphProto { node: nodes, input: ports(inputs), output: ports(outputs), ..Default::default() };
-    let opset = OperatorSetIdProto { domain: None, version: Some(20) };
-    let model = ModelProto { opset_import: vec![opset], graph: Some(graph), ..Default::default() };
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.onnx");
-    std::fs::write(&path, model.encode_to_vec()).unwrap();
-    Made { _folder: folder, path }
-}
 
 fn tied(path: &Path, states: &[(&str, &str)], precision: Precision) -> Result<Converted, ConvertError> {
     let states = states.iter().map(|&(a, b)| (a.to_owned(), b.to_owned())).collect();

@@ -43,6 +43,12 @@ impl Sharing {
         self.parents[id].is_some()
     }
 
+    /// Whether `y`, made of `x` by a view or a slice, is part of `x` and takes no copy. Where a concatenation holds both,
+    /// they share a buffer and are two tensors.
+    pub fn is_part(&self, y: Id, x: Id) -> bool {
+        self.parents[y].is_some_and(|(parent, ..)| parent == x)
+    }
+
     /// Whether rows of a tensor have gaps between them.
     fn has_gaps(&self, id: Id, rows: usize) -> bool {
         rows > 1 && self.home(id).pitch != self.cols[id]
@@ -142,19 +148,22 @@ fn concatenations(lir: &Lir, s: &mut Sharing, port: &[bool]) {
                 && t.len() == lir.tensors[x].len();
             let free = t.constant.is_none() && !port[root] && root != s.home(y).root;
             // Blocks touch, and a kernel may read a little past the end of one: it must not be writing the next.
-            let beside =
-                |id: Id| apart || !reads(lir, &producers, id, |other| s.home(other).root == s.home(y).root);
+            let beside = |id: Id| {
+                apart || !reads(lir, s, &producers, id, |other| s.home(other).root == s.home(y).root)
+            };
             let placed_beside = |id: Id| {
                 apart
                     || step
                         .inputs
                         .iter()
                         .flatten()
-                        .all(|&o| !reads(lir, &producers, o, |i| s.home(i).root == id))
+                        .all(|&o| !reads(lir, s, &producers, o, |i| s.home(i).root == id))
             };
+            // What is copied into the output must not lie there already.
+            let alone = step.inputs.iter().flatten().filter(|&&o| s.home(o).root == root).count() == 1;
             let aligned = !last || !apart || (start * t.dtype.size()).is_multiple_of(ROW_SLACK);
             let clear = beside(x) && placed_beside(root);
-            if !(whole && same && free && aligned && clear && members_fit(lir, s, x, apart, port)) {
+            if !(whole && same && free && aligned && alone && clear && members_fit(lir, s, x, apart, port)) {
                 continue;
             }
             s.parents[root] = Some(if last { (y, 0, start) } else { (y, start * inner, 0) });
@@ -163,13 +172,13 @@ fn concatenations(lir: &Lir, s: &mut Sharing, port: &[bool]) {
     }
 }
 
-/// Whether the step behind `id`, seen through views and slices, reads a tensor that `is` true of.
-fn reads(lir: &Lir, producers: &[Option<usize>], id: Id, is: impl Fn(Id) -> bool) -> bool {
+/// Whether the step behind `id`, seen through what is part of its input, reads a tensor that `is` true of.
+fn reads(lir: &Lir, s: &Sharing, producers: &[Option<usize>], id: Id, is: impl Fn(Id) -> bool) -> bool {
     let mut at = id;
     loop {
         let Some(step) = producers[at].map(|p| &lir.steps[p]) else { return false };
         match (&step.kind, step.inputs.first().copied().flatten()) {
-            (Kind::View | Kind::Slice { .. }, Some(x)) => at = x,
+            (Kind::View | Kind::Slice { .. }, Some(x)) if s.is_part(at, x) => at = x,
             _ => return step.inputs.iter().flatten().any(|&i| is(i)),
         }
     }
