@@ -3,7 +3,7 @@
 //! Importers hand their nodes over in an order in which every input is computed before its use. What can be computed
 //! from constants never becomes a node; operators that [`crate::expand`] knows become the nodes that they stand for.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::error::ImportError;
 use crate::expand;
@@ -19,29 +19,29 @@ pub struct Builder {
     /// The graph so far.
     pub graph: Graph,
     options: InferOptions,
-    values: HashSet<String>,
-    nodes: HashSet<String>,
+    values: Names,
+    nodes: Names,
 }
 
 impl Builder {
     /// An empty graph whose constants are folded by these rules.
     pub fn new(options: InferOptions) -> Self {
-        Self { graph: Graph::default(), options, values: HashSet::new(), nodes: HashSet::new() }
+        Self { graph: Graph::default(), options, values: Names::default(), nodes: Names::default() }
     }
 
     /// Adds a value under exactly this name; `None` when the name is taken.
     pub fn declare(&mut self, name: &str) -> Option<ValueId> {
-        self.values.insert(name.to_owned()).then(|| self.graph.add_value(name))
+        self.values.take(name).then(|| self.graph.add_value(name))
     }
 
     /// Keeps a name for a value that comes later.
     pub fn reserve(&mut self, name: &str) {
-        self.values.insert(name.to_owned());
+        self.values.take(name);
     }
 
     /// Adds a value whose name starts with `hint`.
     pub fn value(&mut self, hint: &str) -> ValueId {
-        let name = unique(&mut self.values, hint);
+        let name = self.values.unique(hint);
         self.graph.add_value(name)
     }
 
@@ -69,7 +69,7 @@ impl Builder {
         if self.folds(&node)? || expand::expand(self, &node)? {
             return Ok(());
         }
-        node.name = unique(&mut self.nodes, &node.name);
+        node.name = self.nodes.unique(&node.name);
         if infer::step(&mut self.graph, &mut node, &self.options)? {
             self.graph.nodes.push(node);
         }
@@ -131,12 +131,32 @@ pub fn node_error(node: &Node, reason: impl Into<String>) -> ImportError {
     ImportError::Node { op: node.op.clone(), node: node.name.clone(), reason: reason.into() }
 }
 
-fn unique(taken: &mut HashSet<String>, hint: &str) -> String {
-    let mut name = hint.to_owned();
-    let mut n = 1;
-    while !taken.insert(name.clone()) {
-        name = format!("{hint}_{n}");
-        n += 1;
+/// Names that are taken, each with the number from which on one like it is looked for.
+#[derive(Default)]
+struct Names(HashMap<String, usize>);
+
+impl Names {
+    /// Takes a name; `false` when it is taken already.
+    fn take(&mut self, name: &str) -> bool {
+        let free = !self.0.contains_key(name);
+        if free {
+            self.0.insert(name.to_owned(), 1);
+        }
+        free
     }
-    name
+
+    /// Takes this name, or it with a number behind.
+    fn unique(&mut self, hint: &str) -> String {
+        if self.take(hint) {
+            return hint.to_owned();
+        }
+        let mut n = self.0[hint];
+        let mut name = format!("{hint}_{n}");
+        while !self.take(&name) {
+            n += 1;
+            name = format!("{hint}_{n}");
+        }
+        self.0.insert(hint.to_owned(), n + 1);
+        name
+    }
 }

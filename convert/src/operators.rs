@@ -126,7 +126,9 @@ defines them; what older ones say otherwise is rewritten when the model is read.
 const TFLITE: &str = "
 ## TensorFlow Lite
 
-Schema 3. Weights in float16, dynamic range, int8 per channel and uint8 are understood.
+Schema 3. Weights in float16, 4 bits, dynamic range, int8 per channel, uint8, int8 with int16 values, and sparse ones are
+understood. Variables, and the states of recurrent layers, persist from run to run as they do in LiteRT. `IF` and `WHILE`
+are decided at conversion; a condition that the model computes selects between branches of equal shapes.
 ";
 
 /// Operators that have notes, for a test that all of them exist.

@@ -306,6 +306,9 @@ fn nhwc_group_norm(m: &mut Make<'_, '_>) -> Done {
     m.done(y)
 }
 
+/// Most channels of a local response normalization, whose window over them is a matrix.
+const MAX_CHANNELS: usize = 1 << 12;
+
 /// x / (bias + alpha / size * sum of x^2 over neighbouring channels)^beta. The sum is a product with a matrix of a band
 /// of ones.
 fn lrn(m: &mut Make<'_, '_>) -> Done {
@@ -313,6 +316,9 @@ fn lrn(m: &mut Make<'_, '_>) -> Done {
     let dims = m.dims(x);
     let size = m.count("size")?;
     let Some(&channels) = dims.get(1) else { return m.fail("needs an input with channels") };
+    if channels > MAX_CHANNELS {
+        return m.fail(format!("has {channels} channels, at most {MAX_CHANNELS} are possible"));
+    }
     let (alpha, beta) = (f64::from(m.node.float("alpha", 1e-4)), f64::from(m.node.float("beta", 0.75)));
     let bias = f64::from(m.node.float("bias", 1.0));
     let (before, after) = ((size - 1) / 2, size / 2);

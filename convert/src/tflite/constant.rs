@@ -18,23 +18,69 @@ impl Importer<'_> {
         if info.is_variable().map_err(fail)? {
             return Err(fail("it keeps state from run to run, which is not supported".to_owned()));
         }
-        if info.is_sparse().map_err(fail)? {
-            return Err(fail("it is sparse; convert the model without sparse weights".to_owned()));
-        }
         if bytes.is_empty() && count > 0 {
             let reader = format!("{} '{}'", self.op, self.hint);
             return Err(fail(format!(
                 "{reader} reads it before anything computes it; convert the model again"
             )));
         }
-        if Some(bytes.len()) != count.checked_mul(elem.size()) {
-            let needed = count as u128 * elem.size() as u128;
+        let sparsity = info.sparsity().map_err(fail)?;
+        let places = sparsity.map(|s| s.places(&dims)).transpose().map_err(fail)?;
+        let held = places.as_ref().map_or(count, Vec::len);
+        let bits = info.packed_bits().map_err(fail)?.map_or(8 * elem.size(), |b| b as usize);
+        let needed = (held as u128 * bits as u128).div_ceil(8);
+        if bytes.len() as u128 != needed {
             return Err(fail(format!(
-                "has {} bytes, {dims:?} of {elem} need {needed}; convert it again",
+                "has {} bytes, {held} elements of {elem} for {dims:?} need {needed}; convert it again",
                 bytes.len()
             )));
         }
-        Ok(Tensor::new(dims, decode(elem, bytes)))
+        let unpacked = (bits < 8).then(|| unpack(bytes, held, bits as u32, elem == ElemType::I8));
+        let data = decode(elem, unpacked.as_deref().unwrap_or(bytes));
+        Ok(Tensor::new(
+            dims,
+            match places {
+                Some(places) => scattered(&data, &places, count),
+                None => data,
+            },
+        ))
+    }
+}
+
+/// Elements of less than a byte, the first ones in the lowest bits, as a byte each.
+fn unpack(bytes: &[u8], count: usize, bits: u32, signed: bool) -> Vec<u8> {
+    let (each, unused) = (8 / bits as usize, 8 - bits);
+    let raw = |i: usize| bytes[i / each] >> (bits as usize * (i % each)) << unused;
+    (0..count)
+        .map(|i| if signed { (raw(i).cast_signed() >> unused).cast_unsigned() } else { raw(i) >> unused })
+        .collect()
+}
+
+/// `count` elements, those of `data` at their places, the others zero.
+fn scattered(data: &Data, places: &[usize], count: usize) -> Data {
+    macro_rules! scatter {
+        ($variant:ident, $v:ident, $zero:expr) => {{
+            let mut all = vec![$zero; count];
+            for (&x, &place) in $v.iter().zip(places) {
+                all[place] = x;
+            }
+            Data::$variant(all)
+        }};
+    }
+    match data {
+        Data::F32(v) => scatter!(F32, v, 0.0),
+        Data::F16(v) => scatter!(F16, v, half::f16::ZERO),
+        Data::BF16(v) => scatter!(BF16, v, half::bf16::ZERO),
+        Data::F64(v) => scatter!(F64, v, 0.0),
+        Data::I8(v) => scatter!(I8, v, 0),
+        Data::U8(v) => scatter!(U8, v, 0),
+        Data::I16(v) => scatter!(I16, v, 0),
+        Data::U16(v) => scatter!(U16, v, 0),
+        Data::I32(v) => scatter!(I32, v, 0),
+        Data::U32(v) => scatter!(U32, v, 0),
+        Data::I64(v) => scatter!(I64, v, 0),
+        Data::U64(v) => scatter!(U64, v, 0),
+        Data::Bool(v) => scatter!(Bool, v, false),
     }
 }
 

@@ -44,7 +44,7 @@ macro_rules! scalar {
     )*};
 }
 
-scalar!(i8, u8, i32, u32, i64, u64, f32);
+scalar!(i8, u8, u16, i32, u32, i64, u64, f32);
 
 impl Scalar for bool {
     const SIZE: usize = 1;

@@ -86,7 +86,12 @@ pub struct Importer<'a> {
     pub hint: String,
     /// Name of the current operator.
     pub op: String,
+    /// How many graphs are being read inside one another.
+    depth: usize,
 }
+
+/// Most graphs inside one another.
+const MAX_DEPTH: usize = 16;
 
 impl<'a> Importer<'a> {
     fn new(model: &'a Model<'a>, options: InferOptions) -> Self {
@@ -95,7 +100,7 @@ impl<'a> Importer<'a> {
         let graph = &model.graphs[0];
         let slots = vec![Slot::default(); graph.tensors.len()];
         let (hint, op) = (String::new(), String::new());
-        Self { model, graph, builder, slots, variables: Vec::new(), hint, op }
+        Self { model, graph, builder, slots, variables: Vec::new(), hint, op, depth: 0 }
     }
 
     /// Translates the operators of the current graph.
@@ -107,6 +112,43 @@ impl<'a> Importer<'a> {
             rule(self, op)?;
         }
         Ok(())
+    }
+
+    /// Translates the graph with this index in place of an operator: what stands for its outputs, given what stands for
+    /// its inputs.
+    pub fn subgraph(&mut self, index: i32, given: &[Slot]) -> Result<Vec<Slot>, ImportError> {
+        let graph = usize::try_from(index).ok().filter(|&i| i > 0).and_then(|i| self.model.graphs.get(i));
+        let fits = graph.filter(|g| g.inputs.len() == given.len() && self.depth < MAX_DEPTH);
+        let Some(graph) = fits else {
+            return Err(self.err(format!(
+                "calls graph {index} with {} inputs, which it cannot; convert the model again",
+                given.len()
+            )));
+        };
+        let outer =
+            (self.graph, std::mem::replace(&mut self.slots, vec![Slot::default(); graph.tensors.len()]));
+        let names = (self.hint.clone(), self.op.clone());
+        self.graph = graph;
+        self.depth += 1;
+        let result = self.inlined(given);
+        self.depth -= 1;
+        (self.graph, self.slots) = outer;
+        (self.hint, self.op) = names;
+        result
+    }
+
+    /// Translates the current graph for these inputs.
+    fn inlined(&mut self, given: &[Slot]) -> Result<Vec<Slot>, ImportError> {
+        for (&index, slot) in self.graph.inputs.iter().zip(given) {
+            let t = self.index(index)?;
+            self.slots[t] = *slot;
+        }
+        self.operators()?;
+        let outputs = self.graph.outputs.iter().map(|&index| {
+            let t = self.index(index)?;
+            self.slot(t)
+        });
+        outputs.collect()
     }
 
     /// Translates the graph with this index, which has no inputs and outputs and runs before all others.

@@ -3,7 +3,8 @@
 use super::import::Importer;
 use super::values::{TO_IMAGE, TO_PLAIN};
 use crate::error::ImportError;
-use crate::graph::{Attr, Tensor, ValueId};
+use crate::graph::{Attr, ElemType, Tensor, ValueId};
+use crate::onnx::elem_number;
 
 impl Importer<'_> {
     /// Appends a node and returns its output; what is computed from constants is a constant.
@@ -65,6 +66,32 @@ impl Importer<'_> {
     pub fn scalar(&mut self, value: f32) -> ValueId {
         let hint = format!("{}:scalar", self.hint);
         self.builder.constant(&hint, Tensor::f32(&[], vec![value]))
+    }
+
+    /// The same elements under other dimensions; one may be -1: what remains.
+    pub fn reshape(&mut self, value: ValueId, dims: &[i64]) -> Result<ValueId, ImportError> {
+        let list = self.list(dims);
+        self.node("Reshape", &[value, list], &[("allowzero", Attr::Int(1))])
+    }
+
+    /// The same numbers in an element type.
+    pub fn cast(&mut self, value: ValueId, to: ElemType) -> Result<ValueId, ImportError> {
+        if self.elem_of(value) == to {
+            return Ok(value);
+        }
+        self.node("Cast", &[value], &[("to", Attr::Int(i64::from(elem_number(to))))])
+    }
+
+    /// Elements `from..to` along an axis.
+    pub fn slice(
+        &mut self,
+        value: ValueId,
+        axis: usize,
+        from: usize,
+        to: usize,
+    ) -> Result<ValueId, ImportError> {
+        let lists = [from, to, axis].map(|n| self.list(&[n as i64]));
+        self.node("Slice", &[value, lists[0], lists[1], lists[2]], &[])
     }
 
     /// `value` with its dimensions permuted.

@@ -9,11 +9,13 @@
 
 mod constant;
 mod flatbuf;
+mod flexbuf;
 mod import;
 mod make;
 mod names;
 mod ops;
 mod schema;
+mod sparse;
 mod values;
 
 pub use import::{import, import_bytes};

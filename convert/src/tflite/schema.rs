@@ -3,6 +3,7 @@
 
 use super::flatbuf::{Result, Table};
 use super::names;
+use super::sparse::Sparsity;
 use crate::graph::ElemType;
 
 /// Most dimensions that a tensor may have: more than any operator takes.
@@ -99,6 +100,7 @@ fn operator<'a>(index: usize, t: Table<'a>, codes: &[Table<'a>]) -> Result<Opera
         inputs: t.numbers(1)?,
         outputs: t.numbers(2)?,
         options: t.table(4)?,
+        more_options: t.table(12)?,
         custom_options: t.bytes(5)?,
     })
 }
@@ -143,9 +145,14 @@ impl TensorInfo<'_> {
         self.0.get(5, false)
     }
 
-    /// Whether the elements are stored in a sparse form.
-    pub fn is_sparse(&self) -> Result<bool> {
-        Ok(self.0.table(6)?.is_some())
+    /// Where the elements that the file holds belong; `None` when it holds all of them.
+    pub fn sparsity(&self) -> Result<Option<Sparsity>> {
+        self.0.table(6)?.map(Sparsity::read).transpose()
+    }
+
+    /// How many bits of a byte each element takes, for those that take less than one.
+    pub fn packed_bits(&self) -> Result<Option<u32>> {
+        Ok(packed_bits(self.0.get(1, 0i8)?))
     }
 
     /// How integers of the tensor stand for real numbers; `None` when they do not.
@@ -185,11 +192,22 @@ pub struct Operator<'a> {
     pub outputs: Vec<i32>,
     /// The options of a builtin operator.
     pub options: Option<Table<'a>>,
+    /// Those of an operator that has them in the second union.
+    pub more_options: Option<Table<'a>>,
     /// The options of a custom operator.
     pub custom_options: &'a [u8],
 }
 
-/// The element type with this number in `TensorType`.
+/// Bits of an element of the type with this number in `TensorType`: `INT4`, `INT2`, `UINT4`.
+fn packed_bits(number: i8) -> Option<u32> {
+    match number {
+        17 | 20 => Some(4),
+        19 => Some(2),
+        _ => None,
+    }
+}
+
+/// The element type with this number in `TensorType`; the smaller ones are held in bytes.
 pub fn elem_type(number: i8) -> Result<ElemType> {
     Ok(match number {
         0 => ElemType::F32,
@@ -208,7 +226,8 @@ pub fn elem_type(number: i8) -> Result<ElemType> {
         5 => return Err("it holds strings, which are not supported".to_owned()),
         8 | 11 => return Err("it holds complex numbers, which are not supported".to_owned()),
         13 | 14 => return Err("it is a resource, which is not supported".to_owned()),
-        17 | 19 | 20 => return Err("its elements take less than a byte, which is not supported".to_owned()),
+        17 | 19 => ElemType::I8,
+        20 => ElemType::U8,
         other => return Err(format!("its element type has number {other}, which is not supported")),
     })
 }

@@ -43,12 +43,17 @@ pub struct Slot {
     pub image: Option<ValueId>,
     /// The variable that a handle stands for.
     pub variable: Option<usize>,
+    /// The variable that a tensor which keeps its value is itself.
+    pub kept: Option<usize>,
+    /// Real and imaginary part of complex numbers, which have nothing else.
+    pub complex: Option<[ValueId; 2]>,
 }
 
 impl Slot {
     /// Whether nothing stands for the tensor yet.
     pub fn is_empty(&self) -> bool {
-        self.stored.is_none() && self.plain.is_none() && self.image.is_none() && self.variable.is_none()
+        let values = [self.stored, self.stored_image, self.plain, self.image];
+        values.iter().all(Option::is_none) && self.variable.is_none() && self.complex.is_none()
     }
 }
 
@@ -96,6 +101,9 @@ impl Importer<'_> {
         if let Some(id) = self.slots[t].stored {
             return Ok(id);
         }
+        if self.graph.tensors[t].is_variable().map_err(|e| self.err(e))? {
+            return self.found(t);
+        }
         let tensor = self.constant(t)?;
         let name = self.name(t);
         let id = self.builder.constant(&name, tensor);
@@ -134,6 +142,14 @@ impl Importer<'_> {
         };
         self.slots[t].plain = Some(id);
         Ok(id)
+    }
+
+    /// What stands for a tensor, to be handed to another graph: at least its real numbers, unless it is a variable.
+    pub fn slot(&mut self, t: usize) -> Result<Slot, ImportError> {
+        if self.slots[t].variable.is_none() && self.slots[t].complex.is_none() {
+            self.plain(t)?;
+        }
+        Ok(self.slots[t])
     }
 
     /// The real numbers of a tensor of rank 4 in NCHW.
@@ -245,6 +261,19 @@ impl Importer<'_> {
         Ok(())
     }
 
+    /// `value` as the integers of a tensor, where that is quantized.
+    pub fn as_stored(&mut self, t: usize, value: ValueId) -> Result<ValueId, ImportError> {
+        match self.quantization(t)? {
+            Some(q) => self.quantize(value, &q, self.elem(t)?, Form::Plain),
+            None => Ok(value),
+        }
+    }
+
+    /// The integer that stands for zero in a tensor.
+    pub fn zero_point(&self, t: usize) -> Result<i64, ImportError> {
+        Ok(self.quantization(t)?.and_then(|q| q.zero_point.first().copied()).unwrap_or(0))
+    }
+
     /// Says that `value`, after the activation with this number, is output `i`.
     pub fn finish(
         &mut self,
@@ -294,13 +323,15 @@ impl Importer<'_> {
             ElemType::I8 => Data::I8(zeros.iter().map(|&z| z.clamp(-128, 127) as i8).collect()),
             ElemType::U8 => Data::U8(zeros.iter().map(|&z| z.clamp(0, 255) as u8).collect()),
             ElemType::I16 => Data::I16(zeros.iter().map(|&z| z.clamp(-32768, 32767) as i16).collect()),
+            // Biases of int16 models.
+            ElemType::I64 => Data::I64(zeros.clone()),
             ElemType::I32 => Data::I32(
                 zeros.iter().map(|&z| z.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32).collect(),
             ),
             other => {
-                return Err(
-                    self.err(format!("has {other} elements with a scale; only integers up to int32 may"))
-                );
+                return Err(self.err(format!(
+                    "has {other} elements with a scale; only signed integers, and uint8, may"
+                )));
             }
         };
         let dims = if n == 1 { vec![] } else { vec![n] };

@@ -10,6 +10,7 @@ use crate::tflite::values::Form;
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("CONV_2D", conv_2d),
     ("DEPTHWISE_CONV_2D", depthwise),
+    ("CONV_3D", conv_3d),
     ("TRANSPOSE_CONV", transpose_conv),
     ("FULLY_CONNECTED", fully_connected),
     ("BATCH_MATMUL", batch_matmul),
@@ -25,58 +26,95 @@ pub fn auto_pad(m: &Importer<'_>, padding: i8) -> Result<(&'static str, Attr), I
     Ok(("auto_pad", Attr::Str(mode.to_owned())))
 }
 
-fn dims4(m: &mut Importer<'_>, t: usize, what: &str) -> Result<[usize; 4], ImportError> {
+pub fn dims4(m: &mut Importer<'_>, t: usize, what: &str) -> Result<[usize; 4], ImportError> {
     let dims = m.dims(t)?;
     dims.as_slice().try_into().map_err(|_| m.err(format!("needs {what} of 4 dimensions, they are {dims:?}")))
 }
 
 /// Fields: padding 0, stride_w 1, stride_h 2, activation 3, dilation_w 4, dilation_h 5. Weights `[O, H, W, I]`.
 fn conv_2d(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
-    let (x, w) = (m.input(op, 0)?, m.input(op, 1)?);
-    let (xd, wd) = (dims4(m, x, "an input")?, dims4(m, w, "weights")?);
-    if wd[3] == 0 || xd[3] % wd[3] != 0 {
-        return Err(m.err(format!("has weights {wd:?} for an input {xd:?}; their channels do not fit")));
-    }
     let dilations = [m.option(op, 5, 1i32)?, m.option(op, 4, 1i32)?];
     let fused = m.option(op, 3, 0i8)?;
-    convolution(m, op, xd[3] / wd[3], &[0, 3, 1, 2], dilations, fused)
+    convolution(m, op, false, dilations, fused)
 }
 
 /// Fields: padding 0, stride_w 1, stride_h 2, depth_multiplier 3, activation 4, dilation_w 5, dilation_h 6. Weights
 /// `[1, H, W, C * multiplier]`; output channel `c * multiplier + k` sees input channel `c`.
 fn depthwise(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
-    let x = m.input(op, 0)?;
-    let xd = dims4(m, x, "an input")?;
     let dilations = [m.option(op, 6, 1i32)?, m.option(op, 5, 1i32)?];
     let fused = m.option(op, 4, 0i8)?;
-    convolution(m, op, xd[3], &[3, 0, 1, 2], dilations, fused)
+    convolution(m, op, true, dilations, fused)
 }
 
-fn convolution(
+fn convolution(m: &mut Importer<'_>, op: &Operator<'_>, deep: bool, dilations: [i32; 2], fused: i8) -> Done {
+    let padding = m.option(op, 0, 0i8)?;
+    let strides = [m.option(op, 2, 0i32)?, m.option(op, 1, 0i32)?];
+    let window = [
+        auto_pad(m, padding)?,
+        ("strides", Attr::Ints(strides.map(i64::from).to_vec())),
+        ("dilations", Attr::Ints(dilations.map(i64::from).to_vec())),
+    ];
+    let x = m.input(op, 0)?;
+    let y = convolved(m, op, x, deep, &window)?;
+    m.finish(op, 0, y, Form::Image, fused)
+}
+
+/// Tensor `x` convolved with the weights (input 1) and bias (input 2) of an operator, depthwise if `deep`.
+pub fn convolved(
     m: &mut Importer<'_>,
     op: &Operator<'_>,
-    groups: usize,
-    perm: &[i64; 4],
-    dilations: [i32; 2],
-    fused: i8,
-) -> Done {
-    let (x, w) = (m.input(op, 0)?, m.input(op, 1)?);
+    x: usize,
+    deep: bool,
+    window: &[(&'static str, Attr)],
+) -> Result<ValueId, ImportError> {
+    let w = m.input(op, 1)?;
+    let (xd, wd) = (dims4(m, x, "an input")?, dims4(m, w, "weights")?);
+    let depth = if deep { 1 } else { wd[3] };
+    if depth == 0 || xd[3] % depth != 0 {
+        return Err(m.err(format!("has weights {wd:?} for an input {xd:?}; their channels do not fit")));
+    }
     let mut inputs = vec![m.image(x)?];
-    dims4(m, w, "weights")?;
-    inputs.push(m.weights(w, perm)?);
+    inputs.push(m.weights(w, if deep { &[3, 0, 1, 2] } else { &[0, 3, 1, 2] })?);
+    if let Some(bias) = m.optional(op, 2)? {
+        inputs.push(m.plain(bias)?);
+    }
+    let mut attrs = window.to_vec();
+    attrs.push(("group", Attr::Int((xd[3] / depth) as i64)));
+    m.node("Conv", &inputs, &attrs)
+}
+
+/// Fields: padding 0, stride_d 1, stride_w 2, stride_h 3, activation 4, dilation_d 5, dilation_w 6, dilation_h 7. Input
+/// `[N, D, H, W, C]`, weights `[D, H, W, I, O]`.
+fn conv_3d(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
+    let (x, w) = (plain(m, op, 0)?, plain(m, op, 1)?);
+    let (xd, wd) = (m.dims_of(x), m.dims_of(w));
+    let (&[.., channels], &[_, _, _, depth, _], 5) = (xd.as_slice(), wd.as_slice(), xd.len()) else {
+        return Err(m.err(format!("needs an input and weights of 5 dimensions, they are {xd:?} and {wd:?}")));
+    };
+    if depth == 0 || channels % depth != 0 {
+        return Err(m.err(format!("has weights {wd:?} for an input {xd:?}; their channels do not fit")));
+    }
+    let mut inputs = vec![m.transpose(x, &[0, 4, 1, 2, 3])?, m.transpose(w, &[4, 3, 0, 1, 2])?];
     if let Some(bias) = m.optional(op, 2)? {
         inputs.push(m.plain(bias)?);
     }
     let padding = m.option(op, 0, 0i8)?;
-    let strides = [m.option(op, 2, 0i32)?, m.option(op, 1, 0i32)?];
+    let mut lists = [[0i32; 3], [0; 3]];
+    for (i, at) in [1, 3, 2].into_iter().enumerate() {
+        lists[0][i] = m.option(op, at, 0)?;
+        lists[1][i] = m.option(op, at + 4, 1)?;
+    }
+    let [strides, dilations] = lists.map(|l| Attr::Ints(l.map(i64::from).to_vec()));
     let attrs = [
         auto_pad(m, padding)?,
-        ("strides", Attr::Ints(strides.map(i64::from).to_vec())),
-        ("dilations", Attr::Ints(dilations.map(i64::from).to_vec())),
-        ("group", Attr::Int(groups as i64)),
+        ("strides", strides),
+        ("dilations", dilations),
+        ("group", Attr::Int((channels / depth) as i64)),
     ];
     let y = m.node("Conv", &inputs, &attrs)?;
-    m.finish(op, 0, y, Form::Image, fused)
+    let y = m.transpose(y, &[0, 2, 3, 4, 1])?;
+    let fused = m.option(op, 4, 0i8)?;
+    m.finish(op, 0, y, Form::Plain, fused)
 }
 
 /// Fields: padding 0, stride_w 1, stride_h 2, activation 3. Inputs: output shape, weights `[O, H, W, I]`, input,

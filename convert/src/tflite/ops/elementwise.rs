@@ -1,10 +1,9 @@
 //! Operators that compute each output element from the input elements at the same place, with broadcasting from the
 //! last dimension, and softmax.
 
-use super::{Done, Rule, activation, laid};
+use super::{Done, Rule, activation, laid, plain};
 use crate::error::ImportError;
 use crate::graph::{Attr, ElemType, ValueId};
-use crate::onnx::elem_number;
 use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
 use crate::tflite::values::{Form, TO_IMAGE};
@@ -68,6 +67,7 @@ pub fn groups() -> impl Iterator<Item = &'static str> {
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("RELU6", |m, op| clipped(m, op, 3)),
     ("RELU_N1_TO_1", |m, op| clipped(m, op, 2)),
+    ("SELECT", select),
     ("RSQRT", rsqrt),
     ("SQUARE", square),
     ("SQUARED_DIFFERENCE", squared_difference),
@@ -75,6 +75,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("LEAKY_RELU", leaky_relu),
     ("GELU", gelu),
     ("CAST", cast),
+    ("DENSIFY", densify),
     ("DEQUANTIZE", dequantize),
     ("QUANTIZE", quantize),
     ("SOFTMAX", softmax),
@@ -90,7 +91,7 @@ fn unary(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
 
 /// The inputs, aligned for ONNX's broadcasting. When one has rank 4 all are NCHW: those of lower rank get leading
 /// dimensions of 1 first, as broadcasting would give them.
-fn operands(m: &mut Importer<'_>, op: &Operator<'_>) -> Result<(Vec<ValueId>, Form), ImportError> {
+pub(super) fn operands(m: &mut Importer<'_>, op: &Operator<'_>) -> Result<(Vec<ValueId>, Form), ImportError> {
     let tensors = (0..op.inputs.len()).map(|i| m.input(op, i)).collect::<Result<Vec<_>, _>>()?;
     let mut rank = 0;
     for &t in &tensors {
@@ -172,15 +173,11 @@ fn gelu(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
     m.finish(op, 0, y, form, 0)
 }
 
-fn cast_to(m: &mut Importer<'_>, x: ValueId, elem: ElemType) -> Result<ValueId, ImportError> {
-    m.node("Cast", &[x], &[("to", Attr::Int(i64::from(elem_number(elem))))])
-}
-
 /// To the element type of the output tensor.
 fn cast(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
     let (x, form) = laid(m, op, 0)?;
     let to = m.output_elem(op, 0)?;
-    let y = cast_to(m, x, to)?;
+    let y = m.cast(x, to)?;
     m.finish(op, 0, y, form, 0)
 }
 
@@ -190,10 +187,31 @@ fn dequantize(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
     let (x, form) = m.present(t)?;
     let y = match m.elem_of(x) {
         ElemType::F32 => x,
-        e if e.is_float() => cast_to(m, x, ElemType::F32)?,
+        e if e.is_float() => m.cast(x, ElemType::F32)?,
         e => return Err(m.err(format!("dequantizes {e} without a scale; convert the model again"))),
     };
     m.finish(op, 0, y, form, 0)
+}
+
+/// What the file holds as a sparse tensor is whole when it is read.
+fn densify(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
+    let t = m.input(op, 0)?;
+    let (x, form) = m.present(t)?;
+    m.finish(op, 0, x, form, 0)
+}
+
+/// Inputs: a condition of the values' shape, one number, or one for each index of the first dimension; two values.
+fn select(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
+    let [c, x, y] = [0, 1, 2].map(|i| plain(m, op, i));
+    let (mut c, x, y) = (c?, x?, y?);
+    let (cd, xd) = (m.dims_of(c), m.dims_of(x));
+    if cd.len() == 1 && cd != xd {
+        let mut column = vec![1; xd.len().max(1)];
+        column[0] = cd[0] as i64;
+        c = m.reshape(c, &column)?;
+    }
+    let y = m.node("Where", &[c, x, y], &[])?;
+    m.finish(op, 0, y, Form::Plain, 0)
 }
 
 /// Real numbers, or integers with another scale, to integers: the output tensor says which.

@@ -1,11 +1,18 @@
 //! What each TensorFlow Lite operator is in ONNX's vocabulary. Numbers given to `option` are field ids of the
 //! operator's options table in `schema.fbs`.
 
+mod arithmetic;
+mod batch;
+mod control;
 mod conv;
+mod detection;
 mod elementwise;
+mod index;
 mod movement;
+mod recurrent;
 mod reduce;
 mod spatial;
+mod spectrum;
 mod state;
 
 pub use state::{Variable, states};
@@ -23,10 +30,25 @@ type Done = Result<(), ImportError>;
 /// Appends the nodes of one operator.
 pub type Rule = fn(&mut Importer<'_>, &Operator<'_>) -> Done;
 
-const BUILTIN: &[&[(&str, Rule)]] =
-    &[elementwise::RULES, conv::RULES, movement::RULES, reduce::RULES, spatial::RULES, state::RULES];
+const BUILTIN: &[&[(&str, Rule)]] = &[
+    arithmetic::RULES,
+    batch::RULES,
+    control::RULES,
+    conv::RULES,
+    elementwise::RULES,
+    index::RULES,
+    movement::RULES,
+    recurrent::RULES,
+    reduce::RULES,
+    spatial::RULES,
+    spectrum::RULES,
+    state::RULES,
+];
 
-const CUSTOM: &[(&str, Rule)] = &[("Convolution2DTransposeBias", conv::transpose_bias)];
+const CUSTOM: &[(&str, Rule)] = &[
+    ("Convolution2DTransposeBias", conv::transpose_bias),
+    ("TFLite_Detection_PostProcess", detection::post_process),
+];
 
 /// The rule of an operator; `None` for one that is not supported.
 pub fn rule(op: &Operator<'_>) -> Option<Rule> {

@@ -1,9 +1,9 @@
 //! Operators that move elements, and those that make shapes.
 
+use super::spectrum::reshaped;
 use super::{Done, Rule, axis, int, laid, plain};
 use crate::error::ImportError;
-use crate::graph::{Attr, ElemType, ValueId};
-use crate::onnx::elem_number;
+use crate::graph::{Attr, ValueId};
 use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
 use crate::tflite::values::Form;
@@ -23,7 +23,6 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("TRANSPOSE", transpose),
     ("PACK", pack),
     ("UNPACK", unpack),
-    ("GATHER", gather),
     ("SHAPE", shape),
     ("FILL", fill),
     ("BROADCAST_TO", broadcast_to),
@@ -49,7 +48,7 @@ fn pad(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
         "MIRROR_PAD" => match m.option(op, 0, 0i8)? {
             0 => "reflect",
             1 if pads.iter().all(|&p| p <= 1) => "edge",
-            1 => return Err(m.err(format!("pads symmetrically by {pads:?}; only 1 element is supported"))),
+            1 => return symmetric(m, op, x, form, &pads),
             other => return Err(m.err(format!("has mode number {other}; 0 and 1 are defined"))),
         },
         _ => "constant",
@@ -65,36 +64,59 @@ fn pad(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
     m.finish(op, 0, y, form, 0)
 }
 
-fn to_dims(m: &mut Importer<'_>, x: ValueId, dims: &[i64]) -> Result<ValueId, ImportError> {
-    let list = m.list(dims);
-    m.node("Reshape", &[x, list], &[("allowzero", Attr::Int(1))])
+/// Padding that repeats the edge: each dimension is read in the order that the reflection gives.
+fn symmetric(m: &mut Importer<'_>, op: &Operator<'_>, x: ValueId, form: Form, pads: &[i64]) -> Done {
+    let mut y = x;
+    for a in 0..pads.len() / 2 {
+        let (before, after) = (pads[2 * a], pads[2 * a + 1]);
+        let len = m.dims_of(x)[form.axis(a)] as i64;
+        if !(0..=len).contains(&before) || !(0..=len).contains(&after) {
+            return Err(m.err(format!("pads {len} elements symmetrically by {before} and {after}")));
+        }
+        if before + after == 0 {
+            continue;
+        }
+        let order: Vec<i64> = (0..before).rev().chain(0..len).chain((len - after..len).rev()).collect();
+        let list = m.list(&order);
+        y = m.node("Gather", &[y, list], &[("axis", Attr::Int(form.axis(a) as i64))])?;
+    }
+    m.finish(op, 0, y, form, 0)
 }
 
 /// The new shape is input 1, or field new_shape 0 in old files.
 fn reshape(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
-    let x = plain(m, op, 0)?;
     let dims = match (m.optional(op, 1)?, op.options) {
         (Some(t), _) => m.ints(t)?,
         (None, Some(o)) => o.numbers::<i32>(0).map_err(|e| m.err(e))?.into_iter().map(i64::from).collect(),
         (None, None) => return Err(m.err("has no shape; convert the model again")),
     };
-    let y = to_dims(m, x, &dims)?;
+    if reshaped(m, op, |m, x| m.reshape(x, &dims))? {
+        return Ok(());
+    }
+    let x = plain(m, op, 0)?;
+    let y = m.reshape(x, &dims)?;
     m.finish(op, 0, y, Form::Plain, 0)
 }
 
 /// Field: squeeze_dims 0; none means all of size 1.
 fn squeeze(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
-    let x = plain(m, op, 0)?;
     let axes = match op.options {
         Some(o) => o.numbers::<i32>(0).map_err(|e| m.err(e))?,
         None => Vec::new(),
     };
-    let y = if axes.is_empty() {
-        m.node("Squeeze", &[x], &[])?
-    } else {
-        let list = m.list(&axes.into_iter().map(i64::from).collect::<Vec<_>>());
-        m.node("Squeeze", &[x, list], &[])?
+    let axes: Vec<i64> = axes.into_iter().map(i64::from).collect();
+    let squeezed = |m: &mut Importer<'_>, x: ValueId| {
+        if axes.is_empty() {
+            return m.node("Squeeze", &[x], &[]);
+        }
+        let list = m.list(&axes);
+        m.node("Squeeze", &[x, list], &[])
     };
+    if reshaped(m, op, squeezed)? {
+        return Ok(());
+    }
+    let x = plain(m, op, 0)?;
+    let y = squeezed(m, x)?;
     m.finish(op, 0, y, Form::Plain, 0)
 }
 
@@ -104,8 +126,11 @@ fn unsqueeze(m: &mut Importer<'_>, x: ValueId, axes: &[i64]) -> Result<ValueId, 
 }
 
 fn expand_dims(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
-    let x = plain(m, op, 0)?;
     let at = int(m, op, 1)?;
+    if reshaped(m, op, |m, x| unsqueeze(m, x, &[at]))? {
+        return Ok(());
+    }
+    let x = plain(m, op, 0)?;
     let y = unsqueeze(m, x, &[at])?;
     m.finish(op, 0, y, Form::Plain, 0)
 }
@@ -305,25 +330,11 @@ fn unpack(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
     Ok(())
 }
 
-/// Fields: axis 0, batch_dims 1.
-fn gather(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
-    if m.option(op, 1, 0i32)? != 0 {
-        return Err(m.err("gathers per batch, which is not supported; use one index list for all"));
-    }
-    let (x, at) = (plain(m, op, 0)?, plain(m, op, 1)?);
-    let along = m.option(op, 0, 0i32)?;
-    let y = m.node("Gather", &[x, at], &[("axis", Attr::Int(i64::from(along)))])?;
-    m.finish(op, 0, y, Form::Plain, 0)
-}
-
 /// The dimensions, int32 or int64 as the output tensor says.
 fn shape(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
     let x = plain(m, op, 0)?;
-    let mut y = m.node("Shape", &[x], &[])?;
-    let to = m.output_elem(op, 0)?;
-    if to != ElemType::I64 {
-        y = m.node("Cast", &[y], &[("to", Attr::Int(i64::from(elem_number(to))))])?;
-    }
+    let y = m.node("Shape", &[x], &[])?;
+    let y = m.cast(y, m.output_elem(op, 0)?)?;
     m.finish(op, 0, y, Form::Plain, 0)
 }
 

@@ -2,7 +2,6 @@
 
 use super::{Done, Rule, axis, int, plain};
 use crate::graph::Attr;
-use crate::onnx::elem_number;
 use crate::tflite::import::Importer;
 use crate::tflite::schema::Operator;
 use crate::tflite::values::Form;
@@ -12,6 +11,8 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("SUM", |m, op| reduce(m, op, "ReduceSum")),
     ("REDUCE_MAX", |m, op| reduce(m, op, "ReduceMax")),
     ("REDUCE_MIN", |m, op| reduce(m, op, "ReduceMin")),
+    ("REDUCE_ANY", |m, op| reduce(m, op, "ReduceMax")),
+    ("REDUCE_ALL", |m, op| reduce(m, op, "ReduceMin")),
     ("REDUCE_PROD", |m, op| reduce(m, op, "ReduceProd")),
     ("ARG_MAX", |m, op| arg(m, op, "ArgMax")),
     ("ARG_MIN", |m, op| arg(m, op, "ArgMin")),
@@ -48,7 +49,6 @@ fn arg(m: &mut Importer<'_>, op: &Operator<'_>, onnx: &str) -> Done {
     let at = int(m, op, 1)?;
     let at = axis(m, at, m.dims_of(x).len())?;
     let y = m.node(onnx, &[x], &[("axis", Attr::Int(at as i64)), ("keepdims", Attr::Int(0))])?;
-    let to = m.output_elem(op, 0)?;
-    let y = m.node("Cast", &[y], &[("to", Attr::Int(i64::from(elem_number(to))))])?;
+    let y = m.cast(y, m.output_elem(op, 0)?)?;
     m.finish(op, 0, y, Form::Plain, 0)
 }

@@ -8,8 +8,9 @@ use crate::tflite::schema::Operator;
 use crate::tflite::values::Form;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
-    ("MAX_POOL_2D", |m, op| pool(m, op, "MaxPool")),
-    ("AVERAGE_POOL_2D", |m, op| pool(m, op, "AveragePool")),
+    ("MAX_POOL_2D", |m, op| pool(m, op, Some("MaxPool"))),
+    ("AVERAGE_POOL_2D", |m, op| pool(m, op, Some("AveragePool"))),
+    ("L2_POOL_2D", |m, op| pool(m, op, None)),
     ("RESIZE_BILINEAR", bilinear),
     ("RESIZE_NEAREST_NEIGHBOR", nearest),
     ("DEPTH_TO_SPACE", |m, op| exchange(m, op, "DepthToSpace")),
@@ -17,10 +18,14 @@ pub(super) const RULES: &[(&str, Rule)] = &[
 ];
 
 /// Fields: padding 0, stride_w 1, stride_h 2, filter_width 3, filter_height 4, activation 5. Averages leave the
-/// padding out.
-fn pool(m: &mut Importer<'_>, op: &Operator<'_>, onnx: &str) -> Done {
+/// padding out; `L2_POOL_2D` is the root of the average square.
+fn pool(m: &mut Importer<'_>, op: &Operator<'_>, onnx: Option<&str>) -> Done {
     let t = m.input(op, 0)?;
-    let x = m.image(t)?;
+    let mut x = m.image(t)?;
+    let squares = onnx.is_none();
+    if squares {
+        x = m.node("Mul", &[x, x], &[])?;
+    }
     let padding = m.option(op, 0, 0i8)?;
     let strides = [m.option(op, 2, 0i32)?, m.option(op, 1, 0i32)?];
     let kernel = [m.option(op, 4, 0i32)?, m.option(op, 3, 0i32)?];
@@ -29,7 +34,10 @@ fn pool(m: &mut Importer<'_>, op: &Operator<'_>, onnx: &str) -> Done {
         ("strides", Attr::Ints(strides.map(i64::from).to_vec())),
         ("kernel_shape", Attr::Ints(kernel.map(i64::from).to_vec())),
     ];
-    let y = m.node(onnx, &[x], &attrs)?;
+    let mut y = m.node(onnx.unwrap_or("AveragePool"), &[x], &attrs)?;
+    if squares {
+        y = m.node("Sqrt", &[y], &[])?;
+    }
     let fused = m.option(op, 5, 0i8)?;
     m.finish(op, 0, y, Form::Image, fused)
 }

@@ -57,6 +57,58 @@ fn call_once(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
     Ok(())
 }
 
+impl Importer<'_> {
+    /// What a run finds in a tensor that keeps its value: zeros before the first one.
+    pub fn found(&mut self, t: usize) -> Result<ValueId, ImportError> {
+        let index = self.kept(t)?;
+        if let Some(found) = self.variables[index].found {
+            return Ok(found);
+        }
+        let dims = self.graph.tensors[t].dims().map_err(|e| self.err(e))?;
+        let Some(count) = crate::infer::elements(&dims) else {
+            return Err(self.err(format!("keeps a state of dimensions {dims:?}, which are too large")));
+        };
+        let (elem, zero) = (self.elem(t)?, self.zero_point(t)?);
+        if zero != 0 {
+            let zeros = Tensor::new(dims.clone(), crate::graph::Data::I64(vec![zero; count]));
+            self.variables[index].initial = Some(std::sync::Arc::new(crate::fold::cast(&zeros, elem)));
+        }
+        let id = self.builder.value(&self.name(t));
+        let value = self.builder.graph.value_mut(id);
+        (value.elem, value.dims) = (Some(elem), Some(dims));
+        self.variables[index].found = Some(id);
+        self.slots[t].stored = Some(id);
+        Ok(id)
+    }
+
+    /// Says that the next run finds `value` in a tensor that keeps its value.
+    pub fn keep(&mut self, t: usize, value: ValueId) -> Result<(), ImportError> {
+        // A state may also be an ordinary tensor, whose changes are lost.
+        if !self.graph.tensors[t].is_variable().map_err(|e| self.err(e))? {
+            return Ok(());
+        }
+        let index = self.kept(t)?;
+        self.variables[index].now = Some(self.as_stored(t, value)?);
+        Ok(())
+    }
+
+    /// The variable that a tensor which keeps its value is.
+    fn kept(&mut self, t: usize) -> Result<usize, ImportError> {
+        if let Some(index) = self.slots[t].kept {
+            return Ok(index);
+        }
+        self.variables.push(Variable {
+            key: (format!("tensor {t}"), self.name(t)),
+            initial: None,
+            found: None,
+            now: None,
+        });
+        let index = self.variables.len() - 1;
+        self.slots[t].kept = Some(index);
+        Ok(index)
+    }
+}
+
 /// Inputs: handle, value.
 fn assign(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
     let index = variable(m, op)?;

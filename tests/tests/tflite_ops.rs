@@ -1,0 +1,138 @@
+//! TensorFlow Lite operators one by one, against what LiteRT gives (`tests/tflite/make_ops.py`).
+#![cfg(target_arch = "x86_64")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use cygnet::format::Array;
+use cygnet::format::program::DType;
+use cygnet::{Session, TensorRef, npz};
+use cygnet_convert::passes::simplify;
+use cygnet_convert::tflite::import_bytes;
+use cygnet_convert::{Calibrator, Converted, ImportOptions, Options, Precision, Silent, convert, prepare};
+use cygnet_tests::place;
+use cygnet_tests::source::session;
+
+/// Of a case: the model, and the inputs and outputs of runs that follow one another.
+#[derive(Default)]
+struct Case {
+    model: Vec<u8>,
+    runs: BTreeMap<usize, [BTreeMap<usize, Array>; 2]>,
+}
+
+fn cases() -> BTreeMap<String, Case> {
+    let mut cases: BTreeMap<String, Case> = BTreeMap::new();
+    for a in npz::read(&place::own("data/tflite_ops.npz")).unwrap() {
+        let parts: Vec<String> = a.name.split('/').map(str::to_owned).collect();
+        let case = cases.entry(parts[0].clone()).or_default();
+        match parts.len() {
+            2 => case.model = a.bytes,
+            _ => {
+                let run = case.runs.entry(parts[1].parse().unwrap()).or_default();
+                run[usize::from(parts[2] == "out")].insert(parts[3].parse().unwrap(), a);
+            }
+        }
+    }
+    cases
+}
+
+fn converted(folder: &Path, name: &str, case: &Case) -> Result<Converted, String> {
+    let source = folder.join(format!("{name}.tflite"));
+    std::fs::write(&source, &case.model).unwrap();
+    let options = Options {
+        source,
+        import: ImportOptions::default(),
+        precision: Precision::F32,
+        samples: None,
+        calibrator: Calibrator::MinMax,
+        winograd: false,
+        meta: cygnet::format::Meta::new(),
+        goldens: 0,
+        provenance: String::new(),
+    };
+    convert(options, &mut Silent).map_err(|e| e.to_string())
+}
+
+/// The elements as numbers, whatever their type.
+fn numbers(dtype: DType, bytes: &[u8]) -> Vec<f64> {
+    let of = |size: usize| bytes.chunks_exact(size);
+    match dtype {
+        DType::F32 => of(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect(),
+        DType::S16 => of(2).map(|b| f64::from(i16::from_le_bytes(b.try_into().unwrap()))).collect(),
+        DType::S32 => of(4).map(|b| f64::from(i32::from_le_bytes(b.try_into().unwrap()))).collect(),
+        DType::S64 => of(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect(),
+        DType::S8 => bytes.iter().map(|&b| f64::from(b.cast_signed())).collect(),
+        DType::U8 => bytes.iter().map(|&b| f64::from(b)).collect(),
+        other => panic!("outputs of {}", other.name()),
+    }
+}
+
+/// What is wrong with output `i`. Real numbers agree within a few roundings; quantized ones, which LiteRT computes in
+/// integers, within one step; all else exactly.
+fn compare(session: &Session, i: usize, want: &Array) -> Result<(), String> {
+    let name = session.outputs().nth(i).ok_or("is missing")?.0.to_owned();
+    let got = session.output(&name).map_err(|e| e.to_string())?;
+    if got.dims != want.dims {
+        return Err(format!("is {:?} where {:?} belongs", got.dims, want.dims));
+    }
+    let (a, b) = (numbers(got.dtype, got.bytes), numbers(want.dtype, &want.bytes));
+    let most = b.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let allowed = match want.dtype {
+        DType::F32 => 2e-5 * most.max(1.0),
+        DType::S16 => 1.0,
+        DType::S8 | DType::U8 if got.quant.is_some() => 1.0,
+        _ => 0.0,
+    };
+    match a.iter().zip(&b).position(|(a, b)| (a - b).abs() > allowed || a.is_nan() != b.is_nan()) {
+        None => Ok(()),
+        Some(at) => Err(format!("has {} at {at} where LiteRT has {}", a[at], b[at])),
+    }
+}
+
+fn check(folder: &Path, name: &str, case: &Case) -> Result<(), String> {
+    let mut session = session(&converted(folder, name, case)?);
+    for (run, [inputs, outputs]) in &case.runs {
+        let names: Vec<String> = session.inputs().map(|(name, _)| name.to_owned()).collect();
+        for (i, a) in inputs {
+            session
+                .set_input(&names[*i], TensorRef::from_bytes(a.dtype, &a.bytes, &a.dims))
+                .map_err(|e| e.to_string())?;
+        }
+        session.run().map_err(|e| e.to_string())?;
+        for (i, want) in outputs {
+            compare(&session, *i, want).map_err(|e| format!("run {run}, output {i} {e}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn operators_give_what_litert_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = cases();
+    assert!(cases.len() >= 73, "{} cases", cases.len());
+    let wrong: Vec<String> = cases
+        .iter()
+        .filter_map(|(name, case)| Some(format!("{name}: {}", check(folder.path(), name, case).err()?)))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+#[test]
+fn damaged_operators_end_in_a_result_or_an_error() {
+    for (name, case) in cases() {
+        let mut bytes = case.model;
+        for i in (0..bytes.len()).step_by(11) {
+            for mask in [0x01, 0xff] {
+                bytes[i] ^= mask;
+                if let Ok(mut graph) = import_bytes(&bytes, &ImportOptions::default())
+                    && simplify(&mut graph).is_ok()
+                {
+                    let _ = prepare(&graph);
+                }
+                bytes[i] ^= mask;
+            }
+        }
+        assert!(import_bytes(&bytes, &ImportOptions::default()).is_ok(), "{name} as it was");
+    }
+}
