@@ -53,6 +53,16 @@ pub fn read_inputs(given: &[String], session: &Session) -> Result<Vec<Input>, Cl
     )))
 }
 
+/// The dimensions of the arrays among the inputs, by name; pictures take any.
+pub fn shapes(inputs: &[Input]) -> Vec<(String, Vec<u32>)> {
+    let arrays = inputs.iter().filter_map(|input| match input {
+        Input::Array(a) => Some((a.name.clone(), a.dims.clone())),
+        #[cfg(feature = "host")]
+        Input::Picture { .. } => None,
+    });
+    arrays.collect()
+}
+
 /// Sets all inputs.
 pub fn set_inputs(session: &mut Session, inputs: &[Input]) -> Result<(), CliError> {
     for input in inputs {

@@ -56,7 +56,7 @@ pub struct ModelArgs {
     /// The .cygnet file
     pub model: PathBuf,
 
-    /// Program to use, by name or position [default: the first]
+    /// Program to use, by name or position [default: the first, or for `run` the one that takes the arrays given]
     #[arg(long, value_name = "NAME")]
     pub program: Option<String>,
 
@@ -77,6 +77,31 @@ impl ModelArgs {
             None => Select::First,
             Some(name) if model.programs().iter().any(|p| p.name == *name) => Select::Name(name.clone()),
             Some(text) => text.parse().map_or_else(|_| Select::Name(text.clone()), Select::Index),
+        }
+    }
+
+    /// A session of the program that takes inputs of these dimensions; of the first, which says what is wrong with them,
+    /// when there is none.
+    pub fn session_for(
+        &self,
+        model: &Model,
+        threads: &ThreadArgs,
+        shapes: Vec<(String, Vec<u32>)>,
+    ) -> Result<Session, CliError> {
+        let pool = Some(threads.pool()?);
+        let made = Session::new(
+            model,
+            &SessionOptions {
+                program: Select::Shapes(shapes),
+                pool: pool.clone(),
+                ..SessionOptions::default()
+            },
+        );
+        match made {
+            Err(cygnet::Error::NoProgram { .. }) => {
+                Ok(Session::new(model, &SessionOptions { pool, ..SessionOptions::default() })?)
+            }
+            other => Ok(other?),
         }
     }
 

@@ -28,6 +28,7 @@ Examples:
   cygnet convert mobilenet.onnx -o mobilenet.cygnet --precision int8 --calibrate photos/ \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --labels imagenet.txt
   cygnet convert yolo.onnx -o yolo.cygnet --precision int8 --calibrate photos/ --letterbox --labels coco.txt
+  cygnet convert yolo.onnx -o yolo.cygnet --bucket images=1x3x320x320 --bucket images=1x3x640x640
   cygnet convert minilm.onnx -o minilm.cygnet --precision dynamic --shape input_ids=1x128 --shape attention_mask=1x128
   cygnet convert vad.onnx -o vad.cygnet --shape input=1x512 --fix sr=16000 \
       --state state=stateN
@@ -65,6 +66,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME=1x3x640x640", value_parser = parse_shape)]
     shape: Vec<(String, Shape)>,
 
+    /// Shapes of inputs for a program of its own, over the same weights; given more than once, the file holds them all
+    #[arg(long, value_name = "NAME=1x3x320x320,...", value_parser = parse_bucket)]
+    bucket: Vec<Bucket>,
+
     /// Value of an input that is always the same, which the model is converted for; may be given more than once
     #[arg(long, value_name = "NAME=NUMBER,...|FILE.npy", value_parser = parse_fix)]
     fix: Vec<(String, Fixed)>,
@@ -72,6 +77,10 @@ pub struct Args {
     /// An input and an output that are one state: the session keeps it from run to run; may be given more than once
     #[arg(long, value_name = "IN=OUT", value_parser = parse_state)]
     state: Vec<(String, String)>,
+
+    /// Compute in float32 what the model computes in float64, which is refused otherwise
+    #[arg(long)]
+    round_float64: bool,
 
     /// Mean subtracted from each channel, after scaling
     #[arg(long, value_name = "R,G,B")]
@@ -149,6 +158,28 @@ fn parse_shape(text: &str) -> Result<(String, Shape), String> {
     Ok((name.to_owned(), Shape(dims.ok_or_else(wrong)?)))
 }
 
+/// The shapes of one program.
+#[derive(Clone, Debug)]
+struct Bucket(Vec<(String, Shape)>);
+
+fn parse_bucket(text: &str) -> Result<Bucket, String> {
+    text.split(',').map(parse_shape).collect::<Result<_, _>>().map(Bucket)
+}
+
+/// The shapes of each program: those of `--shape`, and of `--bucket` where it says others.
+fn programs(args: &Args) -> Vec<BTreeMap<String, Vec<usize>>> {
+    let all: BTreeMap<_, _> = args.shape.iter().map(|(name, s)| (name.clone(), s.0.clone())).collect();
+    if args.bucket.is_empty() {
+        return vec![all];
+    }
+    let with = |bucket: &Bucket| {
+        let mut shapes = all.clone();
+        shapes.extend(bucket.0.iter().map(|(name, s)| (name.clone(), s.0.clone())));
+        shapes
+    };
+    args.bucket.iter().map(with).collect()
+}
+
 /// The value of an input, and how it was given.
 #[derive(Clone, Debug)]
 struct Fixed {
@@ -196,10 +227,12 @@ impl From<ConvertError> for CliError {
 }
 
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    let shapes: BTreeMap<_, _> = args.shape.iter().map(|(name, s)| (name.clone(), s.0.clone())).collect();
+    let mut buckets = programs(args);
+    let shapes = buckets.remove(0);
     let constants = args.fix.iter().map(|(name, f)| (name.clone(), f.tensor.clone())).collect();
     let states = args.state.clone();
-    let import = ImportOptions { shapes, constants, states, ..ImportOptions::default() };
+    let round_float64 = args.round_float64;
+    let import = ImportOptions { shapes, constants, states, round_float64, ..ImportOptions::default() };
     let graph = cygnet_convert::import(&args.source, &import).map_err(ConvertError::from)?;
     let (inputs, outputs) = (ports(&graph, &graph.inputs), ports(&graph, &graph.outputs));
     let (inputs, outputs) = (borrowed(&inputs), borrowed(&outputs));
@@ -215,6 +248,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let options = Options {
         source: args.source.clone(),
         import,
+        buckets,
         precision: match args.precision {
             Arithmetic::F32 => Precision::F32,
             Arithmetic::F16 => Precision::F16,
@@ -290,18 +324,25 @@ fn metadata(args: &Args) -> Result<Meta, CliError> {
 
 /// The options that decide what is in the file, for the record.
 fn record(args: &Args) -> String {
-    let shapes = args.shape.iter().map(|(name, s)| {
-        let dims: Vec<_> = s.0.iter().map(usize::to_string).collect();
-        format!(" --shape {name}={}", dims.join("x"))
+    let by_x = |s: &Shape| s.0.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+    let shapes = args.shape.iter().map(|(name, s)| format!(" --shape {name}={}", by_x(s)));
+    let buckets = args.bucket.iter().map(|bucket| {
+        let shapes: Vec<_> = bucket.0.iter().map(|(name, s)| format!("{name}={}", by_x(s))).collect();
+        format!(" --bucket {}", shapes.join(","))
     });
+    let buckets: String = buckets.collect();
     let fixed: String = args.fix.iter().map(|(name, f)| format!(" --fix {name}={}", f.given)).collect();
     let states: String =
         args.state.iter().map(|(input, output)| format!(" --state {input}={output}")).collect();
     let percentile = args.percentile.map_or(String::new(), |p| format!(" --percentile {p}"));
     let precision = format!("{:?}", args.precision).to_lowercase();
     let winograd = if args.no_winograd { " --no-winograd" } else { "" };
+    let doubles = if args.round_float64 { " --round-float64" } else { "" };
     let shapes: String = shapes.collect();
-    format!("--precision {precision} --goldens {}{percentile}{winograd}{shapes}{fixed}{states}", args.goldens)
+    format!(
+        "--precision {precision} --goldens {}{percentile}{winograd}{doubles}{shapes}{buckets}{fixed}{states}",
+        args.goldens
+    )
 }
 
 fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(), CliError> {
@@ -315,6 +356,10 @@ fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(),
         size(p.arena_lower_bound),
         size(MAX_SCRATCH as u64)
     )?;
+    for bucket in &converted.buckets {
+        let (most, least) = (size(bucket.arena_bytes), size(bucket.arena_lower_bound));
+        writeln!(out, "program '{}': {most} at run time (no plan needs less than {least})", bucket.name)?;
+    }
     let macs: u64 = converted.steps.iter().map(|s| s.macs).sum();
     let shares: Vec<String> = [DType::S8, DType::F16, DType::F32]
         .into_iter()

@@ -111,6 +111,7 @@ fn outcome(
     let options = Options {
         source: source.to_owned(),
         import,
+        buckets: Vec::new(),
         precision,
         samples: Some(&mut samples),
         calibrator: Calibrator::MinMax,

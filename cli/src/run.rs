@@ -7,7 +7,7 @@ use std::time::Instant;
 use cygnet::format::Array;
 use cygnet::{Profile, npz};
 
-use crate::arrays::{outputs, outputs_json, read_inputs, set_inputs, view};
+use crate::arrays::{outputs, outputs_json, read_inputs, set_inputs, shapes, view};
 use crate::common::{CliError, ModelArgs, ThreadArgs, save, shape};
 
 const HELP: &str = "\
@@ -80,6 +80,9 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let model = args.model.open()?;
     let mut session = args.model.session(&model, &args.threads)?;
     let inputs = read_inputs(&args.input, &session)?;
+    if args.model.program.is_none() && model.programs().len() > 1 {
+        session = args.model.session_for(&model, &args.threads, shapes(&inputs))?;
+    }
     if session.states().next().is_none() && (args.load_state.is_some() || args.save_state.is_some()) {
         let what =
             "the model has no states; leave --load-state and --save-state out, or convert it with --state";

@@ -1,6 +1,8 @@
 //! Which algorithm a convolution's step asks for. It stands in the program, because its bits are its own: every
 //! processor does the same operations, whether or not they pay there.
 
+use std::collections::HashMap;
+
 use cygnet_format::op::{Algorithm, Op};
 use cygnet_format::program::DType;
 use cygnet_kernels::conv::winograd4::{Shape, pays};
@@ -14,6 +16,28 @@ pub fn choose(lir: &mut Lir) {
             && let Kind::Op(Op::Conv(conv)) = &mut lir.steps[i].kind
         {
             conv.algorithm = Algorithm::Winograd4x4;
+        }
+    }
+}
+
+/// Gives the convolutions of a program the algorithms that those of the same names have in another, so that both read
+/// the same packed weights.
+pub fn follow(lir: &mut Lir, first: &Lir) {
+    let chosen: HashMap<&str, Algorithm> = first
+        .steps
+        .iter()
+        .filter_map(|s| match &s.kind {
+            Kind::Op(Op::Conv(conv)) => Some((s.name.as_str(), conv.algorithm)),
+            _ => None,
+        })
+        .collect();
+    for i in 0..lir.steps.len() {
+        let able = shape(lir, &lir.steps[i]).is_some();
+        let step = &mut lir.steps[i];
+        if let (true, Some(&algorithm), Kind::Op(Op::Conv(conv))) =
+            (able, chosen.get(step.name.as_str()), &mut step.kind)
+        {
+            conv.algorithm = algorithm;
         }
     }
 }

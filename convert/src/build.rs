@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::error::ImportError;
 use crate::expand;
+use crate::float64::Doubled;
 use crate::graph::{Attr, Graph, Node, Tensor, ValueId};
 use crate::infer::{self, InferOptions};
 use crate::onnx::Narrow;
@@ -65,6 +66,9 @@ impl Builder {
                 &node,
                 format!("makes the model longer than {MAX_NODES} nodes; export it with shorter loops"),
             ));
+        }
+        if let Some(doubled) = Doubled::of(&self.graph, &node) {
+            self.graph.float64.push(doubled);
         }
         if self.folds(&node)? || expand::expand(self, &node)? {
             return Ok(());

@@ -12,23 +12,21 @@ use half::f16;
 use crate::lir::{Const, Id, Kind, Lir, State, Step};
 use crate::plan::{Buffer, Placement, Sharing, place, share};
 
-/// A program, its weights section, and which of its tensors each tensor of the lowered graph became.
+/// A program, and which of its tensors each tensor of the lowered graph became.
 #[derive(Clone, Debug)]
 pub struct Emitted {
     /// The program.
     pub program: Program,
-    /// Bytes of the weights section, padding included.
-    pub weights: Vec<u8>,
     /// For each tensor of the lowered graph, its index in the program, when it has one.
     pub tensors: Vec<Option<u32>>,
 }
 
-/// Plans memory, packs weights and writes out every step. With `apart` every computed tensor keeps its contents until
-/// the run ends.
+/// Plans memory, packs weights, adds those to `weights` that are not there yet, and writes out every step. With `apart`
+/// every computed tensor keeps its contents until the run ends.
 ///
 /// # Errors
 /// Names the step that cannot be written.
-pub fn emit(lir: &Lir, name: &str, apart: bool) -> Result<Emitted, String> {
+pub fn emit(lir: &Lir, name: &str, apart: bool, weights: &mut Weights) -> Result<Emitted, String> {
     let mut lir = lir.clone();
     pack(&mut lir)?;
     let sharing = share(&lir, apart);
@@ -45,7 +43,7 @@ pub fn emit(lir: &Lir, name: &str, apart: bool) -> Result<Emitted, String> {
             arena_lower_bound: placement.lower_bound as u64,
             ..Program::default()
         },
-        weights: Weights::default(),
+        weights,
         ids: vec![None; lir.tensors.len()],
     };
     for (port, inputs) in lir.inputs.iter().map(|p| (p, true)).chain(lir.outputs.iter().map(|p| (p, false))) {
@@ -59,7 +57,7 @@ pub fn emit(lir: &Lir, name: &str, apart: bool) -> Result<Emitted, String> {
     for state in &lir.states {
         e.state(state).map_err(|why| format!("state '{}': {why}", state.name))?;
     }
-    Ok(Emitted { program: e.program, weights: e.weights.finish(), tensors: e.ids })
+    Ok(Emitted { program: e.program, tensors: e.ids })
 }
 
 /// Live ranges of the buffers, and for each root tensor the index of its buffer.
@@ -94,9 +92,9 @@ fn buffers(lir: &Lir, sharing: &Sharing, apart: bool) -> (Vec<Buffer>, HashMap<I
     (buffers, index)
 }
 
-/// The weights section as it grows.
+/// The weights section as it grows: one for all programs of a file.
 #[derive(Default)]
-struct Weights {
+pub struct Weights {
     bytes: Vec<u8>,
     /// Offsets of what is there already: equal constants are stored once.
     known: HashMap<Vec<u8>, usize>,
@@ -117,7 +115,8 @@ impl Weights {
         at
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    /// The bytes of the section, padding included.
+    pub fn finish(mut self) -> Vec<u8> {
         if !self.bytes.is_empty() {
             self.bytes.resize((self.bytes.len() + READ_SLACK).next_multiple_of(64), 0);
         }
@@ -131,7 +130,7 @@ struct Emitter<'a> {
     placement: &'a Placement,
     index: HashMap<Id, usize>,
     program: Program,
-    weights: Weights,
+    weights: &'a mut Weights,
     ids: Vec<Option<u32>>,
 }
 

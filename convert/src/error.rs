@@ -136,6 +136,16 @@ pub enum ImportError {
         /// Each operator under its builtin or custom name; its nodes as `index:output`.
         operators: Vec<UnsupportedOp>,
     },
+    /// The model computes with doubles while it runs.
+    #[error(
+        "the model computes in float64, which no step does: {}; export it in float32, or say that float32 will do with \
+         --round-float64",
+        List(operators)
+    )]
+    Float64 {
+        /// Each operator with the nodes that apply it.
+        operators: Vec<UnsupportedOp>,
+    },
     /// An operator's inputs or attributes contradict its definition.
     #[error("{op} '{node}': {reason}")]
     Node {

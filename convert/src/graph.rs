@@ -12,6 +12,8 @@ use cygnet_format::golden::Array;
 use cygnet_format::program::DType;
 use half::{bf16, f16};
 
+use crate::float64::Doubled;
+
 /// Element type of a source tensor, under ONNX's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)]
@@ -347,6 +349,8 @@ pub struct Graph {
     pub outputs: Vec<ValueId>,
     /// What persists from run to run.
     pub states: Vec<State>,
+    /// What computes with doubles while the model runs.
+    pub float64: Vec<Doubled>,
 }
 
 impl Graph {

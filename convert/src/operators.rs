@@ -98,7 +98,7 @@ own operator tests comes out stands in [tests/conformance](../tests/conformance)
 | --- | --- |
 | float32 | float32, or what `--precision` makes of it |
 | float16, bfloat16 | float32 within; float16 passes the border of a program in its own type, bfloat16 as float32 |
-| float64 | float32, within and at the border |
+| float64 | constants are computed in float64; while it runs float32, within and at the border, for what only moves, chooses or converts; arithmetic is refused unless `--round-float64` says that float32 will do |
 | int8, uint8, bool | themselves; with a scale, s8 |
 | int16, uint16, int32 | int32; int16 passes the border in its own type |
 | int64, uint32, uint64 | int32 within, where larger numbers are clamped; int64 at the border |

@@ -1,20 +1,22 @@
 //! From a source model to a `.cygnet` file, stage by stage.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use cygnet::format::Array;
 use cygnet::format::golden::GoldenCase;
 use cygnet::format::meta::{Meta, provenance};
 use cygnet::format::program::{DType, Program};
 use cygnet::format::quant::{self, QuantReport, StepReport, TensorRange};
 use cygnet::format::writer::{WeightsAlign, Writer};
-use cygnet::{Model, Session, SessionOptions, TensorRef};
+use cygnet::{Model, Select, Session, SessionOptions, TensorRef};
 use cygnet_kernels::conv::pack::PACK_ID;
 use sha2::{Digest, Sha256};
 
 use crate::algorithm;
 use crate::attention;
 use crate::calibrate::{CalibrateError, Calibrator, Samples, calibrate};
-use crate::emit::{Emitted, emit};
+use crate::emit::{Emitted, Weights, emit};
 use crate::error::ImportError;
 use crate::fuse;
 use crate::graph::Graph;
@@ -33,6 +35,8 @@ pub struct Options<'a> {
     pub source: PathBuf,
     /// Shapes of inputs that the model leaves open.
     pub import: ImportOptions,
+    /// Further shapes: each set makes another program of the file, over the same weights.
+    pub buckets: Vec<BTreeMap<String, Vec<usize>>>,
     /// The precision of the network's body.
     pub precision: Precision,
     /// Samples that show what values tensors take; needed for int8, used for golden outputs where given.
@@ -107,8 +111,10 @@ pub struct StepSummary {
 pub struct Converted {
     /// The file's bytes.
     pub file: Vec<u8>,
-    /// The program in it.
+    /// The first program in it.
     pub program: Program,
+    /// The programs for further shapes.
+    pub buckets: Vec<Program>,
     /// Bytes of the weights section.
     pub weights_bytes: usize,
     /// The steps of the lowered graph with their precisions.
@@ -160,6 +166,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
     let Options {
         source,
         import: import_options,
+        buckets,
         precision,
         mut samples,
         calibrator,
@@ -183,21 +190,32 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
     };
 
     progress.stage("planning and packing", None);
-    let mut low = apply(&lir, &plan, &ranges).map_err(ConvertError::Step)?;
-    attention::fuse(&mut low);
-    fuse::fold_functions(&mut low);
-    fuse::fold_tables(&mut low);
-    add_padding_rows(&mut low);
-    if winograd {
-        algorithm::choose(&mut low);
+    let mut weights = Weights::default();
+    let first = &lir;
+    let name = if buckets.is_empty() { MAIN.to_owned() } else { bucket_name(&import_options.shapes) };
+    let low = typed(&lir, &plan, &ranges, winograd, None)?;
+    let mut programs = vec![emit(&low, &name, false, &mut weights).map_err(ConvertError::Step)?.program];
+    for shapes in &buckets {
+        let name = bucket_name(shapes);
+        let other = ImportOptions { shapes: shapes.clone(), ..import_options.clone() };
+        let lir = prepare(&import(&source, &other)?)?;
+        let plan = choose(&lir, precision);
+        let ranges = if plan.needs_ranges() {
+            same_ranges(first, &ranges, &lir, &name)?
+        } else {
+            vec![None; lir.tensors.len()]
+        };
+        let low = typed(&lir, &plan, &ranges, winograd, Some(&low))?;
+        programs.push(emit(&low, &name, false, &mut weights).map_err(ConvertError::Step)?.program);
     }
-    let emitted = emit(&low, "main", false).map_err(ConvertError::Step)?;
+    let weights = weights.finish();
 
     let report = report(&lir, &plan, &ranges);
     let record = record(&source, &source_bytes, precision, &provenance);
-    let bare = finish(&emitted, &meta, &record, &report, &[])?;
+    let bare = finish(&programs, &weights, &meta, &record, &report, &[])?;
     let cases = golden_cases(&bare, samples, goldens, precision, progress)?;
-    let file = if cases.is_empty() { bare } else { finish(&emitted, &meta, &record, &report, &cases)? };
+    let file =
+        if cases.is_empty() { bare } else { finish(&programs, &weights, &meta, &record, &report, &cases)? };
     let steps = lir
         .steps
         .iter()
@@ -209,7 +227,62 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
             reason,
         })
         .collect();
-    Ok(Converted { file, program: emitted.program, weights_bytes: emitted.weights.len(), steps })
+    let mut programs = programs.into_iter();
+    let program = programs.next().expect("one program at least");
+    Ok(Converted { file, program, buckets: programs.collect(), weights_bytes: weights.len(), steps })
+}
+
+/// The name of the only program of a file.
+const MAIN: &str = "main";
+
+/// The name of a program that is one of several: its shapes.
+pub fn bucket_name(shapes: &BTreeMap<String, Vec<usize>>) -> String {
+    let by_x = |dims: &[usize]| dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+    let named: Vec<String> = shapes.iter().map(|(name, dims)| format!("{name}={}", by_x(dims))).collect();
+    named.join(",")
+}
+
+/// The lowered graph in the types that were chosen, with what that makes possible. Another program's, if given, decides
+/// in which layout weights are.
+fn typed(
+    lir: &Lir,
+    plan: &Plan,
+    ranges: &[Option<Range>],
+    winograd: bool,
+    first: Option<&Lir>,
+) -> Result<Lir, ConvertError> {
+    let mut low = apply(lir, plan, ranges).map_err(ConvertError::Step)?;
+    attention::fuse(&mut low);
+    fuse::fold_functions(&mut low);
+    fuse::fold_tables(&mut low);
+    add_padding_rows(&mut low);
+    match first {
+        _ if !winograd => {}
+        None => algorithm::choose(&mut low),
+        Some(first) => algorithm::follow(&mut low, first),
+    }
+    Ok(low)
+}
+
+/// The ranges of a graph for other shapes: those of the tensors that have the same names.
+fn same_ranges(
+    first: &Lir,
+    ranges: &[Option<Range>],
+    lir: &Lir,
+    name: &str,
+) -> Result<Vec<Option<Range>>, ConvertError> {
+    let known: HashMap<&str, Option<Range>> =
+        first.tensors.iter().map(|t| t.name.as_str()).zip(ranges.iter().copied()).collect();
+    let range = |t: &crate::lir::Tensor| match known.get(t.name.as_str()) {
+        Some(range) => Ok(*range),
+        None if t.constant.is_some() || t.dtype != DType::F32 => Ok(None),
+        None => Err(ConvertError::Step(format!(
+            "for {name} the model computes '{}', which it does not for the shapes of the samples; convert these shapes \
+             to a file of their own",
+            t.name
+        ))),
+    };
+    lir.tensors.iter().map(range).collect()
 }
 
 /// The ranges of all floating-point tensors over the samples.
@@ -221,8 +294,10 @@ fn observe(
 ) -> Result<Vec<Option<Range>>, ConvertError> {
     let mut float = lir.clone();
     add_padding_rows(&mut float);
-    let Emitted { program, weights, tensors } =
-        emit(&float, "calibration", true).map_err(ConvertError::Step)?;
+    let mut weights = Weights::default();
+    let Emitted { program, tensors } =
+        emit(&float, "calibration", true, &mut weights).map_err(ConvertError::Step)?;
+    let weights = weights.finish();
     let file =
         Writer::new().program(&program).weights(&weights, WeightsAlign::Page16K).pack_id(PACK_ID).finish()?;
     let model = Model::from_bytes(&file)?;
@@ -241,16 +316,20 @@ fn observe(
 }
 
 fn finish(
-    emitted: &Emitted,
+    programs: &[Program],
+    weights: &[u8],
     meta: &Meta,
     record: &Meta,
     report: &QuantReport,
     cases: &[GoldenCase],
 ) -> Result<Vec<u8>, ConvertError> {
     let mut writer = Writer::new();
-    writer.program(&emitted.program).meta(meta).provenance(record).quant(report).pack_id(PACK_ID);
-    if !emitted.weights.is_empty() {
-        writer.weights(&emitted.weights, WeightsAlign::Page16K);
+    programs.iter().for_each(|program| {
+        writer.program(program);
+    });
+    writer.meta(meta).provenance(record).quant(report).pack_id(PACK_ID);
+    if !weights.is_empty() {
+        writer.weights(weights, WeightsAlign::Page16K);
     }
     if !cases.is_empty() {
         writer.golden(cases);
@@ -306,41 +385,56 @@ fn golden_cases(
     }
     let model = Model::from_bytes(file)?;
     let mut session = Session::new(&model, &SessionOptions::default())?;
-    let inputs = match samples {
+    let noise = |session: &Session| session.inputs().map(|(name, t)| crate::noise::array(name, t)).collect();
+    let mut inputs: Vec<(usize, Vec<Array>)> = match samples {
         Some(samples) => {
             let count = count.min(samples.len());
-            let get = |index| samples.get(index).map_err(|what| CalibrateError::Sample { index, what });
-            (0..count).map(get).collect::<Result<Vec<_>, _>>()?
+            let mut get = |index| samples.get(index).map_err(|what| CalibrateError::Sample { index, what });
+            (0..count).map(|i| Ok((0, get(i)?))).collect::<Result<_, CalibrateError>>()?
         }
-        None => vec![session.inputs().map(|(name, t)| crate::noise::array(name, t)).collect()],
+        None => vec![(0, noise(&session))],
     };
+    // Samples have the shapes of the first program.
+    let program = |index| SessionOptions { program: Select::Index(index), ..SessionOptions::default() };
+    for index in 1..model.programs().len() {
+        inputs.push((index, noise(&Session::new(&model, &program(index))?)));
+    }
     progress.stage("recording golden outputs", Some(inputs.len()));
-    let mut cases = Vec::new();
-    for inputs in inputs {
-        for a in &inputs {
-            session.set_input(&a.name, TensorRef::from_bytes(a.dtype, &a.bytes, &a.dims))?;
+    let (mut cases, mut current) = (Vec::new(), 0);
+    for (index, inputs) in inputs {
+        if index != current {
+            session = Session::new(&model, &program(index))?;
+            current = index;
         }
-        session.reset();
-        session.run()?;
-        let names: Vec<String> = session.outputs().map(|(name, _)| name.to_owned()).collect();
-        let outputs = names
-            .into_iter()
-            .map(|name| {
-                let out = session.output(&name)?;
-                Ok(cygnet::format::Array {
-                    name,
-                    dtype: out.dtype,
-                    dims: out.dims.to_vec(),
-                    bytes: out.bytes.to_vec(),
-                })
-            })
-            .collect::<Result<Vec<_>, cygnet::Error>>()?;
-        // Half-precision arithmetic differs between cores that have it and those that do not.
-        let tolerance = if precision == Precision::F16 { F16_TOLERANCE } else { 0.0 };
-        cases.push(GoldenCase { program: 0, tolerance, inputs, outputs });
+        cases.push(golden_case(&mut session, index, inputs, precision)?);
         progress.advance();
     }
     Ok(cases)
+}
+
+/// What a program gives for these inputs.
+fn golden_case(
+    session: &mut Session,
+    index: usize,
+    inputs: Vec<Array>,
+    precision: Precision,
+) -> Result<GoldenCase, ConvertError> {
+    for a in &inputs {
+        session.set_input(&a.name, TensorRef::from_bytes(a.dtype, &a.bytes, &a.dims))?;
+    }
+    session.reset();
+    session.run()?;
+    let names: Vec<String> = session.outputs().map(|(name, _)| name.to_owned()).collect();
+    let outputs = names
+        .into_iter()
+        .map(|name| {
+            let out = session.output(&name)?;
+            Ok(Array { name, dtype: out.dtype, dims: out.dims.to_vec(), bytes: out.bytes.to_vec() })
+        })
+        .collect::<Result<Vec<_>, cygnet::Error>>()?;
+    // Half-precision arithmetic differs between cores that have it and those that do not.
+    let tolerance = if precision == Precision::F16 { F16_TOLERANCE } else { 0.0 };
+    Ok(GoldenCase { program: index as u32, tolerance, inputs, outputs })
 }
 
 /// How far outputs of an f16 model may lie apart on different cores, relative to the greatest.

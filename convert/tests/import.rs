@@ -373,3 +373,64 @@ fn sequences_come_element_by_element() {
     let gap = BTreeMap::from([("s[1]".to_owned(), vec![3])]);
     assert!(import_bytes(&bytes, &ImportOptions { shapes: gap, ..ImportOptions::default() }).is_err());
 }
+
+/// A model with a double input `x` of 3 elements, the doubles 1, 1e-12 and -1, and these nodes; `y` is float32.
+fn doubles(nodes: Vec<NodeProto>) -> Vec<u8> {
+    let mut x = info("x", &[Some(3)]);
+    x.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().elem_type = Some(11);
+    let one = |name: &str, value: f64| TensorProto {
+        data_type: Some(11),
+        raw_data: Some(value.to_le_bytes().to_vec()),
+        name: Some(name.to_owned()),
+        ..Default::default()
+    };
+    let graph = GraphProto {
+        input: vec![x],
+        initializer: vec![one("one", 1.0), one("bit", 1e-12), one("less", -1.0)],
+        node: nodes,
+        output: vec![info("y", &[Some(3)])],
+        ..Default::default()
+    };
+    model(17, graph).encode_to_vec()
+}
+
+/// To float32.
+fn single(input: &str, output: &str) -> NodeProto {
+    let mut node = node("Cast", &[input], output);
+    node.attribute.push(int("to", 1));
+    node
+}
+
+#[test]
+fn doubles_are_moved_and_computed_with_only_if_allowed() {
+    let strict = ImportOptions::default();
+    let moved = vec![node("Max", &["x", "one"], "m"), node("Identity", &["m"], "i"), single("i", "y")];
+    import_bytes(&doubles(moved), &strict).expect("what only chooses and moves");
+    let dead = vec![node("Mul", &["x", "one"], "nobody"), single("x", "y")];
+    import_bytes(&doubles(dead), &strict).expect("what nobody uses");
+
+    let mut computed = vec![node("Mul", &["x", "bit"], "p"), node("Softmax", &["p"], "s"), single("s", "y")];
+    computed[0].name = Some("product".to_owned());
+    let bytes = doubles(computed);
+    let refused = import_bytes(&bytes, &strict).unwrap_err();
+    assert!(matches!(refused, ImportError::Float64 { .. }), "{refused}");
+    let text = refused.to_string();
+    assert!(text.contains("Mul (1x: 'product'), Softmax") && text.ends_with("--round-float64"), "{text}");
+    import_bytes(&bytes, &ImportOptions { round_float64: true, ..strict }).expect("allowed");
+}
+
+/// In float32 the sum would be 0. In float64 it is 1 + 1e-12, rounded, less 1.
+#[test]
+fn constants_are_folded_as_doubles() {
+    let nodes = vec![
+        node("Add", &["one", "bit"], "a"),
+        node("Add", &["a", "less"], "b"),
+        single("b", "c"),
+        single("x", "f"),
+        node("Mul", &["f", "c"], "y"),
+    ];
+    let graph = import_bytes(&doubles(nodes), &ImportOptions::default()).unwrap();
+    let product = graph.nodes.iter().find(|n| n.op == "Mul").expect("a product");
+    let factor = graph.constant(product.input(1).unwrap()).expect("a constant").to_f32();
+    assert_eq!(factor, [1.000_088_9e-12]);
+}

@@ -24,6 +24,8 @@ pub enum Select {
     Index(usize),
     /// By name.
     Name(String),
+    /// The first whose inputs of these names have these dimensions.
+    Shapes(Vec<(String, Vec<u32>)>),
 }
 
 /// How a session is made.
@@ -362,15 +364,32 @@ fn select(model: &Model, wanted: &Select) -> Result<Arc<Program>, Error> {
         Select::First => programs.first(),
         Select::Index(i) => programs.get(*i),
         Select::Name(name) => programs.iter().find(|p| p.name == *name),
+        Select::Shapes(given) => {
+            programs.iter().find(|p| given.iter().all(|(name, dims)| takes(p, name, dims)))
+        }
     };
     found.cloned().ok_or_else(|| Error::NoProgram {
         wanted: match wanted {
             Select::First => "0".to_owned(),
             Select::Index(i) => i.to_string(),
             Select::Name(name) => name.clone(),
+            Select::Shapes(given) => {
+                let by_x = |dims: &[u32]| dims.iter().map(u32::to_string).collect::<Vec<_>>().join("x");
+                given
+                    .iter()
+                    .map(|(name, dims)| format!("{name}={}", by_x(dims)))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            }
         },
         have: programs.iter().map(|p| p.name.clone()).collect(),
     })
+}
+
+/// Whether a program has no input of this name, or one of these dimensions.
+fn takes(program: &Program, name: &str, dims: &[u32]) -> bool {
+    let port = program.inputs.iter().find(|port| port.name == name);
+    port.is_none_or(|port| program.tensors[port.tensor as usize].dims == dims)
 }
 
 /// Whether no step writes where the input is.

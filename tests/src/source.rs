@@ -88,6 +88,7 @@ impl Source {
         let options = Options {
             source: self.path.clone(),
             import,
+            buckets: Vec::new(),
             precision,
             samples: (!held.is_empty()).then_some(&mut held),
             calibrator: Calibrator::MinMax,

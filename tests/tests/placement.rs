@@ -33,6 +33,7 @@ fn outcome(nodes: Vec<NodeProto>, len: i64) -> Vec<f32> {
     let options = Options {
         source: model.path.clone(),
         import: ImportOptions::default(),
+        buckets: Vec::new(),
         precision: Precision::F32,
         samples: None,
         calibrator: Calibrator::MinMax,

@@ -21,6 +21,7 @@ fn tied(path: &Path, states: &[(&str, &str)], precision: Precision) -> Result<Co
     let options = Options {
         source: path.to_owned(),
         import: ImportOptions { states, ..ImportOptions::default() },
+        buckets: Vec::new(),
         precision,
         winograd: true,
         samples: Some(&mut samples),

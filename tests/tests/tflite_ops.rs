@@ -42,6 +42,7 @@ fn converted(folder: &Path, name: &str, case: &Case) -> Result<Converted, String
     let options = Options {
         source,
         import: ImportOptions::default(),
+        buckets: Vec::new(),
         precision: Precision::F32,
         samples: None,
         calibrator: Calibrator::MinMax,

@@ -101,11 +101,13 @@ fn arithmetic(c: &Call<'_>) -> Out {
         from_i64(pairs(dims, (&x, &a.dims), (&y, &b.dims), f), a.elem())
     } else {
         let (x, y) = (to_f64(a), to_f64(b));
+        let floor = c.ctx.node.int("fmod", 0) == 0;
         let f = |x: f64, y: f64| match c.op() {
             "Add" => x + y,
             "Sub" => x - y,
             "Mul" => x * y,
             "Div" => x / y,
+            "Mod" if floor && x % y != 0.0 && (x % y < 0.0) != (y < 0.0) => x % y + y,
             "Mod" => x % y,
             _ => x.powf(y),
         };

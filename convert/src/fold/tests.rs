@@ -26,6 +26,10 @@ fn integer_division_truncates_and_mod_follows_the_divisor() {
     let b = ints(&[3, 3, -3, -3]);
     assert_eq!(fold("Mod", &[a.clone(), b.clone()], &[]), ints(&[1, 2, -2, -1]));
     assert_eq!(fold("Mod", &[a, b], &[("fmod", Attr::Int(1))]), ints(&[1, -1, 1, -1]));
+    let real = |v: [f32; 4]| Tensor::f32(&[4], v.to_vec());
+    let (a, b) = (real([7.0, -7.0, 7.0, -7.0]), real([2.5, 2.5, -2.5, -2.5]));
+    assert_eq!(fold("Mod", &[a.clone(), b.clone()], &[]), real([2.0, 0.5, -0.5, -2.0]));
+    assert_eq!(fold("Mod", &[a, b], &[("fmod", Attr::Int(1))]), real([2.0, -2.0, 2.0, -2.0]));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use prost::Message;
 use super::schema::{ModelProto, OperatorSetIdProto};
 use super::{importer, opset};
 use crate::error::ImportError;
+use crate::float64;
 use crate::graph::{Graph, Tensor};
 use crate::infer::{self, InferOptions};
 use crate::passes;
@@ -25,6 +26,8 @@ pub struct ImportOptions {
     /// Turn `DequantizeLinear` of a constant into a float constant. Without it the constant keeps its integer
     /// type and the node stays.
     pub fold_dequantize: bool,
+    /// Compute in float32 what the model computes in float64, in place of refusing it.
+    pub round_float64: bool,
 }
 
 impl Default for ImportOptions {
@@ -34,6 +37,7 @@ impl Default for ImportOptions {
             constants: BTreeMap::new(),
             states: Vec::new(),
             fold_dequantize: true,
+            round_float64: false,
         }
     }
 }
@@ -62,6 +66,9 @@ fn import_with_dir(bytes: &[u8], dir: Option<&Path>, options: &ImportOptions) ->
     let mut graph = importer::read(&model, dir, options)?;
     drop(model);
     passes::remove_dead(&mut graph);
+    if !options.round_float64 {
+        float64::check(&graph)?;
+    }
     infer::infer(&mut graph, &InferOptions { fold_dequantize: options.fold_dequantize })?;
     infer::check_weights(&graph)?;
     Ok(graph)

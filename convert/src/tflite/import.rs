@@ -9,6 +9,7 @@ use super::schema::{Model, Operator, Subgraph};
 use super::values::Slot;
 use crate::build::Builder;
 use crate::error::{ImportError, UnsupportedOp};
+use crate::float64;
 use crate::graph::{Graph, ValueId};
 use crate::infer::{self, InferOptions};
 use crate::onnx::ImportOptions;
@@ -44,6 +45,9 @@ pub fn import_bytes(bytes: &[u8], options: &ImportOptions) -> Result<Graph, Impo
     importer.operators()?;
     let mut graph = importer.finish_graph()?;
     passes::remove_dead(&mut graph);
+    if !options.round_float64 {
+        float64::check(&graph)?;
+    }
     infer::infer(&mut graph, &infer_options)?;
     infer::check_weights(&graph)?;
     Ok(graph)
