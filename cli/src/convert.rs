@@ -14,6 +14,8 @@ use cygnet::{DType, MAX_SCRATCH, npz};
 use cygnet_convert::graph::{Data, Graph, Tensor, ValueId};
 use cygnet_convert::{Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Samples};
 
+use serde_json::json;
+
 use crate::common::{CliError, save, size};
 use crate::progress::Shown;
 use crate::samples::FileSamples;
@@ -129,6 +131,10 @@ pub struct Args {
     /// Golden cases that the file carries to prove itself with `verify`
     #[arg(long, value_name = "N", default_value_t = 1)]
     goldens: usize,
+
+    /// Say what became of each operator of the model; as JSON when a file is named
+    #[arg(long, value_name = "FILE.json", num_args = 0..=1, require_equals = true)]
+    explain: Option<Option<PathBuf>>,
 
     /// Show no progress
     #[arg(short, long)]
@@ -264,7 +270,44 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     };
     let converted = cygnet_convert::convert(options, &mut Shown::new(args.quiet))?;
     save(&args.output, &converted.file)?;
-    report(args, &converted, out)
+    report(args, &converted, out)?;
+    match &args.explain {
+        None => Ok(()),
+        Some(None) => explain(&converted, out),
+        Some(Some(path)) => save(path, format!("{:#}\n", explained_json(&converted)).as_bytes()),
+    }
+}
+
+/// One line for each operator of the source model.
+fn explain(converted: &Converted, out: &mut dyn Write) -> Result<(), CliError> {
+    const SHOWN: usize = 4;
+    writeln!(out, "operators of the model:")?;
+    for e in &converted.explained {
+        let named = |&i: &usize| {
+            let step = &converted.program.steps[i];
+            format!("{i} {} '{}'", step.op.name(), step.name)
+        };
+        let mut steps: Vec<String> = e.steps.iter().take(SHOWN).map(named).collect();
+        if e.steps.len() > SHOWN {
+            steps.push(format!("{} more", e.steps.len() - SHOWN));
+        }
+        let space = if steps.is_empty() { "" } else { " " };
+        writeln!(out, "  {} '{}': {}{space}{}", e.op, e.name, e.how, steps.join(", "))?;
+    }
+    Ok(())
+}
+
+fn explained_json(converted: &Converted) -> serde_json::Value {
+    let one = |e: &cygnet_convert::explain::Explained| {
+        let step = |&i: &usize| {
+            let step = &converted.program.steps[i];
+            json!({ "index": i, "op": step.op.name(), "name": step.name })
+        };
+        let steps: Vec<_> = e.steps.iter().map(step).collect();
+        json!({ "op": e.op, "name": e.name, "how": e.how.name(), "steps": steps })
+    };
+    let operators: Vec<_> = converted.explained.iter().map(one).collect();
+    json!({ "program": converted.program.name, "operators": operators })
 }
 
 /// Names and dimensions of values, as far as they are known.

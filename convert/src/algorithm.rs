@@ -83,6 +83,7 @@ mod tests {
             kind: Kind::Op(Op::Conv(conv)),
             inputs: vec![Some(x), Some(w), Some(b)],
             output: y,
+            sources: Vec::new(),
         });
         choose(&mut lir);
         match &lir.steps[0].kind {

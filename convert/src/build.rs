@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::error::ImportError;
 use crate::expand;
 use crate::float64::Doubled;
-use crate::graph::{Attr, Graph, Node, Tensor, ValueId};
+use crate::graph::{Attr, Graph, Node, Source, Tensor, ValueId};
 use crate::infer::{self, InferOptions};
 use crate::onnx::Narrow;
 
@@ -22,12 +22,20 @@ pub struct Builder {
     options: InferOptions,
     values: Names,
     nodes: Names,
+    /// The operator of the source model that nodes are made for.
+    scope: Option<u32>,
 }
 
 impl Builder {
     /// An empty graph whose constants are folded by these rules.
     pub fn new(options: InferOptions) -> Self {
-        Self { graph: Graph::default(), options, values: Names::default(), nodes: Names::default() }
+        Self {
+            graph: Graph::default(),
+            options,
+            values: Names::default(),
+            nodes: Names::default(),
+            scope: None,
+        }
     }
 
     /// Adds a value under exactly this name; `None` when the name is taken.
@@ -53,6 +61,33 @@ impl Builder {
         id
     }
 
+    /// From here on nodes are made for this operator of the source model. Returns what [`Self::leave`] takes.
+    pub fn enter(&mut self, op: &str, name: &str) -> Option<u32> {
+        let outer = self.scope;
+        // A constant computes nothing.
+        if op != "Constant" {
+            self.scope = Some(self.graph.sources.len() as u32);
+            let (op, name) = (op.to_owned(), name.to_owned());
+            let source = Source { op, name, inputs: Vec::new(), outputs: Vec::new(), computed: false };
+            self.graph.sources.push(source);
+        }
+        outer
+    }
+
+    /// The operator is read.
+    pub fn leave(&mut self, outer: Option<u32>) {
+        self.scope = outer;
+    }
+
+    /// Notes that a node is made for the operator that is being read.
+    fn attribute(&mut self, node: &mut Node) {
+        let Some(scope) = self.scope else { return };
+        node.sources = vec![scope];
+        let source = &mut self.graph.sources[scope as usize];
+        source.inputs.extend(node.inputs.iter().flatten());
+        source.outputs.extend(node.outputs.iter().flatten());
+    }
+
     /// Appends a node, under a name of its own.
     ///
     /// # Errors
@@ -67,6 +102,7 @@ impl Builder {
                 format!("makes the model longer than {MAX_NODES} nodes; export it with shorter loops"),
             ));
         }
+        self.attribute(&mut node);
         if let Some(doubled) = Doubled::of(&self.graph, &node) {
             self.graph.float64.push(doubled);
         }
@@ -75,6 +111,9 @@ impl Builder {
         }
         node.name = self.nodes.unique(&node.name);
         if infer::step(&mut self.graph, &mut node, &self.options)? {
+            if let Some(scope) = self.scope {
+                self.graph.sources[scope as usize].computed = true;
+            }
             self.graph.nodes.push(node);
         }
         Ok(())
@@ -126,6 +165,7 @@ impl Builder {
             inputs: inputs.to_vec(),
             outputs: outputs.iter().map(|&o| Some(o)).collect(),
             attrs: attrs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect::<BTreeMap<_, _>>(),
+            sources: Vec::new(),
         })
     }
 }

@@ -17,6 +17,8 @@ use crate::plan::{Buffer, Placement, Sharing, place, share};
 pub struct Emitted {
     /// The program.
     pub program: Program,
+    /// For each step of the program, the operators of the source model that it is there for.
+    pub sources: Vec<Vec<u32>>,
     /// For each tensor of the lowered graph, its index in the program, when it has one.
     pub tensors: Vec<Option<u32>>,
 }
@@ -51,13 +53,16 @@ pub fn emit(lir: &Lir, name: &str, apart: bool, weights: &mut Weights) -> Result
         let ports = if inputs { &mut e.program.inputs } else { &mut e.program.outputs };
         ports.push(Port { name: port.0.clone(), tensor });
     }
+    let mut sources = Vec::new();
     for step in &lir.steps {
         e.step(step).map_err(|why| format!("step '{}': {why}", step.name))?;
+        sources.resize(e.program.steps.len(), step.sources.clone());
     }
     for state in &lir.states {
         e.state(state).map_err(|why| format!("state '{}': {why}", state.name))?;
     }
-    Ok(Emitted { program: e.program, tensors: e.ids })
+    sources.resize(e.program.steps.len(), Vec::new());
+    Ok(Emitted { program: e.program, sources, tensors: e.ids })
 }
 
 /// Live ranges of the buffers, and for each root tensor the index of its buffer.

@@ -3,6 +3,7 @@
 use cygnet_format::op::{Epilogue, Op, Unary, UnaryKind};
 use cygnet_format::program::DType;
 
+use crate::graph::absorb;
 use crate::lir::{Id, Kind, Lir, Step};
 
 /// The epilogue of an operation that has one.
@@ -44,11 +45,18 @@ fn fold_unary(lir: &mut Lir, wanted: impl Fn(&Unary, &Epilogue) -> Option<Epilog
             };
             *epilogue_mut(op).expect("an epilogue") = folded;
             lir.steps[i].output = output;
+            take_up(lir, i, next);
             gone[next] = true;
         }
     }
     let mut gone = gone.into_iter();
     lir.steps.retain(|_| !gone.next().unwrap_or(false));
+}
+
+/// Step `i` is there for what step `gone` was.
+fn take_up(lir: &mut Lir, i: usize, gone: usize) {
+    let more = std::mem::take(&mut lir.steps[gone].sources);
+    absorb(&mut lir.steps[i].sources, &more);
 }
 
 /// Bounds (`Relu`, `Clip`) become part of the step before them: done before calibration, so that ranges are those
@@ -95,6 +103,7 @@ pub fn fold_tables(lir: &mut Lir) {
         step.inputs.resize(TABLE_INPUT + 1, None);
         step.inputs[TABLE_INPUT] = table;
         step.output = output;
+        take_up(lir, i, next);
         gone[next] = true;
     }
     let mut gone = gone.into_iter();

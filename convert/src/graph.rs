@@ -280,6 +280,38 @@ pub struct Node {
     pub outputs: Vec<Option<ValueId>>,
     /// Attributes by name.
     pub attrs: BTreeMap<String, Attr>,
+    /// The operators of the source model that it stands for, ascending: indices into [`Graph::sources`].
+    pub sources: Vec<u32>,
+}
+
+/// An operator of the source model, as it was read.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Operator, with its domain when that is not ONNX's own.
+    pub op: String,
+    /// Name of the node.
+    pub name: String,
+    /// What its nodes read.
+    pub inputs: Vec<ValueId>,
+    /// What its nodes compute.
+    pub outputs: Vec<ValueId>,
+    /// Whether some of that could not be computed at once.
+    pub computed: bool,
+}
+
+/// What a node that is gone stood for.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    pub(crate) sources: Vec<u32>,
+    pub(crate) inputs: Vec<ValueId>,
+    pub(crate) outputs: Vec<ValueId>,
+}
+
+/// Adds indices to ascending ones.
+pub(crate) fn absorb(into: &mut Vec<u32>, more: &[u32]) {
+    into.extend(more);
+    into.sort_unstable();
+    into.dedup();
 }
 
 impl Node {
@@ -349,6 +381,10 @@ pub struct Graph {
     pub outputs: Vec<ValueId>,
     /// What persists from run to run.
     pub states: Vec<State>,
+    /// The operators of the source model.
+    pub sources: Vec<Source>,
+    /// Nodes that passes took away, until what they stood for is handed on.
+    pub(crate) lost: Vec<Lost>,
     /// What computes with doubles while the model runs.
     pub float64: Vec<Doubled>,
 }

@@ -12,6 +12,7 @@ pub mod calibrate;
 pub mod emit;
 pub mod error;
 mod expand;
+pub mod explain;
 pub mod float64;
 pub mod fold;
 pub mod fuse;

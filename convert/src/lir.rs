@@ -163,6 +163,8 @@ pub struct Step {
     pub inputs: Vec<Option<Id>>,
     /// The output.
     pub output: Id,
+    /// The operators of the source model that it is there for, ascending.
+    pub sources: Vec<u32>,
 }
 
 /// A tensor that persists from run to run.
@@ -239,7 +241,14 @@ impl Lir {
     /// Adds a step.
     pub fn push(&mut self, name: impl Into<String>, kind: Kind, inputs: &[Id], output: Id) {
         let inputs = inputs.iter().map(|&id| Some(id)).collect();
-        self.steps.push(Step { name: name.into(), kind, inputs, output });
+        self.steps.push(Step { name: name.into(), kind, inputs, output, sources: Vec::new() });
+    }
+
+    /// Says what the steps from `first` on, as far as that is not known, are there for.
+    pub fn attribute(&mut self, first: usize, sources: &[u32]) {
+        for step in self.steps[first..].iter_mut().filter(|s| s.sources.is_empty()) {
+            step.sources = sources.to_vec();
+        }
     }
 
     /// For every tensor, the steps that read it.

@@ -18,6 +18,7 @@ use crate::attention;
 use crate::calibrate::{CalibrateError, Calibrator, Samples, calibrate};
 use crate::emit::{Emitted, Weights, emit};
 use crate::error::ImportError;
+use crate::explain::{Explained, explain};
 use crate::fuse;
 use crate::graph::Graph;
 use crate::lir::Lir;
@@ -119,6 +120,8 @@ pub struct Converted {
     pub weights_bytes: usize,
     /// The steps of the lowered graph with their precisions.
     pub steps: Vec<StepSummary>,
+    /// What became of each operator of the source model, in the first program.
+    pub explained: Vec<Explained>,
 }
 
 impl Converted {
@@ -194,7 +197,10 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
     let first = &lir;
     let name = if buckets.is_empty() { MAIN.to_owned() } else { bucket_name(&import_options.shapes) };
     let low = typed(&lir, &plan, &ranges, winograd, None)?;
-    let mut programs = vec![emit(&low, &name, false, &mut weights).map_err(ConvertError::Step)?.program];
+    let emitted = emit(&low, &name, false, &mut weights).map_err(ConvertError::Step)?;
+    let lowered = lir.steps.iter().flat_map(|s| s.sources.iter().copied()).collect();
+    let explained = explain(&graph.sources, &lowered, &emitted.sources);
+    let mut programs = vec![emitted.program];
     for shapes in &buckets {
         let name = bucket_name(shapes);
         let other = ImportOptions { shapes: shapes.clone(), ..import_options.clone() };
@@ -229,7 +235,14 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         .collect();
     let mut programs = programs.into_iter();
     let program = programs.next().expect("one program at least");
-    Ok(Converted { file, program, buckets: programs.collect(), weights_bytes: weights.len(), steps })
+    Ok(Converted {
+        file,
+        program,
+        buckets: programs.collect(),
+        weights_bytes: weights.len(),
+        steps,
+        explained,
+    })
 }
 
 /// The name of the only program of a file.
@@ -295,7 +308,7 @@ fn observe(
     let mut float = lir.clone();
     add_padding_rows(&mut float);
     let mut weights = Weights::default();
-    let Emitted { program, tensors } =
+    let Emitted { program, tensors, .. } =
         emit(&float, "calibration", true, &mut weights).map_err(ConvertError::Step)?;
     let weights = weights.finish();
     let file =

@@ -10,7 +10,14 @@ fn fold(op: &str, inputs: &[Tensor], attrs: &[(&str, Attr)]) -> Tensor {
         inputs.iter().enumerate().map(|(i, t)| Some(g.add_constant(format!("c{i}"), t.clone()))).collect();
     let out = g.add_value("out");
     let attrs = attrs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
-    let node = Node { op: op.into(), name: op.into(), inputs: ids, outputs: vec![Some(out)], attrs };
+    let node = Node {
+        op: op.into(),
+        name: op.into(),
+        inputs: ids,
+        outputs: vec![Some(out)],
+        attrs,
+        sources: Vec::new(),
+    };
     let types = infer_node(&g, &node).unwrap();
     evaluate(&g, &node, &types).unwrap().unwrap().remove(0)
 }

@@ -120,6 +120,7 @@ impl Lowerer<'_> {
             kind: crate::lir::Kind::Op(Op::NonMaxSuppression(op)),
             inputs,
             output: out,
+            sources: Vec::new(),
         });
         self.define(y, out, Layout::identity(2));
         Ok(())

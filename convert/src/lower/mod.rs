@@ -77,7 +77,10 @@ pub fn lower(graph: &Graph) -> Result<Lir, LowerError> {
     }
     let mut refused = Vec::new();
     for node in &graph.nodes {
-        if let Err(why) = lw.node(node) {
+        let first = lw.lir.steps.len();
+        let lowered = lw.node(node);
+        lw.lir.attribute(first, &node.sources);
+        if let Err(why) = lowered {
             refused.push(Refused { op: node.op.clone(), node: node.name.clone(), why });
             for &out in node.outputs.iter().flatten() {
                 lw.placeholder(out);

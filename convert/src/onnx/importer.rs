@@ -359,10 +359,14 @@ impl Importer<'_> {
             return self.call(&function, proto);
         }
         let op = full_name(proto);
-        if let Some(rule) = operators::special(&op) {
-            return rule(self, proto, &node_name(proto, index));
-        }
-        self.plain(proto, op, index)
+        let name = node_name(proto, index);
+        let outer = self.builder.enter(&op, &name);
+        let result = match operators::special(&op) {
+            Some(rule) => rule(self, proto, &name),
+            None => self.plain(proto, op, index),
+        };
+        self.builder.leave(outer);
+        result
     }
 
     /// A node whose inputs and outputs are tensors.
@@ -395,7 +399,11 @@ impl Importer<'_> {
             return Ok(());
         }
         let version = self.versions().onnx();
-        opset::normalize(&mut self.builder, Node { op, name, inputs, outputs, attrs }, version)
+        opset::normalize(
+            &mut self.builder,
+            Node { op, name, inputs, outputs, attrs, sources: Vec::new() },
+            version,
+        )
     }
 
     /// A value for an output of a node: under its own name in the model's own graph.

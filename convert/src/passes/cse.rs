@@ -5,7 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use super::rewrite::{redirect, sweep};
-use crate::graph::{Attr, Data, Graph, Node, Tensor, ValueId};
+use crate::graph::{Attr, Data, Graph, Node, Tensor, ValueId, absorb};
 use crate::with_data;
 
 /// Makes nodes that read equal constants read one of them, and users of equal nodes use the first; returns whether
@@ -95,10 +95,13 @@ fn share_nodes(graph: &mut Graph) -> bool {
                 redirect(graph, *g, *k);
             }
         }
-        super::rewrite::kill(&mut graph.nodes[i]);
+        let own = std::mem::take(&mut graph.nodes[i].sources);
+        absorb(&mut graph.nodes[j].sources, &own);
+        super::rewrite::kill(graph, i);
         changed = true;
     }
     sweep(graph);
+    graph.lost.clear();
     changed
 }
 

@@ -149,7 +149,7 @@ impl Linear {
             graph.nodes[self.at].inputs.push(Some(id));
         }
         debug_assert!(index.producer(y) == Some(i));
-        super::rewrite::kill(&mut graph.nodes[i]);
+        super::rewrite::kill(graph, i);
         graph.nodes[self.at].outputs = vec![Some(y)];
         true
     }

@@ -88,7 +88,7 @@ fn parameter(graph: &mut Graph, index: &Index, i: usize) -> Option<()> {
         };
         put(graph, 2, bias.iter().zip(&factor).map(|(a, b)| a + b).collect(), "bias");
     }
-    super::rewrite::kill(&mut graph.nodes[i]);
+    super::rewrite::kill(graph, i);
     graph.nodes[at].outputs = vec![Some(y)];
     Some(())
 }

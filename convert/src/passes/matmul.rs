@@ -23,7 +23,7 @@ pub fn fuse_bias(graph: &mut Graph, index: &Index, i: usize) -> bool {
     if !plain || !vector || product.input(2).is_some() || graph.dims(x) != graph.dims(y) {
         return false;
     }
-    super::rewrite::kill(&mut graph.nodes[i]);
+    super::rewrite::kill(graph, i);
     let product = &mut graph.nodes[at];
     product.inputs.truncate(2);
     product.inputs.push(Some(c));

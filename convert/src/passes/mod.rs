@@ -36,9 +36,9 @@ mod tests;
 pub use dead::remove_dead;
 
 use crate::error::ImportError;
-use crate::graph::Graph;
+use crate::graph::{Graph, absorb};
 use crate::infer::{InferOptions, check_weights, infer};
-use rewrite::{Index, sweep};
+use rewrite::{Index, hand_on, sweep};
 
 /// Rewrites the node with this index if it can; returns whether it did. The index is of the graph as it is.
 type Rule = fn(&mut Graph, &Index, usize) -> bool;
@@ -85,8 +85,15 @@ fn drive(graph: &mut Graph, rule: Rule) -> bool {
     let mut changed = false;
     let mut i = 0;
     while i < graph.nodes.len() {
-        if !graph.nodes[i].outputs.is_empty() && rule(graph, &index, i) {
+        let alive = !graph.nodes[i].outputs.is_empty();
+        let own = graph.nodes[i].sources.clone();
+        if alive && rule(graph, &index, i) {
             changed = true;
+            // A node in the place of another stands for what that did.
+            if !graph.nodes[i].outputs.is_empty() {
+                absorb(&mut graph.nodes[i].sources, &own);
+            }
+            hand_on(graph);
             index = Index::of(graph);
         }
         i += 1;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::graph::{Attr, Graph, Node, Tensor, ValueId};
+use crate::graph::{Attr, Graph, Lost, Node, Tensor, ValueId, absorb};
 
 /// Users and producers of every value, for a graph that does not change while this is read.
 pub struct Index {
@@ -67,7 +67,7 @@ pub fn bypass(graph: &mut Graph, index: usize, from: ValueId, to: ValueId) -> bo
     if graph.is_result(from) {
         let maker = graph.nodes.iter().position(|n| n.outputs.contains(&Some(to)));
         let Some(maker) = maker.filter(|_| !graph.is_result(to)) else { return false };
-        kill(&mut graph.nodes[index]);
+        kill(graph, index);
         for out in &mut graph.nodes[maker].outputs {
             if *out == Some(to) {
                 *out = Some(from);
@@ -75,7 +75,7 @@ pub fn bypass(graph: &mut Graph, index: usize, from: ValueId, to: ValueId) -> bo
         }
         redirect(graph, to, from);
     } else {
-        kill(&mut graph.nodes[index]);
+        kill(graph, index);
         redirect(graph, from, to);
     }
     true
@@ -90,10 +90,25 @@ pub fn redirect(graph: &mut Graph, from: ValueId, to: ValueId) {
     }
 }
 
-/// Empties a node, so that [`sweep`] drops it.
-pub fn kill(node: &mut Node) {
-    node.outputs.clear();
-    node.inputs.clear();
+/// Empties a node, so that [`sweep`] drops it, and notes what it stood for.
+pub fn kill(graph: &mut Graph, index: usize) {
+    let node = &mut graph.nodes[index];
+    let taken = |v: &mut Vec<Option<ValueId>>| std::mem::take(v).into_iter().flatten().collect();
+    let (inputs, outputs) = (taken(&mut node.inputs), taken(&mut node.outputs));
+    let sources = std::mem::take(&mut node.sources);
+    graph.lost.push(Lost { sources, inputs, outputs });
+}
+
+/// Hands on what nodes stood for that are gone: to the node that now computes their output, or else their input.
+pub fn hand_on(graph: &mut Graph) {
+    for lost in std::mem::take(&mut graph.lost) {
+        let computes = |values: &[ValueId]| {
+            graph.nodes.iter().position(|n| n.outputs.iter().flatten().any(|o| values.contains(o)))
+        };
+        if let Some(heir) = computes(&lost.outputs).or_else(|| computes(&lost.inputs)) {
+            absorb(&mut graph.nodes[heir].sources, &lost.sources);
+        }
+    }
 }
 
 /// Drops the nodes that were emptied.
@@ -139,6 +154,7 @@ pub fn node(op: &str, name: &str, inputs: &[ValueId], output: ValueId, attrs: &[
         inputs: inputs.iter().map(|&i| Some(i)).collect(),
         outputs: vec![Some(output)],
         attrs: attrs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect::<BTreeMap<_, _>>(),
+        sources: Vec::new(),
     }
 }
 

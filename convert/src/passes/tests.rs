@@ -26,6 +26,7 @@ fn apply(g: &mut Graph, op: &str, inputs: &[ValueId], attrs: &[(&str, Attr)]) ->
         inputs: inputs.iter().map(|&i| Some(i)).collect(),
         outputs: vec![Some(out)],
         attrs: attrs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
+        sources: Vec::new(),
     });
     out
 }

@@ -31,11 +31,13 @@ pub fn apply(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Result<Lir, St
         dynamic: HashMap::new(),
     };
     for (i, (step, &dtype)) in lir.steps.iter().zip(&plan.types).enumerate() {
+        let first = cast.new.steps.len();
         let done = match &step.kind {
             Kind::Op(Op::Conv(p)) if plan.real[i] => cast.reals(step, &p.window, plan.dynamic),
             _ => cast.step(step, dtype),
         };
         done.map_err(|why| format!("step '{}': {why}", step.name))?;
+        cast.new.attribute(first, &step.sources);
     }
     for (name, id) in &lir.outputs {
         let dtype = lir.tensors[*id].dtype;

@@ -113,7 +113,10 @@ impl<'a> Importer<'a> {
             self.hint = label(self.graph, op);
             self.op.clone_from(&op.name);
             let rule = ops::rule(op).ok_or_else(|| self.err("is not supported"))?;
-            rule(self, op)?;
+            let outer = self.builder.enter(&op.name, &self.hint);
+            let result = rule(self, op);
+            self.builder.leave(outer);
+            result?;
         }
         Ok(())
     }
