@@ -4,7 +4,7 @@ use super::Rule;
 use super::make::{Done, Made, Make};
 use super::narrow;
 use crate::error::ImportError;
-use crate::graph::{Attr, ElemType, ValueId};
+use crate::graph::{Attr, ElemType, Node, ValueId};
 use crate::onnx::Narrow;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
@@ -15,6 +15,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("DynamicQuantizeLinear", dynamic_quantize),
     ("MatMulInteger", matmul_integer),
     ("QuantizeLinear", quantize),
+    ("com.microsoft.DynamicQuantizeLSTM", dynamic_quantize_lstm),
     ("com.microsoft.DynamicQuantizeMatMul", dynamic_quantize_matmul),
     ("com.microsoft.MatMulIntegerToFloat", matmul_integer_to_float),
 ];
@@ -287,16 +288,69 @@ fn matmul_integer_to_float(m: &mut Make<'_, '_>) -> Done {
     m.done(y)
 }
 
-/// A product with quantized weights whose other side is quantized as it comes. Inputs: a, b, its scale, its zero point,
-/// bias.
-fn dynamic_quantize_matmul(m: &mut Make<'_, '_>) -> Done {
-    let (a, b, b_scale) = (m.input(0)?, m.input(1)?, m.input(2)?);
+/// Real numbers as the bytes that stand for their range can hold them.
+fn rounded_to_bytes(m: &mut Make<'_, '_>, a: ValueId) -> Made {
     let (scale, point) = dynamic_parameters(m, a)?;
     let scaled = m.div(a, scale)?;
     let q = to_integer(m, scaled, Some(point), ElemType::U8)?;
     let q = m.cast(q, ElemType::F32)?;
     let q = m.sub(q, point)?;
-    let real = m.mul(q, scale)?;
+    m.mul(q, scale)
+}
+
+/// A recurrent layer with quantized weights. Inputs: X, W `[D, I, 4 * H]`, R `[D, H, 4 * H]`, then as those of an LSTM, then
+/// scale and zero point of W and of R: one for each direction, or for each of its columns too. X is rounded to bytes, as
+/// ONNX Runtime does; hidden states, which it rounds too, are not.
+fn dynamic_quantize_lstm(m: &mut Make<'_, '_>) -> Done {
+    let x = m.input(0)?;
+    let x = rounded_to_bytes(m, x)?;
+    let mut weights = [x; 2];
+    for (i, real) in weights.iter_mut().enumerate() {
+        let (w, scale) = (m.input(1 + i)?, m.input(8 + 2 * i)?);
+        let dims = m.dims(w);
+        let &[directions, _, columns] = dims.as_slice() else {
+            return m.fail(format!("needs weights of 3 dimensions, they are {dims:?}"));
+        };
+        let spread = |m: &mut Make<'_, '_>, p: ValueId| {
+            let own = m.dims(p).iter().product::<usize>();
+            let wide = if own == directions * columns { columns } else { 1 };
+            m.reshape(p, &[directions, 1, wide])
+        };
+        let mut q = m.cast(w, ElemType::F32)?;
+        if let Some(point) = m.opt(9 + 2 * i) {
+            let point = m.cast(point, ElemType::F32)?;
+            let point = spread(m, point)?;
+            q = m.sub(q, point)?;
+        }
+        let scale = spread(m, scale)?;
+        let scaled = m.mul(q, scale)?;
+        *real = m.transpose(scaled, &[0, 2, 1])?;
+    }
+    let mut inputs = vec![Some(x), Some(weights[0]), Some(weights[1])];
+    inputs.extend((3..8).map(|i| m.opt(i)));
+    let made: Vec<Option<ValueId>> =
+        m.node.outputs.iter().map(|o| o.map(|_| m.b.value(&m.node.name))).collect();
+    m.b.push(Node {
+        op: "LSTM".to_owned(),
+        name: m.node.name.clone(),
+        inputs,
+        outputs: made.clone(),
+        attrs: m.node.attrs.clone(),
+        sources: Vec::new(),
+    })?;
+    for (i, value) in made.into_iter().enumerate() {
+        if let Some(value) = value {
+            m.give(i, value)?;
+        }
+    }
+    Ok(true)
+}
+
+/// A product with quantized weights whose other side is quantized as it comes. Inputs: a, b, its scale, its zero point,
+/// bias.
+fn dynamic_quantize_matmul(m: &mut Make<'_, '_>) -> Done {
+    let (a, b, b_scale) = (m.input(0)?, m.input(1)?, m.input(2)?);
+    let real = rounded_to_bytes(m, a)?;
     let columns = m.rank(b).saturating_sub(1);
     let b = shifted(m, b, m.opt(3), columns)?;
     let b = m.mul(b, b_scale)?;
