@@ -6,6 +6,7 @@
 use cygnet_format::op::{self, BinaryKind, Epilogue, Op};
 use cygnet_format::program::DType;
 
+use crate::graph::absorb;
 use crate::lir::{Const, Id, Kind, Lir, Step};
 
 /// Axes of `[B, S, H, D]` in the order `[B, H, S, D]`, and back.
@@ -158,7 +159,11 @@ impl Found {
         let uses = Uses::of(lir);
         let y = lir.steps[self.last].output;
         let [b, h, m, e] = four(uses.dims(y));
-        let mut new = New { lir, name: &self.name, steps: Vec::new() };
+        let all: Option<Vec<Id>> = self.rows.into_iter().collect();
+        let mut from = all.unwrap_or_else(|| vec![self.q, self.k, self.v]);
+        from.extend(self.mask.map(|m| m.0));
+        let sources = sources(lir, self.last, &from);
+        let mut new = New { lir, name: &self.name, sources, steps: Vec::new() };
         let (q, k, v, heads) = match self.rows {
             [Some(q), Some(k), Some(v)] => (q, k, v, h),
             // Heads are batches where they lie so; else rows come before heads.
@@ -196,6 +201,20 @@ impl Found {
     }
 }
 
+/// What the steps are there for that compute `last` from these tensors.
+fn sources(lir: &Lir, last: usize, from: &[Id]) -> Vec<u32> {
+    let producers = lir.producers();
+    let (mut sources, mut open, mut seen) = (Vec::new(), vec![last], vec![false; lir.steps.len()]);
+    while let Some(i) = open.pop() {
+        if !std::mem::replace(&mut seen[i], true) {
+            absorb(&mut sources, &lir.steps[i].sources);
+            let others = lir.steps[i].inputs.iter().flatten().filter(|id| !from.contains(id));
+            open.extend(others.filter_map(|&id| producers[id]));
+        }
+    }
+    sources
+}
+
 /// The scores and the mask that are added to `x`; the mask with leading ones.
 fn masked(uses: &Uses<'_>, x: Id) -> Option<(Id, (Id, [usize; 4]))> {
     let step = uses.producer(x)?;
@@ -222,13 +241,16 @@ fn four(dims: &[usize]) -> [usize; 4] {
 struct New<'a> {
     lir: &'a mut Lir,
     name: &'a str,
+    /// What the steps that they replace were there for.
+    sources: Vec<u32>,
     steps: Vec<Step>,
 }
 
 impl New<'_> {
     fn push(&mut self, kind: Kind, inputs: &[Id], output: Id) {
         let inputs = inputs.iter().map(|&id| Some(id)).collect();
-        self.steps.push(Step { name: self.name.to_owned(), kind, inputs, output });
+        let sources = self.sources.clone();
+        self.steps.push(Step { name: self.name.to_owned(), kind, inputs, output, sources });
     }
 
     fn made(&mut self, from: Id, kind: Kind, dims: &[usize]) -> Id {
