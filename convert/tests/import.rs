@@ -374,6 +374,28 @@ fn sequences_come_element_by_element() {
     assert!(import_bytes(&bytes, &ImportOptions { shapes: gap, ..ImportOptions::default() }).is_err());
 }
 
+/// PyTorch's `unbind`: parts of one element without the dimension, as ONNX Runtime reads it.
+#[test]
+fn parts_of_one_element_lose_their_dimension() {
+    let number = |name: &str, value: i64| TensorProto {
+        data_type: Some(7),
+        int64_data: vec![value],
+        name: Some(name.to_owned()),
+        ..Default::default()
+    };
+    let mut split = node("SplitToSequence", &["x", "one"], "s");
+    split.attribute = vec![int("axis", 1), int("keepdims", 0)];
+    let graph = GraphProto {
+        input: vec![info("x", &[Some(2), Some(3), Some(4)])],
+        initializer: vec![number("one", 1), number("at", 2)],
+        node: vec![split, node("SequenceAt", &["s", "at"], "y")],
+        output: vec![info("y", &[None, None])],
+        ..Default::default()
+    };
+    let graph = import_bytes(&model(17, graph).encode_to_vec(), &ImportOptions::default()).unwrap();
+    assert_eq!(graph.dims(graph.outputs[0]), [2, 4]);
+}
+
 /// A model with a double input `x` of 3 elements, the doubles 1, 1e-12 and -1, and these nodes; `y` is float32.
 fn doubles(nodes: Vec<NodeProto>) -> Vec<u8> {
     let mut x = info("x", &[Some(3)]);

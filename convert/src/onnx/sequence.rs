@@ -140,7 +140,10 @@ impl Importer<'_> {
             }
             _ => None,
         };
-        let keep = given.is_some() || int("keepdims", 1) != 0;
+        // ONNX has `keepdims` ignored where sizes are given; ONNX Runtime drops the dimension where each part is one
+        // element, and PyTorch's exporter writes its `unbind` so.
+        let single = given.as_ref().is_none_or(|(v, scalar)| *scalar && *v == [1]);
+        let keep = !single || int("keepdims", 1) != 0;
         let equal = |size: i64| -> Vec<i64> {
             let size = size.clamp(1, len.max(1));
             (0..len).step_by(size as usize).map(|at| size.min(len - at)).collect()

@@ -1,0 +1,1 @@
+"""Cygnet from Python: the command as a subprocess. ``cygnet.torch`` converts PyTorch's modules."""
