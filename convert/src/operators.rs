@@ -35,7 +35,42 @@ const NOTES: &[(&str, &str)] = &[
     ("Unique", "only of what is known at conversion, since the shape of its output follows from it"),
     ("ai.onnx.preview.FlexAttention", "subgraphs on scores and probabilities inlined"),
     ("com.microsoft.Attention", "queries, keys and values as one weight; no past state"),
+    ("com.microsoft.DynamicQuantizeLSTM", "hidden states are not rounded to bytes"),
     ("com.microsoft.MultiHeadAttention", "no queries, keys and values packed into one input"),
+];
+
+/// The same of TensorFlow Lite's.
+const TFLITE_NOTES: &[(&str, &str)] = &[
+    ("BATCH_TO_SPACE_ND", "behind a convolution of what `SPACE_TO_BATCH_ND` gives: one dilated convolution"),
+    ("BIDIRECTIONAL_SEQUENCE_LSTM", "no auxiliary inputs"),
+    ("BITCAST", "between types of 8 bits, or of 32"),
+    ("BROADCAST_ARGS", "of shapes that are known"),
+    ("CALL_ONCE", "begins with values that are known"),
+    ("COMPLEX_ABS", "of what `RFFT2D` gives, reshaped or not"),
+    ("Convolution2DTransposeBias", "of MediaPipe"),
+    ("FAKE_QUANT", "no narrow range, which LiteRT refuses too"),
+    ("FULLY_CONNECTED", "weights in the default format"),
+    (
+        "IF",
+        "a condition known at conversion chooses; else both branches are computed, which need equal shapes",
+    ),
+    ("IMAG", "of what `RFFT2D` gives, reshaped or not"),
+    ("LSTM", "the full and the basic kernel; states persist"),
+    ("NON_MAX_SUPPRESSION_V4", "thresholds and count known at conversion"),
+    ("NON_MAX_SUPPRESSION_V5", "thresholds and count known at conversion; no soft suppression"),
+    ("RANGE", "the numbers have to be known"),
+    ("REAL", "of what `RFFT2D` gives, reshaped or not"),
+    ("RFFT2D", "lengths up to 16384"),
+    ("RNN", "the state persists"),
+    ("SVDF", "the state persists"),
+    (
+        "TFLite_Detection_PostProcess",
+        "by all classes at once or class by class; zeros behind the last detection",
+    ),
+    ("UNIDIRECTIONAL_SEQUENCE_LSTM", "states persist"),
+    ("UNIDIRECTIONAL_SEQUENCE_RNN", "the state persists"),
+    ("WHERE", "only of what is known at conversion, since the shape of its output follows from it"),
+    ("WHILE", "unrolled: the condition has to be known at conversion in every round"),
 ];
 
 /// How the importer goes about an operator of ONNX.
@@ -65,13 +100,18 @@ pub fn document() -> String {
         let title = if domain.is_empty() { "ai.onnx" } else { domain };
         let _ = write!(
             text,
-            "\n### {title} ({})\n\n| operator | how | limits |\n| --- | --- | --- |\n",
+            "\n### {title} ({})\n\n| operator | opsets | how | limits |\n| --- | --- | --- | --- |\n",
             operators.len()
         );
         for op in operators {
             let name = op.rsplit('.').next().unwrap_or(op);
             let note = NOTES.iter().find(|(noted, _)| noted == op).map_or("", |&(_, note)| note);
-            let _ = writeln!(text, "| {name} | {} | {note} |", way(op));
+            let opsets = match onnx::versions(op) {
+                Some((first, last)) if first == last => first.to_string(),
+                Some((first, last)) => format!("{first} to {last}"),
+                None => "1".to_owned(),
+            };
+            let _ = writeln!(text, "| {name} | {opsets} | {} | {note} |", way(op));
         }
     }
     let (builtin, custom) = tflite::operators();
@@ -79,8 +119,12 @@ pub fn document() -> String {
         if title == "Builtin" {
             text.push_str(TFLITE);
         }
-        let names: Vec<String> = operators.iter().map(|op| format!("`{op}`")).collect();
-        let _ = write!(text, "\n{title} operators ({}):\n\n{}.\n", names.len(), names.join(",\n"));
+        let n = operators.len();
+        let _ = write!(text, "\n### {title} ({n})\n\n| operator | limits |\n| --- | --- |\n");
+        for op in operators {
+            let note = TFLITE_NOTES.iter().find(|(noted, _)| *noted == op).map_or("", |&(_, note)| note);
+            let _ = writeln!(text, "| {op} | {note} |");
+        }
     }
     text
 }
@@ -116,6 +160,9 @@ so is an optional input.
 Opsets 1 to 28, the functions of a model, and data in files beside it. Operators are understood as the newest opset
 defines them; what older ones say otherwise is rewritten when the model is read.
 
+Opsets are the version in which an operator came and the one in which it last changed; all between are read, and newer
+ones up to 28.
+
 - **step**: stays as it is until lowering makes steps of it; those with known inputs are computed at conversion.
 - **expanded**: becomes the operators that it is defined by.
 - **step, or expanded**: a step where there is one for these attributes and inputs.
@@ -133,5 +180,5 @@ are decided at conversion; a condition that the model computes selects between b
 
 /// Operators that have notes, for a test that all of them exist.
 pub fn noted() -> impl Iterator<Item = &'static str> {
-    NOTES.iter().map(|&(op, _)| op)
+    NOTES.iter().chain(TFLITE_NOTES).map(|&(op, _)| op)
 }

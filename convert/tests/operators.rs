@@ -28,3 +28,26 @@ fn notes_are_of_operators_that_exist() {
         assert!(text.contains(&format!("| {name} | ")), "a note is about {op}, which no table has");
     }
 }
+
+/// Every operator of ONNX's own domains has its versions; those that ONNX does not define are ONNX Runtime's.
+#[test]
+fn operators_have_their_opsets() {
+    let text = operators::document();
+    let section = |title: &str| {
+        let from = text.find(&format!("### {title} (")).expect("a section");
+        let rest = &text[from + 4..];
+        rest[..rest.find("\n### ").unwrap_or(rest.len())].to_owned()
+    };
+    let rows = |s: &str| -> Vec<Vec<String>> {
+        let cells = |l: &str| l.split(" | ").map(|c| c.trim_matches(['|', ' ']).to_owned()).collect();
+        s.lines().filter(|l| l.starts_with("| ") && !l.contains("---")).skip(1).map(cells).collect()
+    };
+    let onnx = rows(&section("ai.onnx"));
+    assert!(onnx.len() > 180);
+    let of = |name: &str| onnx.iter().find(|r| r[0] == name).unwrap_or_else(|| panic!("{name}"))[1].clone();
+    // As https://onnx.ai/onnx/operators has them.
+    assert_eq!((of("Conv"), of("Gelu"), of("Resize")), ("1 to 22".into(), "20".into(), "10 to 19".into()));
+    let ranges =
+        onnx.iter().all(|r| r[1].split(" to ").all(|v| v.parse::<u8>().is_ok_and(|v| (1..=28).contains(&v))));
+    assert!(ranges, "{onnx:?}");
+}

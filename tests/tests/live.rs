@@ -96,7 +96,7 @@ fn answers(file: &str, name: &str) -> Array {
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
 }
 
 /// Gives one chunk to an input of real numbers, and runs.
@@ -114,7 +114,7 @@ fn a_wake_word_for_three_minutes() {
     let want = answers("data/stream_kws.npz", "probability").bytes;
     let heard: Vec<i32> = {
         let bytes = answers("data/stream_kws.npz", "heard").bytes;
-        bytes.chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().unwrap())).collect()
+        bytes.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b)).collect()
     };
     let (mut before, mut hears) = (0, Vec::new());
     for (i, chunk) in features().take(EVERY * want.len()).enumerate() {

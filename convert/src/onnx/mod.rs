@@ -15,9 +15,11 @@ mod qoperator;
 pub mod schema;
 mod sequence;
 mod tensor;
+mod versions;
 
 pub use import::{ImportOptions, import, import_bytes};
 pub(crate) use narrow::Narrow;
 pub(crate) use operators::{operators, rewrites};
 pub use tensor::read_tensor;
 pub(crate) use tensor::{elem_number, elem_type};
+pub(crate) use versions::versions;

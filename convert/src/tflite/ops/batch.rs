@@ -47,7 +47,7 @@ fn space_to_batch(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
     let list = m.list(&list);
     let padded = m.node("Pad", &[x, list], &[])?;
     let dims = m.dims_of(padded);
-    if (0..n).any(|i| dims[1 + i] % sizes[i] != 0) {
+    if (0..n).any(|i| !dims[1 + i].is_multiple_of(sizes[i])) {
         return Err(m.err(format!("cuts {dims:?} into blocks of {sizes:?}")));
     }
     let mut split = vec![dims[0]];
