@@ -96,14 +96,14 @@ unsafe fn row<V: V8, T: Elem, F: UnaryFn>(x: *const T, y: *mut T, n: usize, a: f
     let mut i = 0;
     while i < whole {
         // SAFETY: the elements from i on are within the caller's n.
-        unsafe { T::store(F::apply(T::load::<V>(x.add(i)), a, b), y.add(i)) };
+        unsafe { T::store(T::load::<V>(x.add(i)).unary::<F>(a, b), y.add(i)) };
         i += V::LANES;
     }
     if whole < n {
         // SAFETY: n - whole elements are left, fewer than lanes.
         unsafe {
             let v = load_part(x.add(whole), n - whole, T::default(), T::load::<V>);
-            store_part(F::apply(v, a, b), y.add(whole), n - whole, T::store);
+            store_part(v.unary::<F>(a, b), y.add(whole), n - whole, T::store);
         }
     }
 }

@@ -48,7 +48,7 @@ pub fn unary(kind: UnaryKind, a: f32, b: f32, x: f32) -> f32 {
 }
 
 fn lane<F: UnaryFn>(x: f32, a: f32, b: f32) -> f32 {
-    F::apply(Scalar::splat(x), Scalar::splat(a), Scalar::splat(b)).lanes()[0]
+    Scalar::splat(x).unary::<F>(Scalar::splat(a), Scalar::splat(b)).lanes()[0]
 }
 
 /// Single numbers through the very code that kernels use.

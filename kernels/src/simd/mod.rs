@@ -30,6 +30,7 @@ pub(crate) use avx512::Avx512;
 pub(crate) use neon::Neon;
 
 use crate::cpu::{Cpu, Features};
+use crate::math::UnaryFn;
 
 /// The instruction sets that [`V8`] is implemented for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,6 +264,11 @@ pub(crate) trait V8: Copy {
     fn select(mask: Self::I, a: Self, b: Self) -> Self;
     /// Whether any lane of a mask is set.
     fn any(mask: Self::I) -> bool;
+    /// A unary function of every lane.
+    #[inline(always)]
+    fn unary<F: UnaryFn>(self, a: Self, b: Self) -> Self {
+        F::apply(self, a, b)
+    }
 
     /// Rounded to nearest even; every lane is in the range of i32 or what it gives is unspecified.
     fn to_i32(self) -> Self::I;

@@ -1,10 +1,14 @@
 //! Eight lanes in plain Rust.
+//!
+//! Without the instructions for them, fused products, rounding and halves take a call for each lane. Those are functions of
+//! their own, and so is each unary function: spelled out in every kernel they would be most of a small binary.
 
 use std::array::from_fn;
 
 use half::f16;
 
 use super::V8;
+use crate::math::UnaryFn;
 
 /// Eight f32.
 #[derive(Clone, Copy)]
@@ -30,13 +34,13 @@ impl V8 for Scalar {
         // SAFETY: the caller vouches for eight elements.
         unsafe { p.cast::<[f32; 8]>().write_unaligned(self.0) }
     }
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn load_f16(p: *const u16) -> Self {
         // SAFETY: the caller vouches for eight elements.
         let bits = unsafe { p.cast::<[u16; 8]>().read_unaligned() };
         Self(bits.map(|b| f16::from_bits(b).to_f32()))
     }
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn store_f16(self, p: *mut u16) {
         let bits = self.0.map(|x| f16::from_f32(x).to_bits());
         // SAFETY: the caller vouches for eight elements.
@@ -88,11 +92,11 @@ impl V8 for Scalar {
     fn div(self, o: Self) -> Self {
         Self(from_fn(|i| self.0[i] / o.0[i]))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn fma(self, b: Self, c: Self) -> Self {
         Self(from_fn(|i| self.0[i].mul_add(b.0[i], c.0[i])))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn fnma(self, b: Self, c: Self) -> Self {
         Self(from_fn(|i| (-self.0[i]).mul_add(b.0[i], c.0[i])))
     }
@@ -108,15 +112,15 @@ impl V8 for Scalar {
     fn sqrt(self) -> Self {
         Self(self.0.map(f32::sqrt))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn floor(self) -> Self {
         Self(self.0.map(f32::floor))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn ceil(self) -> Self {
         Self(self.0.map(f32::ceil))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn round(self) -> Self {
         Self(self.0.map(f32::round_ties_even))
     }
@@ -142,10 +146,15 @@ impl V8 for Scalar {
         mask.iter().any(|&m| m != 0)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn to_i32(self) -> I {
         self.0.map(|x| x.round_ties_even() as i32)
     }
+    #[inline(never)]
+    fn unary<F: UnaryFn>(self, a: Self, b: Self) -> Self {
+        F::apply(self, a, b)
+    }
+
     #[inline(always)]
     fn from_i32(v: I) -> Self {
         Self(v.map(|x| x as f32))
