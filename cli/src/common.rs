@@ -82,9 +82,13 @@ impl ModelArgs {
 
     /// A session of it; this thread is bound to its core when cores are chosen.
     pub fn session(&self, model: &Model, threads: &ThreadArgs) -> Result<Session, CliError> {
-        let pool = threads.pool()?;
-        let options =
-            SessionOptions { program: self.select(model), pool: Some(pool), ..SessionOptions::default() };
+        self.session_on(model, &threads.pool()?)
+    }
+
+    /// A session of it on threads that others may share.
+    pub fn session_on(&self, model: &Model, pool: &Arc<Pool>) -> Result<Session, CliError> {
+        let pool = Some(Arc::clone(pool));
+        let options = SessionOptions { program: self.select(model), pool, ..SessionOptions::default() };
         Ok(Session::new(model, &options)?)
     }
 }

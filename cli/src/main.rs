@@ -4,11 +4,15 @@ mod arrays;
 mod bench;
 mod bench_runner;
 mod common;
+mod device;
+mod doctor;
 mod inspect;
 mod process;
 mod run;
 mod verify;
 
+#[cfg(feature = "host")]
+mod bundle;
 #[cfg(feature = "host")]
 mod classify;
 #[cfg(feature = "host")]
@@ -18,6 +22,8 @@ mod convert;
 #[cfg(feature = "host")]
 mod demo;
 #[cfg(feature = "host")]
+mod deploy;
+#[cfg(feature = "host")]
 mod detect;
 #[cfg(feature = "host")]
 mod picture;
@@ -26,7 +32,9 @@ mod progress;
 #[cfg(feature = "host")]
 mod samples;
 
+use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -65,6 +73,11 @@ enum Command {
     BenchRunner(bench_runner::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
+    Doctor(doctor::Args),
+    #[cfg(feature = "host")]
+    Bundle(bundle::Args),
+    #[cfg(feature = "host")]
+    Deploy(deploy::Args),
     #[cfg(feature = "host")]
     Demo(demo::Args),
     #[cfg(feature = "host")]
@@ -85,6 +98,11 @@ impl Command {
             Self::BenchRunner(args) => bench_runner::execute(&args, out),
             Self::Inspect(args) => inspect::execute(&args, out),
             Self::Verify(args) => verify::execute(&args, out),
+            Self::Doctor(args) => doctor::execute(&args, out),
+            #[cfg(feature = "host")]
+            Self::Bundle(args) => bundle::execute(&args, out),
+            #[cfg(feature = "host")]
+            Self::Deploy(args) => deploy::execute(&args, out),
             #[cfg(feature = "host")]
             Self::Demo(args) => demo::execute(&args, out),
             #[cfg(feature = "host")]
@@ -93,8 +111,20 @@ impl Command {
     }
 }
 
+/// The arguments; of a program with a model in it, the commands that take a model take that one.
+fn arguments() -> Vec<OsString> {
+    const TAKE_A_MODEL: [&str; 6] = ["run", "detect", "classify", "bench", "inspect", "verify"];
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let own = Path::new("/proc/self/exe");
+    let takes = |command: &OsString| TAKE_A_MODEL.iter().any(|name| command == name);
+    if arguments.get(1).is_some_and(takes) && cygnet::bundle::is_bundle(own) {
+        arguments.insert(2, own.into());
+    }
+    arguments
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(arguments());
     let mut out = BufWriter::new(io::stdout().lock());
     let done = cli.command.execute(&mut out).and_then(|()| Ok(out.flush()?));
     match done {

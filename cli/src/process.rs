@@ -8,6 +8,47 @@ pub fn memory(key: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
+/// What the process holds of the system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Bytes of memory that are in use now.
+    pub memory: Option<u64>,
+    pub threads: Option<u64>,
+    /// Open files.
+    pub files: Option<u64>,
+}
+
+/// What it holds now.
+pub fn held() -> Held {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:")?.trim().parse().ok());
+    let files = std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64);
+    Held { memory: memory("VmRSS"), threads, files }
+}
+
+impl Held {
+    /// Both, for people.
+    pub fn growth(&self, later: &Self) -> String {
+        let change = |before: Option<u64>, after: Option<u64>, unit: &str| match (before, after) {
+            (Some(before), Some(after)) => {
+                format!("{} {unit} ({:+})", after, i128::from(after) - i128::from(before))
+            }
+            _ => format!("{unit} unknown"),
+        };
+        let kib = |bytes: Option<u64>| bytes.map(|b| b / 1024);
+        format!(
+            "held: {}, {}, {}",
+            change(kib(self.memory), kib(later.memory), "KiB of memory"),
+            change(self.threads, later.threads, "threads"),
+            change(self.files, later.files, "files")
+        )
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({ "rss_bytes": self.memory, "threads": self.threads, "files": self.files })
+    }
+}
+
 /// Processor time of all threads of this process, in milliseconds; 0 where the system does not say.
 pub fn cpu_ms() -> f64 {
     clock::ms(clock::Clock::Process)
