@@ -13,7 +13,9 @@ mod verify;
 
 #[cfg(feature = "host")]
 mod bundle;
-#[cfg(feature = "host")]
+#[cfg(feature = "photos")]
+mod camera;
+#[cfg(feature = "photos")]
 mod classify;
 #[cfg(feature = "host")]
 mod completions;
@@ -23,9 +25,9 @@ mod convert;
 mod demo;
 #[cfg(feature = "host")]
 mod deploy;
-#[cfg(feature = "host")]
+#[cfg(feature = "photos")]
 mod detect;
-#[cfg(feature = "host")]
+#[cfg(feature = "photos")]
 mod picture;
 #[cfg(feature = "host")]
 mod progress;
@@ -64,9 +66,9 @@ enum Command {
     #[cfg(feature = "host")]
     Convert(convert::Args),
     Run(run::Args),
-    #[cfg(feature = "host")]
+    #[cfg(feature = "photos")]
     Detect(detect::Args),
-    #[cfg(feature = "host")]
+    #[cfg(feature = "photos")]
     Classify(classify::Args),
     Bench(bench::Args),
     #[command(hide = true)]
@@ -90,9 +92,9 @@ impl Command {
             #[cfg(feature = "host")]
             Self::Convert(args) => convert::execute(&args, out),
             Self::Run(args) => run::execute(&args, out),
-            #[cfg(feature = "host")]
+            #[cfg(feature = "photos")]
             Self::Detect(args) => detect::execute(&args, out),
-            #[cfg(feature = "host")]
+            #[cfg(feature = "photos")]
             Self::Classify(args) => classify::execute(&args, out),
             Self::Bench(args) => bench::execute(&args, out),
             Self::BenchRunner(args) => bench_runner::execute(&args, out),

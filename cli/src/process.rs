@@ -49,6 +49,41 @@ impl Held {
     }
 }
 
+/// Gives this thread, and those it starts, a priority.
+pub fn set_priority(nice: i32) -> std::io::Result<()> {
+    system::set_priority(nice)
+}
+
+/// Keeps all memory that the process has and will have in RAM.
+pub fn lock_memory() -> std::io::Result<()> {
+    system::lock_memory()
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod system {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    use rustix::process::setpriority_process;
+
+    pub fn set_priority(nice: i32) -> std::io::Result<()> {
+        Ok(setpriority_process(None, nice)?)
+    }
+
+    pub fn lock_memory() -> std::io::Result<()> {
+        Ok(mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)?)
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod system {
+    pub fn set_priority(_: i32) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn lock_memory() -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+}
+
 /// Processor time of all threads of this process, in milliseconds; 0 where the system does not say.
 pub fn cpu_ms() -> f64 {
     clock::ms(clock::Clock::Process)

@@ -163,3 +163,36 @@ fn bench_compares_in_turn() {
     assert!(at("low95") <= at("p50") && at("p50") <= at("high95"), "{speedup}");
     assert_eq!(json["sides"].as_array().unwrap().len(), 2);
 }
+
+/// Where memory may not be locked, the message says what to raise.
+#[test]
+#[cfg(feature = "host")]
+fn memory_is_locked_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(&folder);
+    let mut command = Command::cargo_bin("cygnet").unwrap();
+    let output = command.args(["bench", &model, "--runs", "3", "--mlock", "--nice", "5"]).output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || err.contains("ulimit -l"), "{err}");
+    let mut wrong = Command::cargo_bin("cygnet").unwrap();
+    assert_eq!(wrong.args(["bench", &model, "--nice", "20"]).output().unwrap().status.code(), Some(2));
+}
+
+/// A mask that leaves one core leaves one thread.
+#[test]
+#[cfg(all(feature = "host", target_os = "linux"))]
+fn an_affinity_mask_is_respected() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(&folder);
+    let output = std::process::Command::new("taskset")
+        .args(["-c", "0"])
+        .arg(assert_cmd::cargo::cargo_bin("cygnet"))
+        .args(["bench", &model, "--runs", "3", "--json"])
+        .output();
+    let Ok(output) = output else {
+        eprintln!("SKIPPED: there is no taskset here");
+        return;
+    };
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["threads"], 1);
+}
