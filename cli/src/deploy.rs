@@ -139,10 +139,9 @@ fn summary(result: &Value, folder: &str, name: &str, out: &mut dyn Write) -> std
 /// The program that `targets/build-device.sh` built for what `uname -sm` printed.
 fn default_binary(system: &str) -> Result<PathBuf, CliError> {
     let triple = match system {
-        "Linux aarch64" => "aarch64-unknown-linux-gnu",
+        "Linux aarch64" => "aarch64-unknown-linux-musl",
         "Linux armv7l" => "armv7-unknown-linux-gnueabihf",
         "Linux riscv64" => "riscv64gc-unknown-linux-gnu",
-        "Linux x86_64" => "x86_64-unknown-linux-gnu",
         other => {
             return Err(CliError::Failed(format!(
                 "the device says it is '{other}', for which there is no program; build one and give it with --binary"

@@ -19,7 +19,7 @@ without naming the model: `./app bench`, `./app verify`, `./app run --input x.np
 that use it.
 
 Examples:
-  cygnet bundle yolo.cygnet --executable target/device/aarch64-unknown-linux-gnu/device/cygnet -o yolo
+  cygnet bundle yolo.cygnet --executable target/device/aarch64-unknown-linux-musl/device/cygnet -o yolo
   cygnet bundle yolo.cygnet --object aarch64 -o yolo.o
   cygnet bundle yolo.cygnet --object riscv64 --symbol detector -o detector.o
 
