@@ -39,7 +39,7 @@ RULES = [
 CONVERSIONS = re.compile(r"fcvt(l|n|xn)?2?$")
 # Mnemonics that take halves as integers of 16 bits are of the baseline; those that begin with f, or convert, are not.
 HALF_ARITHMETIC = re.compile(r"f|[su]cvtf$")
-FP16_FUNCTIONS = re.compile(r"fp16")
+FP16_FUNCTIONS = re.compile(r"fp16|depthwise::half_strip::")
 
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
 INSTRUCTION = re.compile(r"^\s+[0-9a-f]+:\s+(\S+)(?:\s+(.*))?$")
