@@ -13,7 +13,7 @@ pub enum Input {
     /// An array.
     Array(Array),
     /// A picture, brought to the input's size as the model's metadata say.
-    #[cfg(feature = "host")]
+    #[cfg(feature = "photos")]
     Picture {
         /// The input's name.
         name: String,
@@ -35,7 +35,7 @@ pub fn read_inputs(given: &[String], session: &Session) -> Result<Vec<Input>, Cl
     }
     let named = |input: &Input| match input {
         Input::Array(array) => array.name.clone(),
-        #[cfg(feature = "host")]
+        #[cfg(feature = "photos")]
         Input::Picture { name, .. } => name.clone(),
     };
     let names: Vec<String> = inputs.iter().map(named).collect();
@@ -70,7 +70,7 @@ pub fn set_inputs(session: &mut Session, inputs: &[Input]) -> Result<(), CliErro
             Input::Array(a) => {
                 session.set_input(&a.name, TensorRef::from_bytes(a.dtype, &a.bytes, &a.dims))?;
             }
-            #[cfg(feature = "host")]
+            #[cfg(feature = "photos")]
             Input::Picture { name, image } => {
                 crate::picture::preprocess(session, name)?.set_input(session, name, image)?;
             }
@@ -124,7 +124,7 @@ fn numpy(name: Option<&str>, path: &Path, session: &Session) -> Result<Vec<Array
     Ok(arrays)
 }
 
-#[cfg(feature = "host")]
+#[cfg(feature = "photos")]
 fn photo(name: Option<&str>, path: &Path, session: &Session) -> Result<Input, CliError> {
     let name = match name {
         Some(name) => name.to_owned(),
@@ -133,7 +133,7 @@ fn photo(name: Option<&str>, path: &Path, session: &Session) -> Result<Input, Cl
     Ok(Input::Picture { name, image: crate::picture::load(path)? })
 }
 
-#[cfg(not(feature = "host"))]
+#[cfg(not(feature = "photos"))]
 fn photo(_: Option<&str>, path: &Path, _: &Session) -> Result<Input, CliError> {
     let what = format!("{} is no .npz or .npy file, and this build reads no photos", path.display());
     Err(CliError::Usage(format!("{what}; prepare the input with numpy, or use the full build")))

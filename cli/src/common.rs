@@ -9,6 +9,8 @@ use cygnet::format::{FormatError, write_atomic};
 use cygnet::npz::NpzError;
 use cygnet::{Model, OpenOptions, Pool, PoolOptions, Select, Session, SessionOptions};
 
+use crate::process;
+
 /// Why a command failed. Every message ends in what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -20,7 +22,7 @@ pub enum CliError {
     Npz(#[from] NpzError),
     #[error(transparent)]
     Save(#[from] SaveError),
-    #[cfg(feature = "host")]
+    #[cfg(feature = "photos")]
     #[error(transparent)]
     Vision(#[from] cygnet::vision::VisionError),
     #[error("cannot write the output: {0}; check where it goes")]
@@ -107,9 +109,13 @@ impl ModelArgs {
 
     /// A session of it; this thread is bound to its core when cores are chosen.
     pub fn session(&self, model: &Model, threads: &ThreadArgs) -> Result<Session, CliError> {
-        let pool = threads.pool()?;
-        let options =
-            SessionOptions { program: self.select(model), pool: Some(pool), ..SessionOptions::default() };
+        self.session_on(model, &threads.pool()?)
+    }
+
+    /// A session of it on threads that others may share.
+    pub fn session_on(&self, model: &Model, pool: &Arc<Pool>) -> Result<Session, CliError> {
+        let pool = Some(Arc::clone(pool));
+        let options = SessionOptions { program: self.select(model), pool, ..SessionOptions::default() };
         Ok(Session::new(model, &options)?)
     }
 }
@@ -124,6 +130,14 @@ pub struct ThreadArgs {
     /// Cores to bind the threads to, as 4-7 or 0,2 [default: the fastest ones where cores differ]
     #[arg(long, value_name = "LIST", value_parser = parse_cores)]
     pub cores: Option<CoreList>,
+
+    /// Keep all memory of the process in RAM, the model's file too: nothing is paged out or read late
+    #[arg(long)]
+    pub mlock: bool,
+
+    /// Priority of the threads: from -20, the highest, to 19
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
+    pub nice: Option<i32>,
 }
 
 /// Cores in the order given.
@@ -143,6 +157,21 @@ fn parse_cores(text: &str) -> Result<CoreList, String> {
 impl ThreadArgs {
     /// The threads; this one is bound to its core when cores are chosen.
     pub fn pool(&self) -> Result<Arc<Pool>, CliError> {
+        // Threads inherit the priority, and memory that is taken later is locked too.
+        if let Some(nice) = self.nice {
+            process::set_priority(nice).map_err(|e| {
+                CliError::Failed(format!(
+                    "priority {nice} is not allowed: {e}; run as root or raise the limit `ulimit -e`, or leave --nice out"
+                ))
+            })?;
+        }
+        if self.mlock {
+            process::lock_memory().map_err(|e| {
+                CliError::Failed(format!(
+                    "memory cannot be locked: {e}; run as root or raise the limit `ulimit -l`, or leave --mlock out"
+                ))
+            })?;
+        }
         let cores = self.cores.as_ref().map(|list| list.0.clone());
         let pool = Arc::new(Pool::new(&PoolOptions { threads: self.threads, cores })?);
         pool.bind_caller();

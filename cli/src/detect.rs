@@ -8,6 +8,7 @@ use cygnet::vision::draw::draw_detections;
 use cygnet::vision::{DetectOptions, Detection, Detector};
 use serde_json::{Value, json};
 
+use crate::camera::{self, CameraArgs};
 use crate::common::{CliError, ModelArgs, ThreadArgs};
 use crate::picture;
 
@@ -19,10 +20,11 @@ Examples:
   cygnet detect yolo.cygnet street.jpg
   cygnet detect yolo.cygnet street.jpg -o boxes.png --conf 0.4
   cygnet detect face.cygnet a.jpg b.jpg -o marked/ --json
+  cygnet detect yolo.cygnet --camera /dev/video0 --size 1280x720 --json
 
 Exit codes: 0 done (also when nothing is found), 1 the work failed, 2 wrong usage";
 
-/// Find things in photos
+/// Find things in photos, or in what a camera sees
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
@@ -30,10 +32,13 @@ pub struct Args {
     model: ModelArgs,
 
     /// Photos, PNG or JPEG
-    #[arg(required = true)]
+    #[arg(required_unless_present = "camera", conflicts_with = "camera")]
     photos: Vec<PathBuf>,
 
-    /// Write the photo with boxes here (.png or .jpg); with several photos, a folder
+    #[command(flatten)]
+    camera: CameraArgs,
+
+    /// Write the photo with boxes here (.png or .jpg); with several photos, or a camera, a folder
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
 
@@ -68,6 +73,24 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let detector = Detector::new(session.program(), model.meta())?;
     let labels = model.meta().lines(key::LABELS);
     let options = DetectOptions { conf: args.conf, iou: args.iou, most: Some(args.max) };
+    if let Some(device) = &args.camera.camera {
+        let mut number = 0;
+        return camera::each_frame(device, &args.camera, out, |photo, about, out| {
+            let found = detector.detect(&mut session, photo, &options)?;
+            number += 1;
+            if args.json {
+                let value = as_json(&camera::name(number), &found, &labels);
+                writeln!(out, "{}", about.json(value))?;
+            } else {
+                as_text(&camera::name(number), &found, &labels, out)?;
+            }
+            if let Some(folder) = &args.output {
+                draw_detections(photo, &found, &labels);
+                picture::store(&target(folder, &camera::name(number), 2)?, photo)?;
+            }
+            Ok(())
+        });
+    }
     for path in &args.photos {
         let mut photo = picture::load(path)?;
         let found = detector.detect(&mut session, &photo, &options)?;

@@ -4,12 +4,18 @@ mod arrays;
 mod bench;
 mod bench_runner;
 mod common;
+mod device;
+mod doctor;
 mod inspect;
 mod process;
 mod run;
 mod verify;
 
 #[cfg(feature = "host")]
+mod bundle;
+#[cfg(feature = "photos")]
+mod camera;
+#[cfg(feature = "photos")]
 mod classify;
 #[cfg(feature = "host")]
 mod completions;
@@ -18,15 +24,19 @@ mod convert;
 #[cfg(feature = "host")]
 mod demo;
 #[cfg(feature = "host")]
+mod deploy;
+#[cfg(feature = "photos")]
 mod detect;
-#[cfg(feature = "host")]
+#[cfg(feature = "photos")]
 mod picture;
 #[cfg(feature = "host")]
 mod progress;
 #[cfg(feature = "host")]
 mod samples;
 
+use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -56,15 +66,20 @@ enum Command {
     #[cfg(feature = "host")]
     Convert(convert::Args),
     Run(run::Args),
-    #[cfg(feature = "host")]
+    #[cfg(feature = "photos")]
     Detect(detect::Args),
-    #[cfg(feature = "host")]
+    #[cfg(feature = "photos")]
     Classify(classify::Args),
     Bench(bench::Args),
     #[command(hide = true)]
     BenchRunner(bench_runner::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
+    Doctor(doctor::Args),
+    #[cfg(feature = "host")]
+    Bundle(bundle::Args),
+    #[cfg(feature = "host")]
+    Deploy(deploy::Args),
     #[cfg(feature = "host")]
     Demo(demo::Args),
     #[cfg(feature = "host")]
@@ -77,14 +92,19 @@ impl Command {
             #[cfg(feature = "host")]
             Self::Convert(args) => convert::execute(&args, out),
             Self::Run(args) => run::execute(&args, out),
-            #[cfg(feature = "host")]
+            #[cfg(feature = "photos")]
             Self::Detect(args) => detect::execute(&args, out),
-            #[cfg(feature = "host")]
+            #[cfg(feature = "photos")]
             Self::Classify(args) => classify::execute(&args, out),
             Self::Bench(args) => bench::execute(&args, out),
             Self::BenchRunner(args) => bench_runner::execute(&args, out),
             Self::Inspect(args) => inspect::execute(&args, out),
             Self::Verify(args) => verify::execute(&args, out),
+            Self::Doctor(args) => doctor::execute(&args, out),
+            #[cfg(feature = "host")]
+            Self::Bundle(args) => bundle::execute(&args, out),
+            #[cfg(feature = "host")]
+            Self::Deploy(args) => deploy::execute(&args, out),
             #[cfg(feature = "host")]
             Self::Demo(args) => demo::execute(&args, out),
             #[cfg(feature = "host")]
@@ -93,8 +113,20 @@ impl Command {
     }
 }
 
+/// The arguments; of a program with a model in it, the commands that take a model take that one.
+fn arguments() -> Vec<OsString> {
+    const TAKE_A_MODEL: [&str; 6] = ["run", "detect", "classify", "bench", "inspect", "verify"];
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let own = Path::new("/proc/self/exe");
+    let takes = |command: &OsString| TAKE_A_MODEL.iter().any(|name| command == name);
+    if arguments.get(1).is_some_and(takes) && cygnet::bundle::is_bundle(own) {
+        arguments.insert(2, own.into());
+    }
+    arguments
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(arguments());
     let mut out = BufWriter::new(io::stdout().lock());
     let done = cli.command.execute(&mut out).and_then(|()| Ok(out.flush()?));
     match done {

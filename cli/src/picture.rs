@@ -26,6 +26,13 @@ pub fn load(path: &Path) -> Result<Image, CliError> {
     Ok(Image::new(rgb.width(), rgb.height(), rgb.into_raw())?)
 }
 
+/// Decodes a JPEG picture as it is; a frame of a camera has no EXIF data.
+pub fn decode(jpeg: &[u8]) -> Result<Image, String> {
+    let picture = image::load_from_memory_with_format(jpeg, ImageFormat::Jpeg).map_err(|e| e.to_string())?;
+    let rgb = picture.into_rgb8();
+    Image::new(rgb.width(), rgb.height(), rgb.into_raw()).map_err(|e| e.to_string())
+}
+
 /// Writes a picture as PNG or JPEG, by the file's ending.
 pub fn store(path: &Path, picture: &Image) -> Result<(), CliError> {
     let format =

@@ -486,6 +486,37 @@ mod host {
         place.cygnet(&["detect", "boxes.cygnet", "p.png", "-o", "x.gif"]).fails(2, ".png or .jpg");
     }
 
+    /// Frames come in time or are dropped: none is lost otherwise, and the last one is always seen.
+    #[test]
+    fn a_recorded_stream_stands_for_a_camera() {
+        let place = Place::new();
+        let jpeg = {
+            photo(&place, "p.jpg", 128, (0, 0));
+            std::fs::read(place.path("p.jpg")).unwrap()
+        };
+        place.put("s.mjpeg", &jpeg.repeat(5));
+        let args = ["detect", "boxes.cygnet", "--camera", "s.mjpeg", "--json", "-o", "seen"];
+        let out = place.cygnet(&args).done();
+        let frames: Vec<serde_json::Value> =
+            out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let dropped: u64 = frames.iter().map(|f| f["dropped"].as_u64().unwrap()).sum();
+        assert_eq!(frames.len() as u64 + dropped, 5, "{out}");
+        assert_eq!(frames[0]["photo"], "frame-000001");
+        assert_eq!(frames[0]["detections"][0]["box"], serde_json::json!([16.0, 16.0, 80.0, 64.0]));
+        assert!(place.path("seen/frame-000001.png").exists());
+
+        // Green in BT.601: the brightest byte is the first pixel's green.
+        place.put("s.yuyv", &[145, 54, 145, 34].repeat(8));
+        let args =
+            ["classify", "good.cygnet", "--camera", "s.yuyv", "--size", "4x4", "--frames", "1", "--top", "1"];
+        let out = place.cygnet(&args).done();
+        assert!(out.starts_with("frame-000001\n") && out.lines().count() == 2, "{out}");
+        place.cygnet(&["classify", "good.cygnet", "--camera", "s.yuyv"]).fails(1, "give --size");
+        place.cygnet(&["detect", "boxes.cygnet", "--camera", "/dev/none"]).fails(1, "ls /dev/video*");
+        place.cygnet(&["detect", "boxes.cygnet", "--camera", "s.mjpeg", "p.jpg"]).fails(2, "--camera");
+        place.cygnet(&["detect", "boxes.cygnet"]).fails(2, "PHOTOS");
+    }
+
     #[test]
     fn completions_know_the_commands() {
         let place = Place::new();

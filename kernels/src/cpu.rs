@@ -143,6 +143,11 @@ pub enum CpuError {
              fp16, dotprod, dotprod-in-order, i8mm"
     )]
     Unknown(String),
+    #[error(
+        "this build has no portable kernels, since every processor it runs on has NEON; leave CYGNET_ISA unset, or \
+             build with the feature 'portable'"
+    )]
+    NotBuilt,
     #[error("instruction set '{level}' needs {needs}, and this machine has {has}; leave CYGNET_ISA unset")]
     Missing { level: String, needs: Features, has: Features },
 }
@@ -160,6 +165,9 @@ impl Cpu {
             .iter()
             .find(|(name, _)| *name == level)
             .ok_or_else(|| CpuError::Unknown(level.to_owned()))?;
+        if needs == Features::NONE && cfg!(all(target_arch = "aarch64", not(feature = "portable"))) {
+            return Err(CpuError::NotBuilt);
+        }
         let has = Self::detect().0;
         if !has.contains(needs.without(Features::IN_ORDER)) {
             return Err(CpuError::Missing { level: level.to_owned(), needs, has });

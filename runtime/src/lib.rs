@@ -19,7 +19,9 @@
 //! model, and one [`Pool`] of threads.
 
 mod affinity;
+pub mod bundle;
 mod error;
+pub mod gauge;
 pub mod golden;
 mod map;
 mod model;

@@ -14,21 +14,26 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use cygnet_format::program::READ_SLACK;
+use cygnet_format::program::{ARENA_ALIGN, READ_SLACK};
 use cygnet_kernels::Arena;
 use cygnet_kernels::exec::Weights;
 use memmap2::Mmap;
 
+use crate::bundle;
+
 enum Memory {
-    Mapped(Mmap),
+    /// The map, and where in it the model lies.
+    Mapped(Mmap, Range<usize>),
     Owned(Arena),
+    Static(&'static [u8]),
 }
 
 impl Memory {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Mapped(map) => map,
+            Self::Mapped(map, range) => &map[range.clone()],
             Self::Owned(arena) => arena.bytes(),
+            Self::Static(bytes) => bytes,
         }
     }
 }
@@ -39,9 +44,9 @@ pub(crate) struct Bytes {
 }
 
 impl Bytes {
-    /// Maps a file read-only.
+    /// Maps a file read-only. Of a program with a model in it, the bytes are the model.
     pub fn map(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let mut file = File::open(path)?;
         let kind = file.metadata()?;
         if !kind.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
@@ -53,7 +58,20 @@ impl Bytes {
         // SAFETY: the map is read-only and private. That nobody changes the file in place is the contract of
         // opening by map, stated at the module and at `Model::open`.
         let map = unsafe { Mmap::map(&file)? };
-        Ok(Self { memory: Memory::Mapped(map) })
+        let inside = bundle::section(&mut file)?.map(|range| range.start as usize..range.end as usize);
+        let range = inside.filter(|range| range.end <= map.len()).unwrap_or(0..map.len());
+        if !(map.as_ptr() as usize + range.start).is_multiple_of(ARENA_ALIGN) {
+            return Self::copy(&map[range]).ok_or_else(|| io::ErrorKind::OutOfMemory.into());
+        }
+        Ok(Self { memory: Memory::Mapped(map, range) })
+    }
+
+    /// Bytes that stay: used where they are if aligned, else copied; `None` when there is no memory for that.
+    pub fn stay(bytes: &'static [u8]) -> Option<Self> {
+        if (bytes.as_ptr() as usize).is_multiple_of(ARENA_ALIGN) {
+            return Some(Self { memory: Memory::Static(bytes) });
+        }
+        Self::copy(bytes)
     }
 
     /// Copies bytes into aligned memory; `None` when there is no such memory.
@@ -68,9 +86,9 @@ impl Bytes {
         self.memory.bytes()
     }
 
-    /// Whether they are mapped, not copied.
+    /// Whether they are used where they lie, not copied.
     pub fn is_mapped(&self) -> bool {
-        matches!(self.memory, Memory::Mapped(_))
+        matches!(self.memory, Memory::Mapped(..) | Memory::Static(_))
     }
 }
 
@@ -96,7 +114,7 @@ impl ModelBytes {
     }
 }
 
-// SAFETY: the map and the arenas own their memory, whose address does not depend on where the value is; nothing
+// SAFETY: the map and the arenas own their memory, and static bytes are borrowed for ever, whose address does not depend on where the value is; nothing
 // hands out mutable access; which of them is returned is fixed when the value is made.
 unsafe impl Weights for ModelBytes {
     fn bytes(&self) -> &[u8] {

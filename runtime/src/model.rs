@@ -41,7 +41,8 @@ struct Inner {
 }
 
 impl Model {
-    /// Maps and checks the file at `path`, checksums included.
+    /// Maps and checks the file at `path`, checksums included. A program that `cygnet bundle` put a model in is a file of
+    /// that model.
     ///
     /// The file must not be changed in place while the model, or a session of it, lives; replacing it by renaming
     /// another over it is fine. See [`OpenOptions::copy`].
@@ -90,6 +91,16 @@ impl Model {
         Self::check(Bytes::copy(bytes).ok_or(Error::NoMemory(bytes.len()))?, options)
     }
 
+    /// A model from bytes that stay for as long as the process: those linked into a program. They are used where they
+    /// lie if that is a multiple of 64, as `cygnet bundle --object` puts them, and copied once if not.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn from_static(bytes: &'static [u8]) -> Result<Self, Error> {
+        let _span = tracing::info_span!("load", bytes = bytes.len()).entered();
+        Self::check(Bytes::stay(bytes).ok_or(Error::NoMemory(bytes.len()))?, OpenOptions::default())
+    }
+
     fn check(bytes: Bytes, options: OpenOptions) -> Result<Self, Error> {
         let reader = Reader::open(bytes.bytes())?;
         if options.check_payload {
@@ -124,7 +135,7 @@ impl Model {
         self.inner.bytes.file().bytes()
     }
 
-    /// Whether the file is mapped, not copied.
+    /// Whether the file's bytes are used where they lie (mapped, or part of the program), not copied.
     pub fn is_mapped(&self) -> bool {
         self.inner.bytes.file().is_mapped()
     }

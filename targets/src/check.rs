@@ -74,6 +74,16 @@ pub(crate) fn check(origin: &str, profile: &Profile) -> Result<(), Error> {
             });
             require(possible, field(name), format!("{cache:?}"), "1 KiB or more, shared by 1 to all cores")?;
         }
+        for (i, rate) in cluster.measured.iter().enumerate() {
+            let value = rate.gmac_per_s;
+            let possible = value > 0.0 && value < 1e6;
+            require(
+                possible,
+                field(&format!("measured[{i}].gmac_per_s")),
+                value.to_string(),
+                "GMAC/s above 0",
+            )?;
+        }
         let ascending =
             cluster.l1d.kib <= cluster.l2.kib && cluster.l3.is_none_or(|l3| cluster.l2.kib <= l3.kib);
         require(ascending, field("l1d"), "caches shrink with their level".into(), "l1d <= l2 <= l3")?;

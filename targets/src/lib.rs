@@ -13,6 +13,8 @@
 //! ```
 
 mod check;
+#[cfg(feature = "elf")]
+pub mod elf;
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +38,9 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "generic-aarch64",
     "x86_64",
 ];
+
+/// What `cygnet doctor --json` calls its form.
+const DOCTOR_SCHEMA: &str = "cygnet-doctor-1";
 
 /// Why a profile could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +68,14 @@ pub enum Error {
         profile: String,
         /// Line, column and field.
         source: serde_json::Error,
+    },
+    /// A report of `cygnet doctor` on a processor that profiles do not describe.
+    #[error(
+        "{path} was made on a processor that device profiles do not describe; name one of targets/profiles instead"
+    )]
+    NoProfile {
+        /// Path of the report.
+        path: String,
     },
     /// The fields are well-formed but cannot be true together.
     #[error("device profile {profile}, {field}: {found}; expected {expected}; correct that field")]
@@ -132,6 +145,30 @@ pub struct Cluster {
     pub l3: Option<Cache>,
     /// What one core can issue.
     pub mac_per_cycle: MacPerCycle,
+    /// What one core alone was measured to do, class by class of kernels; empty where nothing was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<Rate>,
+}
+
+/// Speed of one class of kernels on one core, as `cygnet doctor` measures it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// `conv-3x3`, `pointwise` or `depthwise`.
+    pub layer: String,
+    /// Element type: `s8`, `f16` or `f32`.
+    pub dtype: String,
+    /// The implementation that ran.
+    pub kernel: String,
+    /// Multiply-accumulates per second, in 10^9.
+    pub gmac_per_s: f64,
+}
+
+/// What `cygnet doctor --json` prints, as far as a profile is wanted of it.
+#[derive(Deserialize)]
+struct Doctor {
+    /// Null where the machine's processor is one that profiles have no word for.
+    profile: Option<Profile>,
 }
 
 /// One cache.
@@ -186,7 +223,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     EMBEDDED.iter().map(|(name, _)| *name)
 }
 
-/// Reads and checks a profile from a JSON file of the form of `targets/profiles/*.json`.
+/// Reads and checks a profile from a JSON file: of the form of `targets/profiles/*.json`, or what `cygnet doctor --json`
+/// printed on a device.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Parse`] or [`Error::Invalid`], naming the path and, if it got so far, the field.
@@ -211,8 +249,15 @@ impl Profile {
 
     /// Reads and checks a profile from JSON text; `origin` is what errors call it.
     fn parse(origin: &str, text: &str) -> Result<Profile, Error> {
-        let profile: Profile = serde_json::from_str(text)
-            .map_err(|source| Error::Parse { profile: origin.to_owned(), source })?;
+        let malformed = |source| Error::Parse { profile: origin.to_owned(), source };
+        let value: serde_json::Value = serde_json::from_str(text).map_err(malformed)?;
+        let profile = if value.get("schema").is_some_and(|schema| schema == DOCTOR_SCHEMA) {
+            let doctor: Doctor = serde_json::from_str(text).map_err(malformed)?;
+            doctor.profile.ok_or_else(|| Error::NoProfile { path: origin.to_owned() })?
+        } else {
+            // Of the text, not of the value: errors then name line and column.
+            serde_json::from_str(text).map_err(malformed)?
+        };
         check::check(origin, &profile)?;
         Ok(profile)
     }

@@ -127,6 +127,7 @@ macro_rules! per_isa {
     (@$width:ident $(#[$meta:meta])* $vis:vis fn $pick:ident[$($g:ident: $b:path),*]($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $algo:ident) => {
         $(#[$meta])*
         $vis fn $pick<$($g: $b),*>(isa: $crate::simd::Isa) -> unsafe fn($($ty),*) $(-> $ret)? {
+            #[cfg(any(feature = "portable", not(target_arch = "aarch64")))]
             unsafe fn generic<$($g: $b),*>($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the caller keeps the conditions of the generic function.
                 unsafe { $algo::<$crate::simd::Scalar, $($g),*>($($arg),*) }
@@ -145,7 +146,11 @@ macro_rules! per_isa {
                 unsafe { $algo::<$crate::simd::Neon, $($g),*>($($arg),*) }
             }
             match isa {
+                #[cfg(any(feature = "portable", not(target_arch = "aarch64")))]
                 $crate::simd::Isa::Generic => generic::<$($g),*>,
+                // Not reached: a build without them refuses the level, and every such processor has NEON.
+                #[cfg(not(any(feature = "portable", not(target_arch = "aarch64"))))]
+                $crate::simd::Isa::Generic => neon::<$($g),*>,
                 #[cfg(target_arch = "x86_64")]
                 $crate::simd::Isa::Avx2 => avx2::<$($g),*>,
                 #[cfg(target_arch = "x86_64")]

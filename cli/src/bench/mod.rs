@@ -1,0 +1,244 @@
+//! `cygnet bench`.
+
+mod chart;
+mod compare;
+mod figures;
+mod inputs;
+mod monitor;
+mod page;
+mod sustain;
+mod times;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use cygnet::{Profile, Session};
+use serde_json::Value;
+
+use crate::arrays::{Input, read_inputs, set_inputs};
+use crate::common::{CliError, ModelArgs, ThreadArgs, save};
+use crate::device::{RootArgs, board};
+use crate::process;
+use compare::{Side, compare};
+use figures::Figures;
+use inputs::default_inputs;
+use monitor::Monitor;
+use sustain::{parse_duration, sustain, warm_up};
+use times::Sorted;
+
+const HELP: &str = "\
+Inputs are the file's golden ones, else fixed pseudo-random numbers; --input gives others. Setting them is not timed.
+Times depend on what else the machine does: compare medians of runs made in turn (--compare), not single figures.
+docs/benchmarking.md describes the rules, what --json prints, and where clocks, heat and power are read.
+
+Examples:
+  cygnet bench mobilenet.cygnet
+  cygnet bench mobilenet.cygnet --threads 1 --runs 200 --json
+  cygnet bench yolo.cygnet --cores 4-7 --trace trace.json
+  cygnet bench yolo.cygnet --sustain 30m --svg curve.svg --csv curve.csv --report yolo.html
+  cygnet bench old.cygnet --compare new.cygnet
+
+Exit codes: 0 done, 1 the work failed, 2 wrong usage";
+
+/// Measure latency, throughput, energy and memory, and what the machine holds
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Input as for `run`; may be given more than once
+    #[arg(short, long, value_name = "INPUT")]
+    input: Vec<String>,
+
+    #[command(flatten)]
+    threads: ThreadArgs,
+
+    /// Timed runs [default: as many as 3 seconds allow, from 10 to 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
+
+    /// Runs before the timed ones [default: until times are steady, for 0.5 to 3 seconds]
+    #[arg(long, value_name = "N")]
+    warmup: Option<u32>,
+
+    /// Then run for so long (90s, 30m, 2h), and show what the machine holds
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "compare")]
+    sustain: Option<Duration>,
+
+    /// Write the curves of --sustain as a picture
+    #[arg(long, value_name = "FILE", requires = "sustain")]
+    svg: Option<PathBuf>,
+
+    /// Write the curves of --sustain as numbers
+    #[arg(long, value_name = "FILE", requires = "sustain")]
+    csv: Option<PathBuf>,
+
+    /// Run this model in turn with the other, and tell which is faster
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["trace", "report", "input"])]
+    compare: Option<PathBuf>,
+
+    /// Write the result as a page to publish
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+
+    /// Steps to show, the costliest first
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    top: usize,
+
+    /// Write the times of the steps of one run as a Chrome trace
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    root: RootArgs,
+}
+
+/// Runs that the step times are taken from.
+const PROFILED: u32 = 10;
+
+/// Classes of the histogram of times.
+const CLASSES: usize = 40;
+
+pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
+    if let Some(other) = &args.compare {
+        return execute_compare(args, other, out);
+    }
+    let started = Instant::now();
+    let model = args.model.open()?;
+    let loaded = started.elapsed();
+    let mut session = args.model.session(&model, &args.threads)?;
+    let prepared = started.elapsed();
+    let inputs = if args.input.is_empty() {
+        default_inputs(&model, &session)?
+    } else {
+        read_inputs(&args.input, &session)?
+    };
+    let first = timed(&mut session, &inputs)?;
+    let warm = warm(args, &mut session, &inputs)?;
+    let mut monitor = Monitor::start(args.root.root());
+    let times = timed_runs(args, &mut session, &inputs, &mut monitor)?;
+    let seen = monitor.take();
+    let peak = process::memory("VmHWM");
+    let mut profile = Profile::new(&session);
+    for _ in 0..PROFILED {
+        set_inputs(&mut session, &inputs)?;
+        session.run_profiled(&mut profile)?;
+    }
+    if let Some(path) = &args.trace {
+        save(path, profile.chrome_trace().as_bytes())?;
+    }
+    let sustained = args
+        .sustain
+        .map(|duration| sustain(&mut session, &inputs, &mut monitor, duration, args.json))
+        .transpose()?;
+    let figures = Figures {
+        load: loaded,
+        prepare: prepared - loaded,
+        first,
+        warm,
+        times: Sorted::new(times),
+        seen,
+        arena: session.arena_bytes() as u64,
+        scratch: session.scratch_bytes() as u64,
+        file: model.bytes().len() as u64,
+        peak,
+        macs: session.implementations().map(|k| k.macs()).sum(),
+        sustained,
+    };
+    if let Some(sustained) = &figures.sustained {
+        sustained.save(&monitor, args.svg.as_deref(), args.csv.as_deref())?;
+    }
+    if args.json || args.report.is_some() {
+        let steps: Value = serde_json::from_str(&profile.json())
+            .map_err(|e| CliError::Failed(format!("the profile is no JSON: {e}; report this as a defect")))?;
+        let result = figures.json(&session, &monitor, &steps);
+        if let Some(path) = &args.report {
+            save(path, page(args, &figures, &result, &monitor).as_bytes())?;
+        }
+        if args.json {
+            return Ok(writeln!(out, "{result}")?);
+        }
+    }
+    figures.text(&session, &monitor, out)?;
+    Ok(writeln!(out, "\n{}", profile.table(args.top).trim_end())?)
+}
+
+/// The warm-up: how many runs it took, and whether times became steady; not known where their number was given.
+fn warm(args: &Args, session: &mut Session, inputs: &[Input]) -> Result<(usize, Option<bool>), CliError> {
+    let Some(runs) = args.warmup else {
+        let (runs, steady) = warm_up(session, inputs)?;
+        return Ok((runs, Some(steady)));
+    };
+    for _ in 0..runs {
+        timed(session, inputs)?;
+    }
+    Ok((runs as usize, None))
+}
+
+fn timed_runs(
+    args: &Args,
+    session: &mut Session,
+    inputs: &[Input],
+    monitor: &mut Monitor,
+) -> Result<Vec<Duration>, CliError> {
+    let begin = Instant::now();
+    let mut times = Vec::new();
+    let enough = |done: usize| match args.runs {
+        Some(n) => done >= n as usize,
+        None => done >= 1000 || (done >= 10 && begin.elapsed() > Duration::from_secs(3)),
+    };
+    while !enough(times.len()) {
+        times.push(timed(session, inputs)?);
+        monitor.tick();
+    }
+    Ok(times)
+}
+
+fn execute_compare(args: &Args, other: &std::path::Path, out: &mut dyn Write) -> Result<(), CliError> {
+    let pool = args.threads.pool()?;
+    let side = |model: &ModelArgs| -> Result<Side, CliError> {
+        let opened = model.open()?;
+        let mut session = model.session_on(&opened, &pool)?;
+        let inputs = default_inputs(&opened, &session)?;
+        warm(args, &mut session, &inputs)?;
+        Ok(Side { name: model.model.display().to_string(), session, inputs })
+    };
+    let second = ModelArgs { model: other.to_owned(), program: None, no_checksum: args.model.no_checksum };
+    let mut sides = [side(&args.model)?, side(&second)?];
+    let mut monitor = Monitor::start(args.root.root());
+    let compared = compare(&mut sides, args.runs, &mut monitor)?;
+    if args.json {
+        writeln!(out, "{}", compared.json(&monitor))?;
+    } else {
+        compared.text(&monitor, out)?;
+    }
+    Ok(())
+}
+
+fn page(args: &Args, figures: &Figures, result: &Value, monitor: &Monitor) -> String {
+    let name = args.model.model.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let machine = board::read(&args.root.root()).model;
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    page::Page {
+        model: &name,
+        machine: &machine,
+        result,
+        histogram: &figures.times.histogram(CLASSES),
+        curves: figures.sustained.as_ref().map(|sustained| sustained.svg(monitor)),
+        command: &format!("cygnet {}", command.join(" ")),
+    }
+    .html()
+}
+
+fn timed(session: &mut Session, inputs: &[Input]) -> Result<Duration, CliError> {
+    set_inputs(session, inputs)?;
+    let started = Instant::now();
+    session.run()?;
+    Ok(started.elapsed())
+}

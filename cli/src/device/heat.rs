@@ -1,0 +1,171 @@
+//! Temperatures, and who holds the clock down.
+
+use super::Root;
+
+/// A thermal zone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Zone {
+    pub name: String,
+    pub celsius: f64,
+    /// The lowest temperature at which the system begins to slow the machine down.
+    pub throttles_at: Option<f64>,
+}
+
+/// The zones that can be read.
+pub fn zones(root: &Root) -> Vec<Zone> {
+    let base = "sys/class/thermal";
+    let names = root.list(base);
+    names
+        .iter()
+        .filter(|name| name.starts_with("thermal_zone"))
+        .filter_map(|zone| read(root, base, zone))
+        .collect()
+}
+
+fn read(root: &Root, base: &str, zone: &str) -> Option<Zone> {
+    let file = |name: &str| format!("{base}/{zone}/{name}");
+    let celsius = degrees(root.number(&file("temp"))?)?;
+    let name = root.text(&file("type")).unwrap_or_else(|| zone.to_owned());
+    let trip = |i: usize| {
+        let passive = root.text(&file(&format!("trip_point_{i}_type")))? == "passive";
+        degrees(root.number(&file(&format!("trip_point_{i}_temp")))?).filter(|_| passive)
+    };
+    let throttles_at = (0..16).filter_map(trip).reduce(f64::min);
+    Some(Zone { name, celsius, throttles_at })
+}
+
+/// Thousandths of a degree; some older kernels of phones give whole degrees. Sensors that are switched off give values
+/// no chip has.
+fn degrees(value: i64) -> Option<f64> {
+    let celsius = if value.abs() < 1000 { value as f64 } else { value as f64 / 1000.0 };
+    (celsius != 0.0 && (-30.0..=150.0).contains(&celsius)).then_some(celsius)
+}
+
+/// The zone that tells most of the processor: the hottest of those named after it, else the hottest.
+pub fn processor(zones: &[Zone]) -> Option<&Zone> {
+    let named = |zone: &&Zone| {
+        let name = zone.name.to_ascii_lowercase();
+        name.contains("cpu") || name.contains("pkg") || name.contains("soc")
+    };
+    let hotter = |a: &&Zone, b: &&Zone| a.celsius.total_cmp(&b.celsius);
+    zones.iter().filter(named).max_by(hotter).or_else(|| zones.iter().max_by(hotter))
+}
+
+/// What holds the machine down now, and what did since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Throttling {
+    pub now: Vec<String>,
+    pub since_start: Vec<String>,
+    /// Whether anything on this machine would tell.
+    pub known: bool,
+}
+
+/// Bits of the Raspberry Pi's firmware, from its documentation of `get_throttled`; those since the start are 16 higher.
+const FIRMWARE: [(u32, &str); 4] =
+    [(0, "under-voltage"), (1, "frequency capped"), (2, "throttled"), (3, "soft temperature limit")];
+
+/// Reads the firmware's flags, cooling devices of the processor, and the counters of x86-64.
+pub fn throttling(root: &Root) -> Throttling {
+    let mut found = Throttling::default();
+    if let Some(flags) = firmware(root) {
+        found.known = true;
+        for (bit, what) in FIRMWARE {
+            if flags >> bit & 1 == 1 {
+                found.now.push(what.to_owned());
+            }
+            if flags >> (bit + 16) & 1 == 1 {
+                found.since_start.push(what.to_owned());
+            }
+        }
+    }
+    let base = "sys/class/thermal";
+    for device in root.list(base).into_iter().filter(|name| name.starts_with("cooling_device")) {
+        let kind = root.text(&format!("{base}/{device}/type")).unwrap_or_default();
+        let of_processor = kind.contains("cpufreq") || kind.contains("cpu-") || kind == "Processor";
+        if !of_processor {
+            continue;
+        }
+        found.known = true;
+        let state: u32 = root.number(&format!("{base}/{device}/cur_state")).unwrap_or(0);
+        if state > 0 {
+            let most: u32 = root.number(&format!("{base}/{device}/max_state")).unwrap_or(state);
+            found.now.push(format!("slowed by heat: {kind} at step {state} of {most}"));
+        }
+    }
+    let cpus = "sys/devices/system/cpu";
+    let counts = root
+        .list(cpus)
+        .into_iter()
+        .filter_map(|cpu| root.number::<u64>(&format!("{cpus}/{cpu}/thermal_throttle/core_throttle_count")));
+    if let Some(count) = counts.reduce(|a, b| a.saturating_add(b)) {
+        found.known = true;
+        if count > 0 {
+            found.since_start.push(format!("slowed by heat {count} times"));
+        }
+    }
+    found
+}
+
+/// The hexadecimal flags of the Raspberry Pi's firmware driver, wherever this kernel puts its device.
+fn firmware(root: &Root) -> Option<u32> {
+    let base = "sys/devices/platform";
+    let read = |folder: &str| {
+        let text = root.text(&format!("{folder}/get_throttled"))?;
+        u32::from_str_radix(text.trim_start_matches("0x"), 16).ok()
+    };
+    let is_firmware = |name: &String| name.contains("firmware");
+    let outer = root.list(base);
+    outer.iter().filter(|name| is_firmware(name)).find_map(|name| read(&format!("{base}/{name}"))).or_else(
+        || {
+            outer.iter().filter(|name| name.starts_with("soc") || name.starts_with("axi")).find_map(|soc| {
+                let inner = root.list(&format!("{base}/{soc}"));
+                inner
+                    .iter()
+                    .filter(|name| is_firmware(name))
+                    .find_map(|name| read(&format!("{base}/{soc}/{name}")))
+            })
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorded::machine;
+    use super::*;
+
+    #[test]
+    fn flags_of_the_firmware() {
+        let (_folder, root) = machine("raspberry-pi-4");
+        let found = throttling(&root);
+        // 0x50005: under-voltage and throttled, now and before.
+        assert_eq!(found.now, ["under-voltage", "throttled"]);
+        assert_eq!(found.since_start, ["under-voltage", "throttled"]);
+        let (_folder, root) = machine("raspberry-pi-5");
+        assert_eq!(throttling(&root), Throttling { known: true, ..Throttling::default() });
+    }
+
+    #[test]
+    fn cooling_devices_of_the_processor() {
+        let (_folder, root) = machine("galaxy-s9");
+        let found = throttling(&root);
+        assert_eq!(found.now, ["slowed by heat: thermal-cpufreq-4 at step 3 of 22"]);
+    }
+
+    #[test]
+    fn zones_and_where_they_slow_the_machine_down() {
+        let (_folder, root) = machine("jetson-orin-nano");
+        let zones = zones(&root);
+        // The zone of a block that is switched off cannot be read, and is not there.
+        assert_eq!(zones.iter().map(|z| z.name.as_str()).collect::<Vec<_>>(), ["cpu-thermal", "tj-thermal"]);
+        let cpu = processor(&zones).unwrap();
+        assert_eq!((cpu.name.as_str(), cpu.celsius, cpu.throttles_at), ("cpu-thermal", 49.5, Some(99.0)));
+    }
+
+    #[test]
+    fn values_no_chip_has_are_left_out() {
+        assert_eq!(
+            (degrees(45_000), degrees(45), degrees(-274_000), degrees(0)),
+            (Some(45.0), Some(45.0), None, None)
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! `doctor` and the device's side of `bench` on recorded machines and on this one.
+
+#[path = "devices/tree.rs"]
+mod tree;
+
+use assert_cmd::Command;
+use cygnet_targets::Profile;
+use serde_json::Value;
+
+const MACHINES: [&str; 5] =
+    ["raspberry-pi-3", "raspberry-pi-4", "raspberry-pi-5", "jetson-orin-nano", "galaxy-s9"];
+
+fn cygnet(args: &[&str]) -> String {
+    let mut command = Command::cargo_bin("cygnet").unwrap();
+    let output = command.env_remove("CYGNET_ISA").args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn doctor(machine: &str) -> (Value, String) {
+    let root = tree::unpack(machine);
+    let root = root.path().to_str().unwrap();
+    let json = cygnet(&["doctor", "--sysfs-root", root, "--json"]);
+    (serde_json::from_str(&json).unwrap(), cygnet(&["doctor", "--sysfs-root", root]))
+}
+
+fn advice(json: &Value) -> Vec<&str> {
+    json["advice"].as_array().unwrap().iter().map(|a| a["code"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn what_to_change_is_found() {
+    let (json, text) = doctor("raspberry-pi-4");
+    assert_eq!(advice(&json), ["power-supply", "heat", "clock-limit", "governor", "busy"], "{text}");
+    assert!(text.contains("scaling_governor"), "{text}");
+    // Idle at a low clock, with a flag of the past that no longer holds anything down.
+    assert_eq!(advice(&doctor("raspberry-pi-3").0), ["governor"]);
+    let (json, text) = doctor("raspberry-pi-5");
+    assert!(advice(&json).is_empty() && text.ends_with("Nothing to change.\n"), "{text}");
+    let (json, text) = doctor("galaxy-s9");
+    assert_eq!(advice(&json), ["heat", "clock-limit", "governor", "governor", "busy"], "{text}");
+}
+
+#[test]
+fn a_report_is_one_screen() {
+    for machine in MACHINES {
+        let (_, text) = doctor(machine);
+        assert!(text.lines().count() <= 24, "{machine}:\n{text}");
+    }
+}
+
+/// What a device prints is a profile of it: that of its family, as far as that was written down.
+#[test]
+fn reports_are_profiles() {
+    let folder = tempfile::tempdir().unwrap();
+    for machine in MACHINES {
+        let (json, _) = doctor(machine);
+        let path = folder.path().join(format!("{machine}.json"));
+        std::fs::write(&path, json.to_string()).unwrap();
+        let profile = cygnet_targets::load(&path).unwrap();
+        let family = match machine {
+            "galaxy-s9" => continue,
+            "jetson-orin-nano" => "jetson-orin",
+            other => other,
+        };
+        let family = Profile::named(family).unwrap();
+        assert_eq!(profile.page_bytes, family.page_bytes, "{machine}");
+        assert_eq!(profile.qemu_cpu, family.qemu_cpu, "{machine}");
+        let (ours, theirs) = (&profile.clusters[0], &family.clusters[0]);
+        assert_eq!((&ours.core, ours.count, ours.in_order), (&theirs.core, theirs.count, theirs.in_order));
+        assert_eq!(ours.features, theirs.features, "{machine}");
+        let limits = |c: &cygnet_targets::Cluster| {
+            let m = &c.mac_per_cycle;
+            (m.int8, m.f32, m.f16)
+        };
+        assert_eq!(limits(ours), limits(theirs), "{machine}");
+        if machine != "raspberry-pi-3" {
+            assert_eq!((ours.l1d, ours.l2), (theirs.l1d, theirs.l2), "{machine}");
+        }
+    }
+}
+
+/// The running machine: its kernels are measured, and the measurement stands in the profile.
+#[test]
+fn this_machine_is_measured() {
+    let json = cygnet(&["doctor", "--json"]);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let rates = report["measured"]["rates"].as_array().unwrap();
+    assert_eq!(rates.len(), 9);
+    assert!(rates.iter().all(|rate| rate["gmac_per_s"].as_f64().unwrap() > 0.0), "{rates:?}");
+    assert!(report["measured"]["read_gb_per_s"].as_f64().unwrap() > 0.0);
+    if !report["profile"].is_null() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("this.json");
+        std::fs::write(&path, json).unwrap();
+        let profile = cygnet_targets::load(&path).unwrap();
+        assert_eq!(profile.clusters.iter().map(|c| c.measured.len()).sum::<usize>() % 9, 0);
+        assert!(profile.clusters.iter().any(|c| c.measured.len() == 9));
+    }
+}
+
+/// A model of this repository, as small as they come.
+#[cfg(feature = "host")]
+fn model(folder: &tempfile::TempDir) -> String {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/fashion_mnist_cnn.onnx");
+    let path = folder.path().join("m.cygnet").to_str().unwrap().to_owned();
+    cygnet(&["convert", source, "--precision", "f32", "-o", &path]);
+    path
+}
+
+#[test]
+#[cfg(feature = "host")]
+fn bench_sees_the_machine_and_writes_what_can_be_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(&folder);
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let root = tree::unpack("jetson-orin-nano");
+    let root = root.path().to_str().unwrap();
+    let (svg, csv, html) = (file("c.svg"), file("c.csv"), file("r.html"));
+    let args = ["bench", &model, "--runs", "30", "--threads", "2", "--sysfs-root", root, "--sustain", "2s"];
+    let out = cygnet(&[&args[..], &["--svg", &svg, "--csv", &csv, "--report", &html, "--json"]].concat());
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["schema"], "cygnet-bench-1");
+    let counted: u64 =
+        json["histogram_ms"].as_array().unwrap().iter().map(|bin| bin[2].as_u64().unwrap()).sum();
+    assert_eq!((json["runs"].as_u64(), counted), (Some(30), 30));
+    // The recorded board: 4.7616 W all the time, of which each inference has its share.
+    assert_eq!(json["power_sensor"], "ina3221 VDD_IN");
+    assert!((json["machine"]["watts"].as_f64().unwrap() - 4.7616).abs() < 1e-6, "{}", json["machine"]);
+    let share = json["machine"]["joules"].as_f64().unwrap() / 30.0;
+    assert!((json["joules_per_inference"].as_f64().unwrap() - share).abs() < 1e-9);
+    assert_eq!(json["machine"]["max_celsius"], 49.5);
+    assert_eq!(json["machine"]["clocks"][0]["min_mhz"], 729);
+    // A long run holds no more at its end than at its beginning.
+    let sustained = &json["sustained"];
+    let (first, last) = (&sustained["held_first"], &sustained["held_last"]);
+    assert_eq!((&first["threads"], &first["files"]), (&last["threads"], &last["files"]));
+    let grown = last["rss_bytes"].as_u64().unwrap().saturating_sub(first["rss_bytes"].as_u64().unwrap());
+    assert!(grown < 1 << 20, "{grown} bytes more");
+    let windows = sustained["windows"].as_array().unwrap();
+    let text = std::fs::read_to_string(&csv).unwrap();
+    assert_eq!(text.lines().count(), windows.len() + 1);
+    let columns = text.lines().next().unwrap().split(',').count();
+    assert!(text.lines().all(|line| line.split(',').count() == columns), "{text}");
+    assert!(std::fs::read_to_string(&svg).unwrap().contains("<polyline"));
+    let page = std::fs::read_to_string(&html).unwrap();
+    assert!(
+        page.contains("m.cygnet on NVIDIA Jetson Orin Nano Developer Kit")
+            && page.contains("mJ per inference")
+    );
+}
+
+#[test]
+#[cfg(feature = "host")]
+fn bench_compares_in_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(&folder);
+    let out = cygnet(&["bench", "--compare", &model, &model, "--runs", "20", "--json"]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((json["schema"].as_str(), json["pairs"].as_u64()), (Some("cygnet-bench-compare-1"), Some(20)));
+    let speedup = &json["speedup"];
+    let at = |key: &str| speedup[key].as_f64().unwrap();
+    assert!(at("low95") <= at("p50") && at("p50") <= at("high95"), "{speedup}");
+    assert_eq!(json["sides"].as_array().unwrap().len(), 2);
+}
+
+/// Where memory may not be locked, the message says what to raise.
+#[test]
+#[cfg(feature = "host")]
+fn memory_is_locked_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(&folder);
+    let mut command = Command::cargo_bin("cygnet").unwrap();
+    let output = command.args(["bench", &model, "--runs", "3", "--mlock", "--nice", "5"]).output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || err.contains("ulimit -l"), "{err}");
+    let mut wrong = Command::cargo_bin("cygnet").unwrap();
+    assert_eq!(wrong.args(["bench", &model, "--nice", "20"]).output().unwrap().status.code(), Some(2));
+}
+
+/// A mask that leaves one core leaves one thread.
+#[test]
+#[cfg(all(feature = "host", target_os = "linux"))]
+fn an_affinity_mask_is_respected() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(&folder);
+    let output = std::process::Command::new("taskset")
+        .args(["-c", "0"])
+        .arg(assert_cmd::cargo::cargo_bin("cygnet"))
+        .args(["bench", &model, "--runs", "3", "--json"])
+        .output();
+    let Ok(output) = output else {
+        eprintln!("SKIPPED: there is no taskset here");
+        return;
+    };
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["threads"], 1);
+}

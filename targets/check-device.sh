@@ -1,0 +1,81 @@
+#!/bin/bash
+# Builds the programs for devices and checks them: sizes, ELF, instructions, and a model on every Arm CPU of QEMU.
+#
+#   targets/check-device.sh            # aarch64 with everything: what continuous integration runs
+#   targets/check-device.sh --all      # also without photos, and armv7 and riscv64; writes docs/size.md
+#
+# The model runs from an empty folder with nothing but one file: the program with the model in it, made on this machine.
+set -euo pipefail
+shopt -s inherit_errexit
+cd "$(dirname "$0")/.."
+. targets/common.sh
+
+# At most so many bytes with everything in it, and without photos.
+limit_all=$((2 * 1048576))
+limit_small=$((18 * 1048576 / 10))
+all=false
+case ${1:-} in
+    --all) all=true ;;
+    -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+    '') ;;
+    *) die "unknown option $1; see --help" ;;
+esac
+have qemu-aarch64-static || install_packages qemu-user-static
+folder=${CARGO_TARGET_DIR:-$PWD/target}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+say "building the checks and the converter"
+cargo build --quiet -p cygnet-targets -p cygnet-cli --bin check-elf --bin cygnet
+"$folder/debug/cygnet" convert assets/fashion_mnist_cnn.onnx --precision f32 --goldens 2 -o "$work/net.cygnet" > /dev/null
+
+# program ARCH FEATURES: builds it and prints its path.
+program() {
+    local arguments=(--target "$1")
+    [ -z "$2" ] || arguments+=(--features "$2")
+    targets/build-device.sh "${arguments[@]}" 2>&1 | tee "$work/build.log" >&2
+    sed -n 's/^== \(.*\): [0-9]* bytes.*/\1/p' "$work/build.log" | tail -1
+}
+
+# run_on QEMU CPU PROGRAM: the program with the model in it, alone in an empty folder.
+run_on() {
+    local empty=$work/empty-$2
+    mkdir "$empty"
+    "$folder/debug/cygnet" bundle "$work/net.cygnet" --executable "$3" -o "$work/app" > /dev/null
+    (
+        cd "$empty"
+        "$1" -cpu "$2" "$work/app" verify
+        "$1" -cpu "$2" "$work/app" bench --runs 2 --warmup 1 --threads 2 > /dev/null
+        "$1" -cpu "$2" "$work/app" doctor --no-measure > /dev/null
+    ) | sed "s/^/   $2: /"
+    rm -r "$empty"
+}
+
+: > "$work/sizes"
+# checked ARCH FEATURES LIMIT WHAT: builds, checks, and notes the size.
+checked() {
+    path=$(program "$1" "$2")
+    "$folder/debug/check-elf" --limit "$3" "$path"
+    printf '%s\t%s\t%s\t%s\n' "$4" "$(stat -c %s "$path")" "$3" "$1" >> "$work/sizes"
+}
+
+if $all; then
+    checked aarch64 '' $limit_small 'aarch64: run, bench, inspect, verify, doctor'
+fi
+checked aarch64 photos $limit_all 'aarch64: with detect and classify, photos and cameras'
+targets/check_instructions.py "$path.symbols"
+for cpu in cortex-a53 cortex-a72 cortex-a76 max,sve=off; do
+    run_on qemu-aarch64-static "$cpu" "$path"
+done
+if $all; then
+    path=$(program armv7 '')
+    printf '%s\t%s\t\tarmv7\n' 'armv7: run, bench, inspect, verify, doctor' "$(stat -c %s "$path")" >> "$work/sizes"
+    cp "$work/net.cygnet" "$work/armv7.cygnet"
+    qemu-arm-static -cpu cortex-a7 "$path" verify "$work/armv7.cygnet" | sed 's/^/   cortex-a7: /'
+    path=$(program riscv64 '')
+    printf '%s\t%s\t\triscv64\n' 'riscv64: run, bench, inspect, verify, doctor' "$(stat -c %s "$path")" >> "$work/sizes"
+    run_on qemu-riscv64-static rv64 "$path"
+    targets/size.py "$work/sizes" "$folder/device" > "$work/size.md"
+    mv "$work/size.md" docs/size.md
+fi
+say "the programs for devices are as they should be"
