@@ -1,22 +1,19 @@
 //! `cygnet convert`.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use cygnet::format::Meta;
 use cygnet::format::meta::key;
-use cygnet::vision::preprocess::{KEY_CROP, KEY_PAD};
-use cygnet::vision::task::KEY_HEAD;
-use cygnet::vision::{Preprocess, Task, complete_meta};
-use cygnet::{DType, MAX_SCRATCH, npz};
-use cygnet_convert::graph::{Data, Graph, Tensor, ValueId};
-use cygnet_convert::{Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Samples};
+use cygnet::{DType, MAX_SCRATCH};
+use cygnet_convert::{
+    Calibration, Calibrator, ConvertError, Converted, Options, Precision, Samples, Tool, Tools,
+};
 
 use crate::common::{CliError, save, size};
 use crate::progress::Shown;
-use crate::samples::FileSamples;
+use crate::source_args::SourceArgs;
 
 const HELP: &str = "\
 int8 needs samples of what the model will meet: photos, which are preprocessed as the options say, or .npz files
@@ -53,61 +50,32 @@ pub struct Args {
     #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
     calibrate: Vec<PathBuf>,
 
-    /// Share of a tensor's values, in percent, that its range has to hold [default: all]
-    #[arg(long, value_name = "X", value_parser = parse_percentile)]
+    /// What `cygnet calibrate` made of samples, in place of --calibrate
+    #[arg(long, value_name = "FILE.cal", conflicts_with = "calibrate")]
+    calibration: Option<PathBuf>,
+
+    /// How ranges follow from the values seen: min-max, moving-average, percentile, entropy or mse
+    #[arg(long, value_name = "NAME", default_value_t)]
+    calibrator: Calibrator,
+
+    /// Samples a second of the sound that the model takes; .wav files of another rate are refused
+    #[arg(long, value_name = "HZ")]
+    sample_rate: Option<u32>,
+
+    /// Share of a tensor's values, in percent, that its range has to hold: --calibrator percentile is that of 99.999
+    #[arg(long, value_name = "X", value_parser = parse_percentile, conflicts_with = "calibrator")]
     percentile: Option<f64>,
+
+    /// Tools of int8's accuracy to do without, to measure what they do: equalization, domains, weight-scales, bias-correction
+    #[arg(long, value_name = "TOOL,...", value_delimiter = ',')]
+    without: Vec<Tool>,
 
     /// Do f32 convolutions of 3x3 in the direct form only: slower, and a bit nearer to exact results
     #[arg(long)]
     no_winograd: bool,
 
-    /// Shape of an input that the model leaves open; may be given more than once
-    #[arg(long, value_name = "NAME=1x3x640x640", value_parser = parse_shape)]
-    shape: Vec<(String, Shape)>,
-
-    /// Value of an input that is always the same, which the model is converted for; may be given more than once
-    #[arg(long, value_name = "NAME=NUMBER,...|FILE.npy", value_parser = parse_fix)]
-    fix: Vec<(String, Fixed)>,
-
-    /// An input and an output that are one state: the session keeps it from run to run; may be given more than once
-    #[arg(long, value_name = "IN=OUT", value_parser = parse_state)]
-    state: Vec<(String, String)>,
-
-    /// Mean subtracted from each channel, after scaling
-    #[arg(long, value_name = "R,G,B")]
-    mean: Option<String>,
-
-    /// Standard deviation that divides each channel
-    #[arg(long, value_name = "R,G,B")]
-    std: Option<String>,
-
-    /// Factor on a pixel's byte [default: 1/255]
-    #[arg(long, value_name = "X")]
-    scale: Option<f32>,
-
-    /// Order of the image input's dimensions, for the record [default: by its shape]
-    #[arg(long, value_parser = ["nchw", "nhwc"])]
-    layout: Option<String>,
-
-    /// Keep photos' proportions and pad them
-    #[arg(long)]
-    letterbox: bool,
-
-    /// Side of the central part of a photo that is used, as a fraction
-    #[arg(long, value_name = "X", conflicts_with = "letterbox")]
-    crop: Option<f32>,
-
-    /// Byte that pads photos
-    #[arg(long, value_name = "N")]
-    pad: Option<u8>,
-
-    /// What the model is for [default: by the shapes of its inputs and outputs]
-    #[arg(long, value_parser = ["classify", "detect", "face", "segment"])]
-    task: Option<String>,
-
-    /// How a detector's outputs are laid out [default: by their shapes]
-    #[arg(long, value_parser = ["yolov8", "yolov5", "yolov3", "end2end", "ssd", "blazeface"])]
-    head: Option<String>,
+    #[command(flatten)]
+    source_args: SourceArgs,
 
     /// Text file with the names of the classes, one a line
     #[arg(long, value_name = "FILE")]
@@ -138,44 +106,12 @@ enum Arithmetic {
     Dynamic,
 }
 
-/// Dimensions of an input.
-#[derive(Clone, Debug)]
-struct Shape(Vec<usize>);
-
-fn parse_shape(text: &str) -> Result<(String, Shape), String> {
-    let wrong = || "give NAME=1x3x640x640".to_owned();
-    let (name, dims) = text.rsplit_once('=').ok_or_else(wrong)?;
-    let dims = dims.split('x').map(|d| d.parse().ok().filter(|&d| d > 0)).collect::<Option<Vec<usize>>>();
-    Ok((name.to_owned(), Shape(dims.ok_or_else(wrong)?)))
+fn calibrator(args: &Args) -> Calibrator {
+    args.percentile.map_or(args.calibrator, Calibrator::Percentile)
 }
 
-/// The value of an input, and how it was given.
-#[derive(Clone, Debug)]
-struct Fixed {
-    given: String,
-    tensor: Tensor,
-}
-
-fn parse_fix(text: &str) -> Result<(String, Fixed), String> {
-    let wrong = || "give NAME=16000, NAME=1,0.5 or NAME=FILE.npy".to_owned();
-    let (name, given) = text.rsplit_once('=').ok_or_else(wrong)?;
-    let tensor = if given.ends_with(".npy") {
-        let arrays = npz::read(Path::new(given)).map_err(|e| e.to_string())?;
-        let array = arrays.first().ok_or_else(wrong)?;
-        Tensor::from_array(array).ok_or_else(|| format!("'{given}' holds {} elements", array.dtype.name()))?
-    } else {
-        let numbers = given.split(',').map(|n| n.trim().parse().ok()).collect::<Option<Vec<f64>>>();
-        let numbers = numbers.ok_or_else(wrong)?;
-        let dims = if numbers.len() == 1 { vec![] } else { vec![numbers.len()] };
-        Tensor::new(dims, Data::F64(numbers))
-    };
-    Ok((name.to_owned(), Fixed { given: given.to_owned(), tensor }))
-}
-
-fn parse_state(text: &str) -> Result<(String, String), String> {
-    let (input, output) =
-        text.split_once('=').ok_or("give the name of an input and that of an output, as h0=hn")?;
-    Ok((input.to_owned(), output.to_owned()))
+fn tools(args: &Args) -> Tools {
+    args.without.iter().fold(Tools::default(), |tools, &name| tools.without(name))
 }
 
 fn parse_percentile(text: &str) -> Result<f64, String> {
@@ -196,25 +132,17 @@ impl From<ConvertError> for CliError {
 }
 
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    let shapes: BTreeMap<_, _> = args.shape.iter().map(|(name, s)| (name.clone(), s.0.clone())).collect();
-    let constants = args.fix.iter().map(|(name, f)| (name.clone(), f.tensor.clone())).collect();
-    let states = args.state.clone();
-    let import = ImportOptions { shapes, constants, states, ..ImportOptions::default() };
-    let graph = cygnet_convert::import(&args.source, &import).map_err(ConvertError::from)?;
-    let (inputs, outputs) = (ports(&graph, &graph.inputs), ports(&graph, &graph.outputs));
-    let (inputs, outputs) = (borrowed(&inputs), borrowed(&outputs));
-    let meta = complete_meta(&metadata(args)?, &inputs, &outputs)?;
+    let described = args.source_args.describe(&args.source, &metadata(args)?)?;
     let mut samples = if args.calibrate.is_empty() {
         None
     } else {
-        let task = meta.text(key::TASK).and_then(Task::from_name).unwrap_or(Task::Segment);
-        let photos = photo_input(&inputs, &meta, task)?;
-        let ports = inputs.iter().map(|(name, dims)| ((*name).to_owned(), dims.to_vec())).collect();
-        Some(FileSamples::new(&args.calibrate, photos, ports)?)
+        Some(described.samples(&args.calibrate, args.sample_rate)?)
     };
+    let calibration = args.calibration.as_deref().map(Calibration::load).transpose();
+    let calibration = calibration.map_err(ConvertError::from)?;
     let options = Options {
         source: args.source.clone(),
-        import,
+        import: args.source_args.import(),
         precision: match args.precision {
             Arithmetic::F32 => Precision::F32,
             Arithmetic::F16 => Precision::F16,
@@ -222,61 +150,32 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
             Arithmetic::Dynamic => Precision::Dynamic,
         },
         samples: samples.as_mut().map(|s| s as &mut dyn Samples),
-        calibrator: args.percentile.map_or(Calibrator::MinMax, Calibrator::Percentile),
+        calibration,
+        calibrator: calibrator(args),
+        tools: tools(args),
         winograd: !args.no_winograd,
-        meta,
+        meta: described.meta,
         goldens: args.goldens,
         provenance: record(args),
     };
     let converted = cygnet_convert::convert(options, &mut Shown::new(args.quiet))?;
     save(&args.output, &converted.file)?;
+    warn(&converted.warnings);
     report(args, &converted, out)
 }
 
-/// Names and dimensions of values, as far as they are known.
-pub fn ports(graph: &Graph, ids: &[ValueId]) -> Vec<(String, Vec<u32>)> {
-    let dims = |id: &ValueId| graph.value(*id).dims.iter().flatten().map(|&d| d as u32).collect();
-    ids.iter().map(|id| (graph.value(*id).name.clone(), dims(id))).collect()
-}
-
-pub fn borrowed(ports: &[(String, Vec<u32>)]) -> Vec<(&str, &[u32])> {
-    ports.iter().map(|(name, dims)| (name.as_str(), &dims[..])).collect()
-}
-
-/// How photos become the values of the model's only input, when that is an image.
-pub fn photo_input(
-    inputs: &[(&str, &[u32])],
-    meta: &Meta,
-    task: Task,
-) -> Result<Option<(String, Preprocess, Vec<u32>)>, CliError> {
-    let [(name, dims)] = inputs[..] else { return Ok(None) };
-    match Preprocess::from_meta(meta, dims, task) {
-        Ok(preprocess) => Ok(Some((name.to_owned(), preprocess, dims.to_vec()))),
-        Err(cygnet::vision::VisionError::NoImageInput { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
+/// Tells what about the samples makes no sense.
+pub fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
     }
 }
 
 /// What the options say about the model's use.
 fn metadata(args: &Args) -> Result<Meta, CliError> {
-    let mut meta = Meta::new();
-    let number = |v: &f32| v.to_string();
-    let texts = [
-        (key::TASK, args.task.clone()),
-        (KEY_HEAD, args.head.clone()),
-        (key::MEAN, args.mean.clone()),
-        (key::STD, args.std.clone()),
-        (key::SCALE, args.scale.as_ref().map(number)),
-        (key::LAYOUT, args.layout.clone()),
-        (key::LETTERBOX, args.letterbox.then(|| "true".to_owned())),
-        (KEY_CROP, args.crop.as_ref().map(number)),
-        (KEY_PAD, args.pad.map(|v| v.to_string())),
-        (key::LICENCE, args.licence.clone()),
-    ];
-    for (key, value) in texts {
-        if let Some(value) = value {
-            meta.set(key, value);
-        }
+    let mut meta = args.source_args.metadata();
+    if let Some(licence) = &args.licence {
+        meta.set(key::LICENCE, licence);
     }
     if let Some(path) = &args.labels {
         let read = std::fs::read_to_string(path);
@@ -290,18 +189,16 @@ fn metadata(args: &Args) -> Result<Meta, CliError> {
 
 /// The options that decide what is in the file, for the record.
 fn record(args: &Args) -> String {
-    let shapes = args.shape.iter().map(|(name, s)| {
-        let dims: Vec<_> = s.0.iter().map(usize::to_string).collect();
-        format!(" --shape {name}={}", dims.join("x"))
-    });
-    let fixed: String = args.fix.iter().map(|(name, f)| format!(" --fix {name}={}", f.given)).collect();
-    let states: String =
-        args.state.iter().map(|(input, output)| format!(" --state {input}={output}")).collect();
-    let percentile = args.percentile.map_or(String::new(), |p| format!(" --percentile {p}"));
+    let percentile = match calibrator(args) {
+        same if same == Calibrator::default() => String::new(),
+        Calibrator::Percentile(p) => format!(" --percentile {p}"),
+        other => format!(" --calibrator {other}"),
+    };
+    let without = args.without.iter().map(|tool| format!(" --without {tool}")).collect::<String>();
     let precision = format!("{:?}", args.precision).to_lowercase();
     let winograd = if args.no_winograd { " --no-winograd" } else { "" };
-    let shapes: String = shapes.collect();
-    format!("--precision {precision} --goldens {}{percentile}{winograd}{shapes}{fixed}{states}", args.goldens)
+    let source = args.source_args.record();
+    format!("--precision {precision} --goldens {}{percentile}{without}{winograd}{source}", args.goldens)
 }
 
 fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(), CliError> {

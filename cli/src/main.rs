@@ -10,6 +10,8 @@ mod run;
 mod verify;
 
 #[cfg(feature = "host")]
+mod calibrate;
+#[cfg(feature = "host")]
 mod classify;
 #[cfg(feature = "host")]
 mod completions;
@@ -25,6 +27,10 @@ mod picture;
 mod progress;
 #[cfg(feature = "host")]
 mod samples;
+#[cfg(feature = "host")]
+mod sound;
+#[cfg(feature = "host")]
+mod source_args;
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
@@ -55,6 +61,8 @@ struct Cli {
 enum Command {
     #[cfg(feature = "host")]
     Convert(convert::Args),
+    #[cfg(feature = "host")]
+    Calibrate(calibrate::Args),
     Run(run::Args),
     #[cfg(feature = "host")]
     Detect(detect::Args),
@@ -76,6 +84,8 @@ impl Command {
         match self {
             #[cfg(feature = "host")]
             Self::Convert(args) => convert::execute(&args, out),
+            #[cfg(feature = "host")]
+            Self::Calibrate(args) => calibrate::execute(&args, out),
             Self::Run(args) => run::execute(&args, out),
             #[cfg(feature = "host")]
             Self::Detect(args) => detect::execute(&args, out),

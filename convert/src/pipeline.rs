@@ -13,7 +13,10 @@ use sha2::{Digest, Sha256};
 
 use crate::algorithm;
 use crate::attention;
-use crate::calibrate::{CalibrateError, Calibrator, Samples, calibrate};
+use crate::calibrate::file::CalibrationFileError;
+use crate::calibrate::{
+    CalibrateError, Calibration, Calibrator, Looker, Samples, calibrate, is_stream, sanity,
+};
 use crate::emit::{Emitted, emit};
 use crate::error::ImportError;
 use crate::fuse;
@@ -26,6 +29,7 @@ use crate::precision::{Plan, Precision, add_padding_rows, apply, choose};
 use crate::ranges::Range;
 use crate::state;
 use crate::tflite;
+use crate::tune::{Tools, tune};
 
 /// What to convert, and how.
 pub struct Options<'a> {
@@ -37,8 +41,12 @@ pub struct Options<'a> {
     pub precision: Precision,
     /// Samples that show what values tensors take; needed for int8, used for golden outputs where given.
     pub samples: Option<&'a mut dyn Samples>,
+    /// What samples have shown already: taken instead of running them.
+    pub calibration: Option<Calibration>,
     /// How ranges follow from the samples.
     pub calibrator: Calibrator,
+    /// What else is done about the accuracy of int8.
+    pub tools: Tools,
     /// Whether f32 convolutions may use Winograd's algorithm where it is faster.
     pub winograd: bool,
     /// What the file says of itself: task, labels, preprocessing.
@@ -76,11 +84,21 @@ pub enum ConvertError {
     #[error("cannot convert: {0}")]
     Step(String),
     #[error(
-        "int8 needs samples of what the model will meet: give a folder of photos or .npy/.npz files with --calibrate"
+        "int8 needs samples of what the model will meet: give a folder of photos or .npy/.npz files with --calibrate, \
+         or what `cygnet calibrate` made of them with --calibration"
     )]
     NoSamples,
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
+    #[error(transparent)]
+    CalibrationFile(#[from] CalibrationFileError),
+    #[error(
+        "the model keeps states: its samples are a stream, each run beginning where the last one ended, and cannot be \
+         calibrated in parts; leave out --shard"
+    )]
+    StreamInParts,
+    #[error("the calibration is of another model file than {}; calibrate again with `cygnet calibrate`", .0.display())]
+    OtherSource(PathBuf),
     #[error(transparent)]
     Runtime(#[from] cygnet::Error),
     #[error(transparent)]
@@ -113,6 +131,8 @@ pub struct Converted {
     pub weights_bytes: usize,
     /// The steps of the lowered graph with their precisions.
     pub steps: Vec<StepSummary>,
+    /// What about the samples makes no sense, in words for the user.
+    pub warnings: Vec<String>,
 }
 
 impl Converted {
@@ -162,7 +182,9 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         import: import_options,
         precision,
         mut samples,
+        calibration,
         calibrator,
+        tools,
         winograd,
         meta,
         goldens,
@@ -175,11 +197,30 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
     let lir = prepare(&graph)?;
     let plan = choose(&lir, precision);
 
-    let ranges = if plan.needs_ranges() {
-        let samples = samples.as_deref_mut().ok_or(ConvertError::NoSamples)?;
-        observe(&lir, samples, calibrator, progress)?
+    let seen = if !plan.needs_ranges() {
+        None
+    } else if let Some(known) = calibration {
+        if known.model[..] != Sha256::digest(&source_bytes)[..] {
+            return Err(ConvertError::OtherSource(source));
+        }
+        Some(known)
     } else {
-        vec![None; lir.tensors.len()]
+        let samples = samples.as_deref_mut().ok_or(ConvertError::NoSamples)?;
+        progress.stage("calibrating", Some(samples.len()));
+        let mut seen = Calibration::new(&lir, Sha256::digest(&source_bytes).into(), String::new());
+        calibrate(&lir, samples, &mut seen, &mut || progress.advance())?;
+        Some(seen)
+    };
+    let warnings = seen.as_ref().map_or(Ok(Vec::new()), |seen| sanity::warnings(&lir, seen))?;
+    let (lir, ranges): (Lir, Vec<Option<Range>>) = match &seen {
+        Some(seen) => {
+            let stats = seen.stats(&lir)?;
+            tune(lir, &plan, &stats, calibrator, tools)
+        }
+        None => {
+            let none = vec![None; lir.tensors.len()];
+            (lir, none)
+        }
     };
 
     progress.stage("planning and packing", None);
@@ -209,35 +250,64 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
             reason,
         })
         .collect();
-    Ok(Converted { file, program: emitted.program, weights_bytes: emitted.weights.len(), steps })
+    Ok(Converted { file, program: emitted.program, weights_bytes: emitted.weights.len(), steps, warnings })
 }
 
-/// The ranges of all floating-point tensors over the samples.
-fn observe(
-    lir: &Lir,
-    samples: &mut dyn Samples,
-    calibrator: Calibrator,
+/// One part of a calibration, as `cygnet calibrate` makes it.
+pub struct Part<'a> {
+    /// The source model.
+    pub source: PathBuf,
+    /// Shapes of inputs that the model leaves open.
+    pub import: ImportOptions,
+    /// All samples.
+    pub samples: &'a mut dyn Samples,
+    /// Which part of them: every `shards`-th from `shard` on, counted from 0.
+    pub shard: usize,
+    /// How many parts there are.
+    pub shards: usize,
+    /// The options that decide what samples look like, for the record.
+    pub settings: String,
+    /// What an interrupted calibration had seen, and of how many samples.
+    pub begun: Option<(Calibration, usize)>,
+}
+
+/// Sees what values the tensors of a model take. `keep` is called after every sample with what has been seen, and the
+/// number of samples of this part that it is of: to write it down where that pays.
+///
+/// # Errors
+/// Says what stands in the way and what to do.
+pub fn calibrate_part(
+    part: Part<'_>,
     progress: &mut dyn Progress,
-) -> Result<Vec<Option<Range>>, ConvertError> {
-    let mut float = lir.clone();
-    add_padding_rows(&mut float);
-    let Emitted { program, weights, tensors } =
-        emit(&float, "calibration", true).map_err(ConvertError::Step)?;
-    let file =
-        Writer::new().program(&program).weights(&weights, WeightsAlign::Page16K).pack_id(PACK_ID).finish()?;
-    let model = Model::from_bytes(&file)?;
-    let watched: Vec<(usize, u32)> = (0..lir.tensors.len())
-        .filter(|&id| lir.tensors[id].constant.is_none() && lir.tensors[id].dtype == DType::F32)
-        .filter_map(|id| Some((id, tensors[id]?)))
-        .collect();
-    let ids: Vec<u32> = watched.iter().map(|w| w.1).collect();
-    progress.stage("calibrating", Some(samples.len()));
-    let found = calibrate(&model, &ids, samples, calibrator, &mut || progress.advance())?;
-    let mut ranges = vec![None; lir.tensors.len()];
-    for ((id, _), range) in watched.into_iter().zip(found) {
-        ranges[id] = range;
+    keep: &mut dyn FnMut(&Calibration, usize) -> Result<(), CalibrationFileError>,
+) -> Result<(Calibration, Vec<String>), ConvertError> {
+    let Part { source, import: import_options, samples, shard, shards, settings, begun } = part;
+    progress.stage("reading the model", None);
+    let bytes =
+        std::fs::read(&source).map_err(|error| ImportError::Io { path: source.clone(), source: error })?;
+    let lir = prepare(&import(&source, &import_options)?)?;
+    if is_stream(&lir) && shards > 1 {
+        return Err(ConvertError::StreamInParts);
     }
-    Ok(ranges)
+    let fresh = Calibration::new(&lir, Sha256::digest(&bytes).into(), settings);
+    // A stream cannot be taken up in its midst: its states are lost.
+    let fits = |c: &Calibration| !is_stream(&lir) && c.model == fresh.model && c.settings == fresh.settings;
+    let (mut seen, done) = begun.filter(|(c, _)| fits(c) && c.stats(&lir).is_ok()).unwrap_or((fresh, 0));
+    let mine: Vec<usize> = (shard..samples.len()).step_by(shards).collect();
+    if mine.is_empty() {
+        return Err(CalibrateError::Empty.into());
+    }
+    let mut looker = Looker::new(&lir)?;
+    progress.stage("calibrating", Some(mine.len()));
+    (0..done.min(mine.len())).for_each(|_| progress.advance());
+    for (count, &index) in mine.iter().enumerate().skip(done) {
+        let arrays = samples.get(index).map_err(|what| CalibrateError::Sample { index, what })?;
+        looker.look(index, &arrays, &mut seen)?;
+        keep(&seen, count + 1)?;
+        progress.advance();
+    }
+    let warnings = sanity::warnings(&lir, &seen)?;
+    Ok((seen, warnings))
 }
 
 fn finish(

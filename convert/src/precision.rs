@@ -2,9 +2,12 @@
 
 mod apply;
 mod choose;
+mod functions;
 mod groups;
 mod reals;
+mod rows;
 mod weights;
 
 pub use apply::{add_padding_rows, apply};
 pub use choose::{Plan, Precision, choose};
+pub use functions::{Function, functions};

@@ -11,7 +11,7 @@ use cygnet_convert::onnx::schema::{
     TensorTypeProto, TypeProto, ValueInfoProto,
 };
 use cygnet_convert::{
-    Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Silent, convert,
+    Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Silent, Tools, convert,
 };
 use cygnet_tests::bits::{hashes, noises};
 use cygnet_tests::place;
@@ -69,9 +69,11 @@ fn tied(path: &Path, states: &[(&str, &str)], precision: Precision) -> Result<Co
         source: path.to_owned(),
         import: ImportOptions { states, ..ImportOptions::default() },
         precision,
+        tools: Tools::default(),
         winograd: true,
         samples: Some(&mut samples),
-        calibrator: Calibrator::MinMax,
+        calibration: None,
+        calibrator: Calibrator::default(),
         meta: cygnet::format::Meta::new(),
         goldens: 1,
         provenance: String::new(),

@@ -8,6 +8,7 @@ use cygnet_format::program::DType;
 
 use half::f16;
 
+use super::rows::is_embedding;
 use super::weights::MAX_K;
 use crate::lir::{Const, Id, Kind, Lir, Step};
 
@@ -56,7 +57,7 @@ pub struct Plan {
     pub types: Vec<DType>,
     /// For each step that stays in f32 although less was asked for, the reason.
     pub reasons: Vec<Option<&'static str>>,
-    /// For each step, whether it is an s8 product whose result is f32.
+    /// For each step, whether it is an s8 product, or gathers rows of an s8 table, and its result is f32.
     pub real: Vec<bool>,
     /// Whether inputs of s8 steps are quantized by what they turn out to hold.
     pub dynamic: bool,
@@ -64,7 +65,7 @@ pub struct Plan {
 
 impl Plan {
     /// All in f32.
-    fn float(n: usize) -> Self {
+    pub fn float(n: usize) -> Self {
         Self { types: vec![DType::F32; n], reasons: vec![None; n], real: vec![false; n], dynamic: false }
     }
 
@@ -85,6 +86,9 @@ fn has_real(lir: &Lir, step: &Step) -> bool {
 fn dynamic(lir: &Lir) -> Plan {
     let mut plan = Plan { dynamic: true, ..Plan::float(lir.steps.len()) };
     for (i, step) in lir.steps.iter().enumerate() {
+        if is_embedding(lir, step) {
+            (plan.types[i], plan.real[i]) = (DType::S8, true);
+        }
         if !is_product(step) {
             continue;
         }
@@ -233,7 +237,11 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
         // Results that nothing in s8 reads are real numbers. Of a single row it is the weights that take the time.
         let one_row = lir.tensors[step.output].dims.iter().rev().skip(1).all(|&d| d == 1);
         let real = low == DType::S8 && last[i] && (!keep_last || one_row) && has_real(lir, step);
-        let reason = if !floating {
+        // Rows of a large table are s8 wherever they go, and yield real numbers.
+        let embedding = low == DType::S8 && is_embedding(lir, step);
+        let reason = if embedding {
+            None
+        } else if !floating {
             Some("does not compute real numbers")
         } else if !before[i] {
             Some("comes after the last convolution or matrix product")
@@ -251,7 +259,7 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
             None
         };
         plan.types.push(if reason.is_none() { low } else { DType::F32 });
-        plan.real.push(real && reason.is_none());
+        plan.real.push((real || embedding) && reason.is_none());
         plan.reasons.push(reason.filter(|_| floating));
     }
     plan
