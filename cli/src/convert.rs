@@ -104,6 +104,21 @@ enum Arithmetic {
     Int8,
     /// 8-bit integers in products with constant weights, quantized as values come; the rest in f32
     Dynamic,
+    /// 8-bit weights of products, in blocks of 32 with a scale each; computed in f32
+    WeightInt8,
+    /// 4-bit weights of products, in blocks of 32 with a scale each; computed in f32
+    WeightInt4,
+}
+
+fn precision(arithmetic: Arithmetic) -> Precision {
+    match arithmetic {
+        Arithmetic::F32 => Precision::F32,
+        Arithmetic::F16 => Precision::F16,
+        Arithmetic::Int8 => Precision::Int8,
+        Arithmetic::Dynamic => Precision::Dynamic,
+        Arithmetic::WeightInt8 => Precision::WeightInt8,
+        Arithmetic::WeightInt4 => Precision::WeightInt4,
+    }
 }
 
 fn calibrator(args: &Args) -> Calibrator {
@@ -143,12 +158,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let options = Options {
         source: args.source.clone(),
         import: args.source_args.import(),
-        precision: match args.precision {
-            Arithmetic::F32 => Precision::F32,
-            Arithmetic::F16 => Precision::F16,
-            Arithmetic::Int8 => Precision::Int8,
-            Arithmetic::Dynamic => Precision::Dynamic,
-        },
+        precision: precision(args.precision),
         samples: samples.as_mut().map(|s| s as &mut dyn Samples),
         calibration,
         calibrator: calibrator(args),
@@ -195,10 +205,19 @@ fn record(args: &Args) -> String {
         other => format!(" --calibrator {other}"),
     };
     let without = args.without.iter().map(|tool| format!(" --without {tool}")).collect::<String>();
-    let precision = format!("{:?}", args.precision).to_lowercase();
+    let precision = precision(args.precision);
     let winograd = if args.no_winograd { " --no-winograd" } else { "" };
     let source = args.source_args.record();
     format!("--precision {precision} --goldens {}{percentile}{without}{winograd}{source}", args.goldens)
+}
+
+/// What does a share of the work.
+fn by(arithmetic: Arithmetic, dtype: DType) -> &'static str {
+    match (arithmetic, dtype) {
+        (Arithmetic::WeightInt8, DType::S8) => "f32 by int8 weights",
+        (Arithmetic::WeightInt4, DType::S8) => "f32 by int4 weights",
+        (_, dtype) => dtype.name(),
+    }
 }
 
 fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(), CliError> {
@@ -217,7 +236,7 @@ fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(),
         .into_iter()
         .map(|dtype| (dtype, converted.share(dtype) * 100.0))
         .filter(|(_, share)| *share > 0.0)
-        .map(|(dtype, share)| format!("{share:.1} % {}", dtype.name()))
+        .map(|(dtype, share)| format!("{share:.1} % {}", by(args.precision, dtype)))
         .collect();
     writeln!(out, "work: {:.1} million multiply-accumulates, {}", macs as f64 / 1e6, shares.join(", "))?;
     for step in converted.steps.iter().filter(|s| s.macs > 0) {

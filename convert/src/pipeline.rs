@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cygnet::format::golden::GoldenCase;
 use cygnet::format::meta::{Meta, provenance};
+use cygnet::format::op::BlockKind;
 use cygnet::format::program::{DType, Program};
 use cygnet::format::quant::{self, QuantReport, StepReport, TensorRange};
 use cygnet::format::writer::{WeightsAlign, Writer};
@@ -333,7 +334,12 @@ fn report(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> QuantReport {
         StepReport {
             name: step.name.clone(),
             precision: match dtype {
-                DType::S8 => quant::Precision::Int8,
+                DType::S8 => match (plan.blocks, plan.dynamic) {
+                    (Some(BlockKind::Int8), _) => quant::Precision::WeightInt8,
+                    (Some(BlockKind::Int4), _) => quant::Precision::WeightInt4,
+                    (None, true) => quant::Precision::Dynamic,
+                    (None, false) => quant::Precision::Int8,
+                },
                 DType::F16 => quant::Precision::F16,
                 _ => quant::Precision::F32,
             },

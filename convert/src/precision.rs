@@ -1,6 +1,7 @@
 //! Which steps run in which precision, and the lowered graph rewritten so.
 
 mod apply;
+mod blocks;
 mod choose;
 mod functions;
 mod groups;

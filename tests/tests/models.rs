@@ -98,6 +98,25 @@ fn dynamic_stays_close() {
     meet("dynamic_stays_close", Precision::Dynamic, |bar, f| f.cosine >= bar.dynamic);
 }
 
+/// Weights alone in fewer bits: cosine of every output, of 8 bits and of 4.
+#[test]
+fn weights_alone_stay_close() {
+    const FILES: &[(&str, f64, f64)] = &[
+        ("txt_minilm_l6_int8w.onnx", 0.9995, 0.96),
+        ("cls_mobilenetv2.onnx", 0.9995, 0.90),
+        ("fashion_mnist_cnn.onnx", 0.9998, 0.98),
+        ("det_yolov3tiny_coco.onnx", 0.9995, 0.98),
+    ];
+    for &(file, eight, four) in FILES {
+        let Some(source) = Source::find("weights_alone_stay_close", file) else { continue };
+        for (precision, least) in [(Precision::WeightInt8, eight), (Precision::WeightInt4, four)] {
+            for (name, f) in figures(&source, precision) {
+                assert!(f.cosine >= least, "{file} {precision} output {name}: {f:?}");
+            }
+        }
+    }
+}
+
 /// Models that were quantized before keep their roundings, but a sum on the edge between two integers falls to this side
 /// here and to that side there, and the layers after it carry that on: runtimes differ by as much from one another as
 /// from the float model. What can be asked for is the direction of the logits, and the class.

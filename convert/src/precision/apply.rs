@@ -34,8 +34,11 @@ pub fn apply(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Result<Lir, St
     let functions = functions(lir, plan);
     for (i, (step, &dtype)) in lir.steps.iter().zip(&plan.types).enumerate() {
         let done = match &step.kind {
-            Kind::Op(Op::Gather(_)) if plan.real[i] => cast.embedding(step),
-            Kind::Op(Op::Conv(p)) if plan.real[i] => cast.reals(step, &p.window, plan.dynamic),
+            Kind::Op(Op::Gather(_)) if plan.real[i] => cast.embedding(step, plan.blocks),
+            Kind::Op(Op::Conv(p)) if plan.real[i] => match plan.blocks {
+                Some(kind) => cast.blocks(step, p, kind),
+                None => cast.reals(step, &p.window, plan.dynamic),
+            },
             _ => match &functions[i] {
                 Some(function) => cast.table(step, function),
                 None => cast.step(step, dtype),

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cygnet_format::op::{BinaryKind, Op, ReduceKind};
+use cygnet_format::op::{BinaryKind, BlockKind, Op, ReduceKind};
 use cygnet_format::program::DType;
 
 use half::f16;
 
+use super::blocks::why_not;
 use super::rows::is_embedding;
 use super::weights::MAX_K;
 use crate::lir::{Const, Id, Kind, Lir, Step};
@@ -23,6 +24,10 @@ pub enum Precision {
     Int8,
     /// 8-bit integers in products with constant weights, activations quantized row by row as they come; the rest in f32.
     Dynamic,
+    /// 8-bit weights of products, in blocks of 32 with a scale each; all computing in f32.
+    WeightInt8,
+    /// 4-bit weights, likewise.
+    WeightInt4,
 }
 
 impl FromStr for Precision {
@@ -34,7 +39,11 @@ impl FromStr for Precision {
             "f16" => Ok(Self::F16),
             "int8" => Ok(Self::Int8),
             "dynamic" => Ok(Self::Dynamic),
-            other => Err(format!("precision '{other}' is unknown; use f32, f16, int8 or dynamic")),
+            "weight-int8" => Ok(Self::WeightInt8),
+            "weight-int4" => Ok(Self::WeightInt4),
+            other => Err(format!(
+                "precision '{other}' is unknown; use f32, f16, int8, dynamic, weight-int8 or weight-int4"
+            )),
         }
     }
 }
@@ -46,6 +55,8 @@ impl fmt::Display for Precision {
             Self::F16 => "f16",
             Self::Int8 => "int8",
             Self::Dynamic => "dynamic",
+            Self::WeightInt8 => "weight-int8",
+            Self::WeightInt4 => "weight-int4",
         })
     }
 }
@@ -61,17 +72,25 @@ pub struct Plan {
     pub real: Vec<bool>,
     /// Whether inputs of s8 steps are quantized by what they turn out to hold.
     pub dynamic: bool,
+    /// Weights alone are in fewer bits: what those of the s8 steps are.
+    pub blocks: Option<BlockKind>,
 }
 
 impl Plan {
     /// All in f32.
     pub fn float(n: usize) -> Self {
-        Self { types: vec![DType::F32; n], reasons: vec![None; n], real: vec![false; n], dynamic: false }
+        Self {
+            types: vec![DType::F32; n],
+            reasons: vec![None; n],
+            real: vec![false; n],
+            dynamic: false,
+            blocks: None,
+        }
     }
 
     /// Whether calibration is needed.
     pub fn needs_ranges(&self) -> bool {
-        !self.dynamic && self.types.contains(&DType::S8)
+        !self.dynamic && self.blocks.is_none() && self.types.contains(&DType::S8)
     }
 }
 
@@ -80,6 +99,20 @@ fn has_real(lir: &Lir, step: &Step) -> bool {
     let Kind::Op(Op::Conv(p)) = &step.kind else { return false };
     let weights = step.inputs.get(1).copied().flatten().and_then(|w| lir.tensors[w].constant.as_ref());
     p.groups == 1 && weights.is_some_and(|w| matches!(**w, Const::F32(_)))
+}
+
+/// Weights alone: products with constant ones of one group, and embeddings.
+fn blocks(lir: &Lir, kind: BlockKind) -> Plan {
+    let mut plan = Plan { blocks: Some(kind), ..Plan::float(lir.steps.len()) };
+    for (i, step) in lir.steps.iter().enumerate() {
+        if is_product(step) {
+            plan.reasons[i] = why_not(lir, step);
+        }
+        if is_embedding(lir, step) || (is_product(step) && plan.reasons[i].is_none()) {
+            (plan.types[i], plan.real[i]) = (DType::S8, true);
+        }
+    }
+    plan
 }
 
 /// Dynamic range quantization: products with constant weights.
@@ -210,6 +243,8 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
     let low = match precision {
         Precision::F32 => return Plan::float(n),
         Precision::Dynamic => return dynamic(lir),
+        Precision::WeightInt8 => return blocks(lir, BlockKind::Int8),
+        Precision::WeightInt4 => return blocks(lir, BlockKind::Int4),
         Precision::F16 => DType::F16,
         Precision::Int8 => DType::S8,
     };

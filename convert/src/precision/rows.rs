@@ -1,10 +1,13 @@
-//! Embeddings: rows gathered from a large constant table, which is kept in s8 with a scale for each row.
+//! Embeddings: rows gathered from a large constant table, which is kept in s8 with a scale for each row, or in four bits
+//! with one for each block. The rows become real numbers by steps that there are.
 
-use cygnet_format::op::{self, Binary, BinaryKind, Epilogue, Op};
-use cygnet_format::program::{DType, Quant};
+use cygnet_format::op::{self, Binary, BinaryKind, BlockKind, Epilogue, Op, Unary, UnaryKind};
+use cygnet_format::program::{DType, MAX_RANK, Quant};
+use cygnet_kernels::blocks::pack::BLOCK;
 
 use super::apply::Cast;
-use crate::lir::{Const, Kind, Lir, Step};
+use super::blocks::quantize;
+use crate::lir::{Const, Id, Kind, Lir, Step};
 
 /// Elements from which on a table is worth the steps that its rows then take.
 const LARGE: usize = 1 << 16;
@@ -20,8 +23,13 @@ pub(super) fn is_embedding(lir: &Lir, step: &Step) -> bool {
 }
 
 impl Cast<'_> {
-    /// The rows as s8, times their scales.
-    pub(super) fn embedding(&mut self, step: &Step) -> Result<(), String> {
+    /// The rows as s8, times their scales; in int4 by blocks, where rows are whole ones.
+    pub(super) fn embedding(&mut self, step: &Step, kind: Option<BlockKind>) -> Result<(), String> {
+        let width = step.inputs[0].map_or(0, |id| self.old.tensors[id].dims[1]);
+        let rank = self.old.tensors[step.output].dims.len();
+        if kind == Some(BlockKind::Int4) && width.is_multiple_of(BLOCK) && rank < MAX_RANK {
+            return self.embedding_by_blocks(step);
+        }
         let table = &self.old.tensors[step.inputs[0].ok_or("no table")?];
         let indices = self.form(step.inputs[1].ok_or("no indices")?, DType::S32)?;
         let constant = table.constant.as_ref().ok_or("the table is computed")?;
@@ -43,9 +51,77 @@ impl Cast<'_> {
         self.new.push(named("scales"), gather(), &[scales, indices], factors);
         let reals = self.new.add(named("f32"), &of, DType::F32);
         self.new.push(named("f32"), Kind::Op(Op::Convert(op::Convert {})), &[bytes], reals);
-        let times = Binary { kind: BinaryKind::Mul, scale_a: 1.0, scale_b: 1.0, epilogue: Epilogue::NONE };
-        self.new.push(step.name.clone(), Kind::Op(Op::Binary(times)), &[reals, factors], step.output);
+        self.new.push(step.name.clone(), binary(BinaryKind::Mul), &[reals, factors], step.output);
         Ok(())
+    }
+
+    /// Rows of four bits, the first half of a row in the low bits of its bytes and the second in the high ones.
+    fn embedding_by_blocks(&mut self, step: &Step) -> Result<(), String> {
+        let table = &self.old.tensors[step.inputs[0].ok_or("no table")?];
+        let indices = self.form(step.inputs[1].ok_or("no indices")?, DType::S32)?;
+        let constant = table.constant.as_ref().ok_or("the table is computed")?;
+        let (name, dims) = (table.name.clone(), table.dims.clone());
+        let (half, blocks) = (dims[1] / 2, dims[1] / BLOCK);
+        let (numbers, scales) = quantize(constant.f32(), dims[1], BlockKind::Int4)?;
+        let nibble = |q: i8| (q + 8).cast_unsigned();
+        let bytes = numbers
+            .chunks_exact(dims[1])
+            .flat_map(|row| (0..half).map(move |i| nibble(row[i]) | nibble(row[i + half]) << 4));
+        let bytes = Const::U8(bytes.collect());
+        let table = self.new.add_const(name.clone(), &[dims[0], half], bytes);
+        let scales = self.new.add_const(format!("{name}:scales"), &[dims[0], blocks], Const::F16(scales));
+        let mut make = Maker { cast: self, name: step.name.clone(), steps: 0 };
+        let of = make.cast.new.tensors[step.output].dims.clone();
+        let outer = of[..of.len() - 1].to_vec();
+        let shape = |last: &[usize]| [&outer[..], last].concat();
+        let gather = || Kind::Op(Op::Gather(op::Gather { axis: 0 }));
+        let convert = || Kind::Op(Op::Convert(op::Convert {}));
+        let bytes = make.step(gather(), &[table, indices], &shape(&[half]), DType::U8);
+        let pairs = make.step(convert(), &[bytes], &shape(&[half]), DType::F32);
+        let sixteenth = make.binary(BinaryKind::Mul, pairs, 1.0 / 16.0, &shape(&[half]));
+        let floor = Unary { kind: UnaryKind::Floor, a: 0.0, b: 0.0 };
+        let high = Kind::Op(Op::Map(op::Map { unary: floor }));
+        let high = make.step(high, &[sixteenth], &shape(&[half]), DType::F32);
+        let shifted = make.binary(BinaryKind::Mul, high, 16.0, &shape(&[half]));
+        let low = make.step(binary(BinaryKind::Sub), &[pairs, shifted], &shape(&[half]), DType::F32);
+        let both = Kind::Concat { axis: outer.len() };
+        let both = make.step(both, &[low, high], &shape(&[dims[1]]), DType::F32);
+        let signed = make.binary(BinaryKind::Sub, both, 8.0, &shape(&[dims[1]]));
+        let signed = make.step(Kind::View, &[signed], &shape(&[blocks, BLOCK]), DType::F32);
+        let scales = make.step(gather(), &[scales, indices], &shape(&[blocks]), DType::F16);
+        let scales = make.step(convert(), &[scales], &shape(&[blocks]), DType::F32);
+        let scales = make.step(Kind::View, &[scales], &shape(&[blocks, 1]), DType::F32);
+        let times = binary(BinaryKind::Mul);
+        let scaled = make.step(times, &[signed, scales], &shape(&[blocks, BLOCK]), DType::F32);
+        self.new.push(step.name.clone(), Kind::View, &[scaled], step.output);
+        Ok(())
+    }
+}
+
+fn binary(kind: BinaryKind) -> Kind {
+    Kind::Op(Op::Binary(Binary { kind, scale_a: 1.0, scale_b: 1.0, epilogue: Epilogue::NONE }))
+}
+
+/// Adds steps, each with a name of its own.
+struct Maker<'a, 'b> {
+    cast: &'a mut Cast<'b>,
+    name: String,
+    steps: usize,
+}
+
+impl Maker<'_, '_> {
+    fn step(&mut self, kind: Kind, inputs: &[Id], dims: &[usize], dtype: DType) -> Id {
+        self.steps += 1;
+        let name = format!("{}:{}", self.name, self.steps);
+        let y = self.cast.new.add(name.clone(), dims, dtype);
+        self.cast.new.push(name, kind, inputs, y);
+        y
+    }
+
+    /// With a number.
+    fn binary(&mut self, kind: BinaryKind, x: Id, number: f32, dims: &[usize]) -> Id {
+        let number = self.cast.new.add_const(format!("{number}"), &[1], Const::F32(vec![number]));
+        self.step(binary(kind), &[x, number], dims, DType::F32)
     }
 }
 
