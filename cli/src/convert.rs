@@ -46,7 +46,11 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Arithmetic::F32)]
     precision: Arithmetic,
 
-    /// Folder or file of photos, .npz or .npy; may be given more than once
+    /// Type of inputs and outputs that are real numbers: int8, with the scales that calibration gives them, is for int8
+    #[arg(long, value_enum, default_value_t = Io::F32)]
+    io: Io,
+
+    /// Folder or file of photos, .npz, .npy or .wav; may be given more than once
     #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
     calibrate: Vec<PathBuf>,
 
@@ -110,6 +114,14 @@ enum Arithmetic {
     WeightInt4,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Io {
+    /// 32-bit floating point
+    F32,
+    /// 8-bit integers with a scale and zero point
+    Int8,
+}
+
 fn precision(arithmetic: Arithmetic) -> Precision {
     match arithmetic {
         Arithmetic::F32 => Precision::F32,
@@ -139,7 +151,7 @@ fn parse_percentile(text: &str) -> Result<f64, String> {
 impl From<ConvertError> for CliError {
     fn from(error: ConvertError) -> Self {
         match error {
-            ConvertError::NoSamples => Self::Usage(error.to_string()),
+            ConvertError::NoSamples | ConvertError::Int8Io(_) => Self::Usage(error.to_string()),
             ConvertError::Runtime(error) => Self::Runtime(error),
             other => Self::Failed(other.to_string()),
         }
@@ -160,6 +172,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         import: args.source_args.import(),
         precision: precision(args.precision),
         samples: samples.as_mut().map(|s| s as &mut dyn Samples),
+        int8_io: args.io == Io::Int8,
         calibration,
         calibrator: calibrator(args),
         tools: tools(args),
@@ -207,8 +220,9 @@ fn record(args: &Args) -> String {
     let without = args.without.iter().map(|tool| format!(" --without {tool}")).collect::<String>();
     let precision = precision(args.precision);
     let winograd = if args.no_winograd { " --no-winograd" } else { "" };
+    let io = if args.io == Io::Int8 { " --io int8" } else { "" };
     let source = args.source_args.record();
-    format!("--precision {precision} --goldens {}{percentile}{without}{winograd}{source}", args.goldens)
+    format!("--precision {precision}{io} --goldens {}{percentile}{without}{winograd}{source}", args.goldens)
 }
 
 /// What does a share of the work.

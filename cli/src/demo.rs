@@ -113,6 +113,7 @@ fn outcome(
         import,
         precision,
         samples: Some(&mut samples),
+        int8_io: false,
         calibration: None,
         calibrator: Calibrator::default(),
         tools: Tools::default(),

@@ -42,6 +42,8 @@ pub struct Options<'a> {
     pub precision: Precision,
     /// Samples that show what values tensors take; needed for int8, used for golden outputs where given.
     pub samples: Option<&'a mut dyn Samples>,
+    /// Whether inputs and outputs are s8 too, with the scales that calibration gives them; for int8 alone.
+    pub int8_io: bool,
     /// What samples have shown already: taken instead of running them.
     pub calibration: Option<Calibration>,
     /// How ranges follow from the samples.
@@ -91,6 +93,8 @@ pub enum ConvertError {
     NoSamples,
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
+    #[error("int8 inputs and outputs belong to --precision int8, not {0}; leave out --io int8")]
+    Int8Io(Precision),
     #[error(transparent)]
     CalibrationFile(#[from] CalibrationFileError),
     #[error(
@@ -183,6 +187,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         import: import_options,
         precision,
         mut samples,
+        int8_io,
         calibration,
         calibrator,
         tools,
@@ -196,7 +201,10 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         std::fs::read(&source).map_err(|error| ImportError::Io { path: source.clone(), source: error })?;
     let graph = import(&source, &import_options)?;
     let lir = prepare(&graph)?;
-    let plan = choose(&lir, precision);
+    if int8_io && precision != Precision::Int8 {
+        return Err(ConvertError::Int8Io(precision));
+    }
+    let plan = Plan { int8_io, ..choose(&lir, precision) };
 
     let seen = if !plan.needs_ranges() {
         None

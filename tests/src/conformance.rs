@@ -131,6 +131,7 @@ impl Case {
             tools: Tools::default(),
             winograd: true,
             samples: None,
+            int8_io: false,
             calibration: None,
             calibrator: Calibrator::default(),
             meta: cygnet::format::Meta::new(),

@@ -103,6 +103,7 @@ impl Source {
             import,
             precision: Precision::F32,
             samples: (!held.is_empty()).then_some(&mut held),
+            int8_io: false,
             calibration: None,
             calibrator: Calibrator::default(),
             tools: Tools::default(),

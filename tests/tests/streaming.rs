@@ -72,6 +72,7 @@ fn tied(path: &Path, states: &[(&str, &str)], precision: Precision) -> Result<Co
         tools: Tools::default(),
         winograd: true,
         samples: Some(&mut samples),
+        int8_io: false,
         calibration: None,
         calibrator: Calibrator::default(),
         meta: cygnet::format::Meta::new(),

@@ -31,6 +31,13 @@ pub fn apply(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Result<Lir, St
         forms: HashMap::new(),
         dynamic: HashMap::new(),
     };
+    if plan.int8_io {
+        for &(_, id) in lir.inputs.iter().filter(|i| lir.tensors[i.1].dtype == DType::F32) {
+            let quant = cast.quant(id)?;
+            cast.new.tensors[id].dtype = DType::S8;
+            cast.new.tensors[id].quant = Some(quant);
+        }
+    }
     let functions = functions(lir, plan);
     for (i, (step, &dtype)) in lir.steps.iter().zip(&plan.types).enumerate() {
         let done = match &step.kind {
@@ -48,6 +55,7 @@ pub fn apply(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Result<Lir, St
     }
     for (name, id) in &lir.outputs {
         let dtype = lir.tensors[*id].dtype;
+        let dtype = if plan.int8_io && dtype == DType::F32 { DType::S8 } else { dtype };
         let form = cast.form(*id, dtype)?;
         cast.new.outputs.push((name.clone(), form));
     }

@@ -72,6 +72,8 @@ pub struct Plan {
     pub real: Vec<bool>,
     /// Whether inputs of s8 steps are quantized by what they turn out to hold.
     pub dynamic: bool,
+    /// Whether inputs and outputs that are real numbers become s8 too.
+    pub int8_io: bool,
     /// Weights alone are in fewer bits: what those of the s8 steps are.
     pub blocks: Option<BlockKind>,
 }
@@ -84,6 +86,7 @@ impl Plan {
             reasons: vec![None; n],
             real: vec![false; n],
             dynamic: false,
+            int8_io: false,
             blocks: None,
         }
     }

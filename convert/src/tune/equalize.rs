@@ -1,7 +1,7 @@
 //! Cross-layer equalization: channels of an activation share one scale, so that those of small range are rounded coarsely.
 //! Where the layers before and all that read it are products with constant weights, a channel may be multiplied by any
-//! factor there and divided by it here; what lies between has to commute with positive factors, as ReLU, pooling and sums
-//! do.
+//! factor there and divided by it here; what lies between has to commute with positive factors, as ReLU, pooling, sums and
+//! gates do.
 //!
 //! After Nagel et al., *Data-Free Quantization Through Weight Equalization and Bias Correction* (2019), but for weights
 //! with a scale for each output channel, and with the factors that what calibration saw makes best: rounding of the
@@ -180,6 +180,15 @@ fn scaled_operands(lir: &Lir, i: usize, channels: usize) -> Option<Vec<Id>> {
             (each && last_kept && p.axes >> axis & 1 == 0).then(one)
         }
         Kind::View => last_kept.then(one),
+        Kind::Op(Op::Resize(p)) => (p.extrapolation == 0.0).then(one),
+        // What a gate multiplies is scaled, not the gate.
+        Kind::Op(Op::Binary(p)) if p.kind == BinaryKind::Mul && bounded_by_zero(&step.kind) => {
+            let whole = |id: Id| lir.tensors[id].dims == lir.tensors[step.output].dims;
+            let second = step.inputs.get(1).copied().flatten()?;
+            let data = if whole(first) { first } else { second };
+            let computed = lir.tensors[data].constant.is_none();
+            (first != second && whole(data) && computed).then(|| vec![data])
+        }
         Kind::Op(Op::Binary(p)) if p.kind == BinaryKind::Add && bounded_by_zero(&step.kind) => {
             let operands: Vec<Id> = step.inputs.iter().flatten().copied().collect();
             operands.iter().all(|&id| lir.tensors[id].constant.is_none()).then_some(operands)
