@@ -2,23 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use cygnet::format::Meta;
 use cygnet::format::meta::key;
-use cygnet::vision::preprocess::{KEY_CROP, KEY_PAD};
-use cygnet::vision::task::KEY_HEAD;
-use cygnet::vision::{Preprocess, Task, complete_meta};
-use cygnet::{DType, MAX_SCRATCH, npz};
-use cygnet_convert::graph::{Data, Graph, Tensor, ValueId};
-use cygnet_convert::{Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Samples};
+use cygnet::{DType, MAX_SCRATCH};
+use cygnet_convert::{
+    Calibration, Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Samples, Tool, Tools,
+};
 
 use serde_json::json;
 
 use crate::common::{CliError, save, size};
 use crate::progress::Shown;
-use crate::samples::FileSamples;
+use crate::source_args::{Shape, SourceArgs, parse_shape};
 
 const HELP: &str = "\
 int8 needs samples of what the model will meet: photos, which are preprocessed as the options say, or .npz files
@@ -52,73 +50,44 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Arithmetic::F32)]
     precision: Arithmetic,
 
-    /// Folder or file of photos, .npz or .npy; may be given more than once
+    /// Type of inputs and outputs that are real numbers: int8, with the scales that calibration gives them, is for int8
+    #[arg(long, value_enum, default_value_t = Io::F32)]
+    io: Io,
+
+    /// Folder or file of photos, .npz, .npy or .wav; may be given more than once
     #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
     calibrate: Vec<PathBuf>,
 
-    /// Share of a tensor's values, in percent, that its range has to hold [default: all]
-    #[arg(long, value_name = "X", value_parser = parse_percentile)]
+    /// What `cygnet calibrate` made of samples, in place of --calibrate
+    #[arg(long, value_name = "FILE.cal", conflicts_with = "calibrate")]
+    calibration: Option<PathBuf>,
+
+    /// How ranges follow from the values seen: min-max, moving-average, percentile, entropy or mse
+    #[arg(long, value_name = "NAME", default_value_t)]
+    calibrator: Calibrator,
+
+    /// Samples a second of the sound that the model takes; .wav files of another rate are refused
+    #[arg(long, value_name = "HZ")]
+    sample_rate: Option<u32>,
+
+    /// Share of a tensor's values, in percent, that its range has to hold: --calibrator percentile is that of 99.999
+    #[arg(long, value_name = "X", value_parser = parse_percentile, conflicts_with = "calibrator")]
     percentile: Option<f64>,
+
+    /// Tools of int8's accuracy to do without, to measure what they do: equalization, domains, weight-scales, bias-correction
+    #[arg(long, value_name = "TOOL,...", value_delimiter = ',')]
+    without: Vec<Tool>,
 
     /// Do f32 convolutions of 3x3 in the direct form only: slower, and a bit nearer to exact results
     #[arg(long)]
     no_winograd: bool,
 
-    /// Shape of an input that the model leaves open; may be given more than once
-    #[arg(long, value_name = "NAME=1x3x640x640", value_parser = parse_shape)]
-    shape: Vec<(String, Shape)>,
+    #[command(flatten)]
+    source_args: SourceArgs,
 
     /// Shapes of inputs for a program of its own, over the same weights; given more than once, the file holds them all
     #[arg(long, value_name = "NAME=1x3x320x320,...", value_parser = parse_bucket)]
     bucket: Vec<Bucket>,
-
-    /// Value of an input that is always the same, which the model is converted for; may be given more than once
-    #[arg(long, value_name = "NAME=NUMBER,...|FILE.npy", value_parser = parse_fix)]
-    fix: Vec<(String, Fixed)>,
-
-    /// An input and an output that are one state: the session keeps it from run to run; may be given more than once
-    #[arg(long, value_name = "IN=OUT", value_parser = parse_state)]
-    state: Vec<(String, String)>,
-
-    /// Compute in float32 what the model computes in float64, which is refused otherwise
-    #[arg(long)]
-    round_float64: bool,
-
-    /// Mean subtracted from each channel, after scaling
-    #[arg(long, value_name = "R,G,B")]
-    mean: Option<String>,
-
-    /// Standard deviation that divides each channel
-    #[arg(long, value_name = "R,G,B")]
-    std: Option<String>,
-
-    /// Factor on a pixel's byte [default: 1/255]
-    #[arg(long, value_name = "X")]
-    scale: Option<f32>,
-
-    /// Order of the image input's dimensions, for the record [default: by its shape]
-    #[arg(long, value_parser = ["nchw", "nhwc"])]
-    layout: Option<String>,
-
-    /// Keep photos' proportions and pad them
-    #[arg(long)]
-    letterbox: bool,
-
-    /// Side of the central part of a photo that is used, as a fraction
-    #[arg(long, value_name = "X", conflicts_with = "letterbox")]
-    crop: Option<f32>,
-
-    /// Byte that pads photos
-    #[arg(long, value_name = "N")]
-    pad: Option<u8>,
-
-    /// What the model is for [default: by the shapes of its inputs and outputs]
-    #[arg(long, value_parser = ["classify", "detect", "face", "segment"])]
-    task: Option<String>,
-
-    /// How a detector's outputs are laid out [default: by their shapes]
-    #[arg(long, value_parser = ["yolov8", "yolov5", "yolov3", "end2end", "ssd", "blazeface"])]
-    head: Option<String>,
 
     /// Text file with the names of the classes, one a line
     #[arg(long, value_name = "FILE")]
@@ -151,17 +120,18 @@ enum Arithmetic {
     Int8,
     /// 8-bit integers in products with constant weights, quantized as values come; the rest in f32
     Dynamic,
+    /// 8-bit weights of products, in blocks of 32 with a scale each; computed in f32
+    WeightInt8,
+    /// 4-bit weights of products, in blocks of 32 with a scale each; computed in f32
+    WeightInt4,
 }
 
-/// Dimensions of an input.
-#[derive(Clone, Debug)]
-struct Shape(Vec<usize>);
-
-fn parse_shape(text: &str) -> Result<(String, Shape), String> {
-    let wrong = || "give NAME=1x3x640x640".to_owned();
-    let (name, dims) = text.rsplit_once('=').ok_or_else(wrong)?;
-    let dims = dims.split('x').map(|d| d.parse().ok().filter(|&d| d > 0)).collect::<Option<Vec<usize>>>();
-    Ok((name.to_owned(), Shape(dims.ok_or_else(wrong)?)))
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Io {
+    /// 32-bit floating point
+    F32,
+    /// 8-bit integers with a scale and zero point
+    Int8,
 }
 
 /// The shapes of one program.
@@ -174,7 +144,7 @@ fn parse_bucket(text: &str) -> Result<Bucket, String> {
 
 /// The shapes of each program: those of `--shape`, and of `--bucket` where it says others.
 fn programs(args: &Args) -> Vec<BTreeMap<String, Vec<usize>>> {
-    let all: BTreeMap<_, _> = args.shape.iter().map(|(name, s)| (name.clone(), s.0.clone())).collect();
+    let all = args.source_args.import().shapes;
     if args.bucket.is_empty() {
         return vec![all];
     }
@@ -186,33 +156,23 @@ fn programs(args: &Args) -> Vec<BTreeMap<String, Vec<usize>>> {
     args.bucket.iter().map(with).collect()
 }
 
-/// The value of an input, and how it was given.
-#[derive(Clone, Debug)]
-struct Fixed {
-    given: String,
-    tensor: Tensor,
+fn precision(arithmetic: Arithmetic) -> Precision {
+    match arithmetic {
+        Arithmetic::F32 => Precision::F32,
+        Arithmetic::F16 => Precision::F16,
+        Arithmetic::Int8 => Precision::Int8,
+        Arithmetic::Dynamic => Precision::Dynamic,
+        Arithmetic::WeightInt8 => Precision::WeightInt8,
+        Arithmetic::WeightInt4 => Precision::WeightInt4,
+    }
 }
 
-fn parse_fix(text: &str) -> Result<(String, Fixed), String> {
-    let wrong = || "give NAME=16000, NAME=1,0.5 or NAME=FILE.npy".to_owned();
-    let (name, given) = text.rsplit_once('=').ok_or_else(wrong)?;
-    let tensor = if given.ends_with(".npy") {
-        let arrays = npz::read(Path::new(given)).map_err(|e| e.to_string())?;
-        let array = arrays.first().ok_or_else(wrong)?;
-        Tensor::from_array(array).ok_or_else(|| format!("'{given}' holds {} elements", array.dtype.name()))?
-    } else {
-        let numbers = given.split(',').map(|n| n.trim().parse().ok()).collect::<Option<Vec<f64>>>();
-        let numbers = numbers.ok_or_else(wrong)?;
-        let dims = if numbers.len() == 1 { vec![] } else { vec![numbers.len()] };
-        Tensor::new(dims, Data::F64(numbers))
-    };
-    Ok((name.to_owned(), Fixed { given: given.to_owned(), tensor }))
+fn calibrator(args: &Args) -> Calibrator {
+    args.percentile.map_or(args.calibrator, Calibrator::Percentile)
 }
 
-fn parse_state(text: &str) -> Result<(String, String), String> {
-    let (input, output) =
-        text.split_once('=').ok_or("give the name of an input and that of an output, as h0=hn")?;
-    Ok((input.to_owned(), output.to_owned()))
+fn tools(args: &Args) -> Tools {
+    args.without.iter().fold(Tools::default(), |tools, &name| tools.without(name))
 }
 
 fn parse_percentile(text: &str) -> Result<f64, String> {
@@ -225,7 +185,7 @@ fn parse_percentile(text: &str) -> Result<f64, String> {
 impl From<ConvertError> for CliError {
     fn from(error: ConvertError) -> Self {
         match error {
-            ConvertError::NoSamples => Self::Usage(error.to_string()),
+            ConvertError::NoSamples | ConvertError::Int8Io(_) => Self::Usage(error.to_string()),
             ConvertError::Runtime(error) => Self::Runtime(error),
             other => Self::Failed(other.to_string()),
         }
@@ -234,42 +194,33 @@ impl From<ConvertError> for CliError {
 
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let mut buckets = programs(args);
-    let shapes = buckets.remove(0);
-    let constants = args.fix.iter().map(|(name, f)| (name.clone(), f.tensor.clone())).collect();
-    let states = args.state.clone();
-    let round_float64 = args.round_float64;
-    let import = ImportOptions { shapes, constants, states, round_float64, ..ImportOptions::default() };
-    let graph = cygnet_convert::import(&args.source, &import).map_err(ConvertError::from)?;
-    let (inputs, outputs) = (ports(&graph, &graph.inputs), ports(&graph, &graph.outputs));
-    let (inputs, outputs) = (borrowed(&inputs), borrowed(&outputs));
-    let meta = complete_meta(&metadata(args)?, &inputs, &outputs)?;
+    let import = ImportOptions { shapes: buckets.remove(0), ..args.source_args.import() };
+    let described = args.source_args.describe(&args.source, &import, &metadata(args)?)?;
     let mut samples = if args.calibrate.is_empty() {
         None
     } else {
-        let task = meta.text(key::TASK).and_then(Task::from_name).unwrap_or(Task::Segment);
-        let photos = photo_input(&inputs, &meta, task)?;
-        let ports = inputs.iter().map(|(name, dims)| ((*name).to_owned(), dims.to_vec())).collect();
-        Some(FileSamples::new(&args.calibrate, photos, ports)?)
+        Some(described.samples(&args.calibrate, args.sample_rate)?)
     };
+    let calibration = args.calibration.as_deref().map(Calibration::load).transpose();
+    let calibration = calibration.map_err(ConvertError::from)?;
     let options = Options {
         source: args.source.clone(),
         import,
         buckets,
-        precision: match args.precision {
-            Arithmetic::F32 => Precision::F32,
-            Arithmetic::F16 => Precision::F16,
-            Arithmetic::Int8 => Precision::Int8,
-            Arithmetic::Dynamic => Precision::Dynamic,
-        },
+        precision: precision(args.precision),
         samples: samples.as_mut().map(|s| s as &mut dyn Samples),
-        calibrator: args.percentile.map_or(Calibrator::MinMax, Calibrator::Percentile),
+        int8_io: args.io == Io::Int8,
+        calibration,
+        calibrator: calibrator(args),
+        tools: tools(args),
         winograd: !args.no_winograd,
-        meta,
+        meta: described.meta,
         goldens: args.goldens,
         provenance: record(args),
     };
     let converted = cygnet_convert::convert(options, &mut Shown::new(args.quiet))?;
     save(&args.output, &converted.file)?;
+    warn(&converted.warnings);
     report(args, &converted, out)?;
     match &args.explain {
         None => Ok(()),
@@ -310,50 +261,18 @@ fn explained_json(converted: &Converted) -> serde_json::Value {
     json!({ "program": converted.program.name, "operators": operators })
 }
 
-/// Names and dimensions of values, as far as they are known.
-pub fn ports(graph: &Graph, ids: &[ValueId]) -> Vec<(String, Vec<u32>)> {
-    let dims = |id: &ValueId| graph.value(*id).dims.iter().flatten().map(|&d| d as u32).collect();
-    ids.iter().map(|id| (graph.value(*id).name.clone(), dims(id))).collect()
-}
-
-pub fn borrowed(ports: &[(String, Vec<u32>)]) -> Vec<(&str, &[u32])> {
-    ports.iter().map(|(name, dims)| (name.as_str(), &dims[..])).collect()
-}
-
-/// How photos become the values of the model's only input, when that is an image.
-pub fn photo_input(
-    inputs: &[(&str, &[u32])],
-    meta: &Meta,
-    task: Task,
-) -> Result<Option<(String, Preprocess, Vec<u32>)>, CliError> {
-    let [(name, dims)] = inputs[..] else { return Ok(None) };
-    match Preprocess::from_meta(meta, dims, task) {
-        Ok(preprocess) => Ok(Some((name.to_owned(), preprocess, dims.to_vec()))),
-        Err(cygnet::vision::VisionError::NoImageInput { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
+/// Tells what about the samples makes no sense.
+pub fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
     }
 }
 
 /// What the options say about the model's use.
 fn metadata(args: &Args) -> Result<Meta, CliError> {
-    let mut meta = Meta::new();
-    let number = |v: &f32| v.to_string();
-    let texts = [
-        (key::TASK, args.task.clone()),
-        (KEY_HEAD, args.head.clone()),
-        (key::MEAN, args.mean.clone()),
-        (key::STD, args.std.clone()),
-        (key::SCALE, args.scale.as_ref().map(number)),
-        (key::LAYOUT, args.layout.clone()),
-        (key::LETTERBOX, args.letterbox.then(|| "true".to_owned())),
-        (KEY_CROP, args.crop.as_ref().map(number)),
-        (KEY_PAD, args.pad.map(|v| v.to_string())),
-        (key::LICENCE, args.licence.clone()),
-    ];
-    for (key, value) in texts {
-        if let Some(value) = value {
-            meta.set(key, value);
-        }
+    let mut meta = args.source_args.metadata();
+    if let Some(licence) = &args.licence {
+        meta.set(key::LICENCE, licence);
     }
     if let Some(path) = &args.labels {
         let read = std::fs::read_to_string(path);
@@ -367,25 +286,37 @@ fn metadata(args: &Args) -> Result<Meta, CliError> {
 
 /// The options that decide what is in the file, for the record.
 fn record(args: &Args) -> String {
-    let by_x = |s: &Shape| s.0.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
-    let shapes = args.shape.iter().map(|(name, s)| format!(" --shape {name}={}", by_x(s)));
-    let buckets = args.bucket.iter().map(|bucket| {
-        let shapes: Vec<_> = bucket.0.iter().map(|(name, s)| format!("{name}={}", by_x(s))).collect();
-        format!(" --bucket {}", shapes.join(","))
-    });
-    let buckets: String = buckets.collect();
-    let fixed: String = args.fix.iter().map(|(name, f)| format!(" --fix {name}={}", f.given)).collect();
-    let states: String =
-        args.state.iter().map(|(input, output)| format!(" --state {input}={output}")).collect();
-    let percentile = args.percentile.map_or(String::new(), |p| format!(" --percentile {p}"));
-    let precision = format!("{:?}", args.precision).to_lowercase();
+    let percentile = match calibrator(args) {
+        same if same == Calibrator::default() => String::new(),
+        Calibrator::Percentile(p) => format!(" --percentile {p}"),
+        other => format!(" --calibrator {other}"),
+    };
+    let buckets: String = args
+        .bucket
+        .iter()
+        .map(|bucket| {
+            let shapes: Vec<_> = bucket.0.iter().map(|(name, s)| format!("{name}={}", s.by_x())).collect();
+            format!(" --bucket {}", shapes.join(","))
+        })
+        .collect();
+    let without = args.without.iter().map(|tool| format!(" --without {tool}")).collect::<String>();
+    let precision = precision(args.precision);
     let winograd = if args.no_winograd { " --no-winograd" } else { "" };
-    let doubles = if args.round_float64 { " --round-float64" } else { "" };
-    let shapes: String = shapes.collect();
+    let io = if args.io == Io::Int8 { " --io int8" } else { "" };
+    let source = args.source_args.record();
     format!(
-        "--precision {precision} --goldens {}{percentile}{winograd}{doubles}{shapes}{buckets}{fixed}{states}",
+        "--precision {precision}{io} --goldens {}{percentile}{without}{winograd}{source}{buckets}",
         args.goldens
     )
+}
+
+/// What does a share of the work.
+fn by(arithmetic: Arithmetic, dtype: DType) -> &'static str {
+    match (arithmetic, dtype) {
+        (Arithmetic::WeightInt8, DType::S8) => "f32 by int8 weights",
+        (Arithmetic::WeightInt4, DType::S8) => "f32 by int4 weights",
+        (_, dtype) => dtype.name(),
+    }
 }
 
 fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(), CliError> {
@@ -408,7 +339,7 @@ fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(),
         .into_iter()
         .map(|dtype| (dtype, converted.share(dtype) * 100.0))
         .filter(|(_, share)| *share > 0.0)
-        .map(|(dtype, share)| format!("{share:.1} % {}", dtype.name()))
+        .map(|(dtype, share)| format!("{share:.1} % {}", by(args.precision, dtype)))
         .collect();
     writeln!(out, "work: {:.1} million multiply-accumulates, {}", macs as f64 / 1e6, shares.join(", "))?;
     for step in converted.steps.iter().filter(|s| s.macs > 0) {

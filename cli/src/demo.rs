@@ -9,12 +9,12 @@ use cygnet::format::meta::key;
 use cygnet::vision::draw::draw_detections;
 use cygnet::vision::{DetectOptions, Detection, Detector, Image, Preprocess, Rect, Task, complete_meta};
 use cygnet::{DType, Model, Session, SessionOptions};
-use cygnet_convert::{Calibrator, ConvertError, ImportOptions, Options, Precision, Samples};
+use cygnet_convert::{Calibrator, ConvertError, ImportOptions, Options, Precision, Samples, Tools};
 
 use crate::common::{CliError, save, size};
-use crate::convert::{borrowed, photo_input, ports};
 use crate::picture;
 use crate::progress::Shown;
+use crate::source_args::{borrowed, photo_input, ports};
 
 const MODEL: &[u8] = include_bytes!("../demo/face_blaze_short.tflite");
 const PHOTO: &[u8] = include_bytes!("../demo/astronaut.jpg");
@@ -114,7 +114,10 @@ fn outcome(
         buckets: Vec::new(),
         precision,
         samples: Some(&mut samples),
-        calibrator: Calibrator::MinMax,
+        int8_io: false,
+        calibration: None,
+        calibrator: Calibrator::default(),
+        tools: Tools::default(),
         winograd: true,
         meta,
         goldens: 1,

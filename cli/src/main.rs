@@ -13,6 +13,8 @@ mod verify;
 
 #[cfg(feature = "host")]
 mod bundle;
+#[cfg(feature = "host")]
+mod calibrate;
 #[cfg(feature = "photos")]
 mod camera;
 #[cfg(feature = "photos")]
@@ -33,6 +35,10 @@ mod picture;
 mod progress;
 #[cfg(feature = "host")]
 mod samples;
+#[cfg(feature = "host")]
+mod sound;
+#[cfg(feature = "host")]
+mod source_args;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
@@ -65,6 +71,8 @@ struct Cli {
 enum Command {
     #[cfg(feature = "host")]
     Convert(convert::Args),
+    #[cfg(feature = "host")]
+    Calibrate(calibrate::Args),
     Run(run::Args),
     #[cfg(feature = "photos")]
     Detect(detect::Args),
@@ -91,6 +99,8 @@ impl Command {
         match self {
             #[cfg(feature = "host")]
             Self::Convert(args) => convert::execute(&args, out),
+            #[cfg(feature = "host")]
+            Self::Calibrate(args) => calibrate::execute(&args, out),
             Self::Run(args) => run::execute(&args, out),
             #[cfg(feature = "photos")]
             Self::Detect(args) => detect::execute(&args, out),

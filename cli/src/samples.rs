@@ -1,4 +1,4 @@
-//! Calibration data: folders and files of photos and numpy arrays, read one at a time. Arrays may hold a stack of
+//! Calibration data: folders and files of photos, sounds and numpy arrays, read one at a time. Arrays may hold a stack of
 //! samples, where the model takes one.
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use cygnet::{DType, npz};
 use cygnet_convert::Samples;
 
 use crate::common::CliError;
-use crate::picture;
+use crate::{picture, sound};
 
 /// Samples in files.
 pub struct FileSamples {
@@ -20,6 +20,8 @@ pub struct FileSamples {
     inputs: Vec<(String, Vec<u32>)>,
     /// The numpy file that was read last, and its arrays.
     open: Option<(PathBuf, Vec<Array>)>,
+    /// The rate of the sounds, once it is known, and who says so.
+    rate: Option<(u32, String)>,
 }
 
 struct Sample {
@@ -28,18 +30,20 @@ struct Sample {
     index: usize,
 }
 
-const ENDINGS: [&str; 5] = ["npz", "npy", "png", "jpg", "jpeg"];
+const ENDINGS: [&str; 6] = ["npz", "npy", "png", "jpg", "jpeg", "wav"];
 
 fn ending(path: &Path) -> String {
     path.extension().map_or(String::new(), |e| e.to_string_lossy().to_ascii_lowercase())
 }
 
 impl FileSamples {
-    /// The files given, and in folders those that are photos or arrays, by name.
+    /// The files given, and in folders those that are photos, sounds or arrays, by name. Sounds have `rate`
+    /// samples a second, or all the same without it.
     pub fn new(
         given: &[PathBuf],
         photos: Option<(String, Preprocess, Vec<u32>)>,
         inputs: Vec<(String, Vec<u32>)>,
+        rate: Option<u32>,
     ) -> Result<Self, CliError> {
         let mut files = Vec::new();
         for path in given {
@@ -58,15 +62,68 @@ impl FileSamples {
             files.extend(inside);
         }
         if files.is_empty() {
-            let what = "--calibrate names no .npz, .npy, .png or .jpg file; give a folder that holds some";
+            let what =
+                "the samples name no .npz, .npy, .png, .jpg or .wav file; give a folder that holds some";
             return Err(CliError::Failed(what.to_owned()));
         }
-        let mut samples = Self { samples: Vec::new(), photos, inputs, open: None };
+        let mut samples = Self {
+            samples: Vec::new(),
+            photos,
+            inputs,
+            open: None,
+            rate: rate.map(|rate| (rate, "--sample-rate".to_owned())),
+        };
         for path in files {
-            let count = if is_numpy(&path) { samples.stacked(&path)? } else { 1 };
+            let count = match ending(&path).as_str() {
+                "npz" | "npy" => samples.stacked(&path)?,
+                "wav" => samples.stretches(&path)?,
+                _ => 1,
+            };
             samples.samples.extend((0..count).map(|index| Sample { path: path.clone(), index }));
         }
         Ok(samples)
+    }
+
+    /// What the samples are, by their files' names and order.
+    pub fn digest(&self) -> String {
+        let mut names = String::new();
+        for Sample { path, index } in &self.samples {
+            let name = path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default();
+            names.push_str(&format!("{name}\n{index}\n"));
+        }
+        format!("{} samples, {:08x}", self.samples.len(), crc32c::crc32c(names.as_bytes()))
+    }
+
+    /// The model's only input, when it can take a sound: its name, and how many values.
+    fn sound_input(&self, path: &Path) -> Result<(String, usize), CliError> {
+        let [(name, dims)] = &self.inputs[..] else {
+            let what = "the model has several inputs, a sound is one; give .npz files";
+            return Err(CliError::Failed(format!("{}: {what}", path.display())));
+        };
+        Ok((name.clone(), dims.iter().map(|&d| d as usize).product()))
+    }
+
+    /// Samples that a sound holds.
+    fn stretches(&mut self, path: &Path) -> Result<usize, CliError> {
+        let (_, length) = self.sound_input(path)?;
+        let (rate, count) = sound::stretches(path, length)?;
+        match &self.rate {
+            Some((wanted, says)) if *wanted != rate => Err(CliError::Failed(format!(
+                "{}: {rate} samples a second, where {says} has {wanted}; resample it",
+                path.display()
+            ))),
+            Some(_) => Ok(count),
+            None => {
+                self.rate = Some((rate, path.display().to_string()));
+                Ok(count)
+            }
+        }
+    }
+
+    fn stretch(&self, path: &Path, index: usize) -> Result<Vec<Array>, CliError> {
+        let (name, length) = self.sound_input(path)?;
+        let bytes = sound::read(path, length, index)?.into_iter().flat_map(f32::to_le_bytes).collect();
+        Ok(vec![Array { name, dtype: DType::F32, dims: self.inputs[0].1.clone(), bytes }])
     }
 
     /// The arrays of a numpy file, under the names of the model's inputs.
@@ -139,10 +196,6 @@ impl FileSamples {
     }
 }
 
-fn is_numpy(path: &Path) -> bool {
-    matches!(ending(path).as_str(), "npz" | "npy")
-}
-
 impl Samples for FileSamples {
     fn len(&self) -> usize {
         self.samples.len()
@@ -151,7 +204,11 @@ impl Samples for FileSamples {
     fn get(&mut self, i: usize) -> Result<Vec<Array>, String> {
         let Sample { path, index } = &self.samples[i];
         let (path, index) = (path.clone(), *index);
-        let read = if is_numpy(&path) { self.arrays(&path, index) } else { self.photo(&path) };
+        let read = match ending(&path).as_str() {
+            "npz" | "npy" => self.arrays(&path, index),
+            "wav" => self.stretch(&path, index),
+            _ => self.photo(&path),
+        };
         read.map_err(|e| e.to_string())
     }
 }
@@ -171,7 +228,7 @@ mod tests {
         let path = folder.path().join("samples.npz");
         std::fs::write(&path, npz::npz_bytes(arrays).unwrap()).unwrap();
         let inputs = vec![("x".to_owned(), vec![1, 2]), ("y".to_owned(), vec![1, 1])];
-        let mut samples = FileSamples::new(&[path], None, inputs)?;
+        let mut samples = FileSamples::new(&[path], None, inputs, None)?;
         (0..samples.len()).for_each(|i| drop(samples.get(i).unwrap()));
         Ok(samples)
     }

@@ -21,6 +21,9 @@ pub struct Emitted {
     pub sources: Vec<Vec<u32>>,
     /// For each tensor of the lowered graph, its index in the program, when it has one.
     pub tensors: Vec<Option<u32>>,
+    /// For each tensor that a step of the lowered graph computes, how many steps of the program have been done when it is
+    /// there.
+    pub ready: Vec<Option<usize>>,
 }
 
 /// Plans memory, packs weights, adds those to `weights` that are not there yet, and writes out every step. With `apart`
@@ -29,10 +32,30 @@ pub struct Emitted {
 /// # Errors
 /// Names the step that cannot be written.
 pub fn emit(lir: &Lir, name: &str, apart: bool, weights: &mut Weights) -> Result<Emitted, String> {
+    emit_shared(lir, name, apart, apart, weights)
+}
+
+/// As [`emit`], for a program whose tensors are looked at one after another while it runs: each is there, by itself, when
+/// the step that computes it is done ([`Emitted::ready`]), and until the last that reads it.
+///
+/// # Errors
+/// As [`emit`].
+pub fn emit_for_looking(lir: &Lir, name: &str, weights: &mut Weights) -> Result<Emitted, String> {
+    emit_shared(lir, name, true, false, weights)
+}
+
+/// With `apart` no tensor takes another's place while that is alive; with `kept` none is ever taken.
+fn emit_shared(
+    lir: &Lir,
+    name: &str,
+    apart: bool,
+    kept: bool,
+    weights: &mut Weights,
+) -> Result<Emitted, String> {
     let mut lir = lir.clone();
     pack(&mut lir)?;
     let sharing = share(&lir, apart);
-    let (buffers, index) = buffers(&lir, &sharing, apart);
+    let (buffers, index) = buffers(&lir, &sharing, kept);
     let placement = place(&buffers, ARENA_ALIGN);
     let mut e = Emitter {
         lir: &lir,
@@ -54,19 +77,21 @@ pub fn emit(lir: &Lir, name: &str, apart: bool, weights: &mut Weights) -> Result
         ports.push(Port { name: port.0.clone(), tensor });
     }
     let mut sources = Vec::new();
+    let mut ready = vec![None; lir.tensors.len()];
     for step in &lir.steps {
         e.step(step).map_err(|why| format!("step '{}': {why}", step.name))?;
         sources.resize(e.program.steps.len(), step.sources.clone());
+        ready[step.output] = Some(e.program.steps.len());
     }
     for state in &lir.states {
         e.state(state).map_err(|why| format!("state '{}': {why}", state.name))?;
     }
     sources.resize(e.program.steps.len(), Vec::new());
-    Ok(Emitted { program: e.program, sources, tensors: e.ids })
+    Ok(Emitted { program: e.program, sources, tensors: e.ids, ready })
 }
 
 /// Live ranges of the buffers, and for each root tensor the index of its buffer.
-fn buffers(lir: &Lir, sharing: &Sharing, apart: bool) -> (Vec<Buffer>, HashMap<Id, usize>) {
+fn buffers(lir: &Lir, sharing: &Sharing, kept: bool) -> (Vec<Buffer>, HashMap<Id, usize>) {
     let end = lir.steps.len();
     let (mut buffers, mut index) = (Vec::new(), HashMap::new());
     let mut touch = |id: Id, step: usize| {
@@ -78,7 +103,7 @@ fn buffers(lir: &Lir, sharing: &Sharing, apart: bool) -> (Vec<Buffer>, HashMap<I
         let i = *index.entry(root).or_insert_with(|| {
             // A kernel may read some bytes past the end, which must not be another's that is being written.
             let bytes = t.len() * t.dtype.size() + READ_SLACK;
-            let (first, last) = if apart { (0, end) } else { (step, step) };
+            let (first, last) = if kept { (0, end) } else { (step, step) };
             buffers.push(Buffer { bytes, first, last });
             buffers.len() - 1
         });

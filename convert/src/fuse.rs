@@ -13,6 +13,7 @@ fn epilogue_mut(op: &mut Op) -> Option<&mut Epilogue> {
         Op::DepthwiseConv(p) => Some(&mut p.epilogue),
         Op::ConvTranspose(p) => Some(&mut p.epilogue),
         Op::MatMul(p) => Some(&mut p.epilogue),
+        Op::BlockConv(p) => Some(&mut p.epilogue),
         Op::Binary(p) => Some(&mut p.epilogue),
         _ => None,
     }

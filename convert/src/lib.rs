@@ -2,7 +2,7 @@
 //!
 //! [`convert`] does all of it. Its stages stand in the order in which they run: [`onnx`] or [`tflite`] reads a
 //! [`graph`], [`infer`] and [`fold`] give it static shapes, [`passes`] simplify it, [`lower`] turns it into steps
-//! ([`lir`]), [`calibrate`] sees what values its tensors take, [`precision`] puts it into fewer bits, [`algorithm`]
+//! ([`lir`]), [`calibrate`] sees what values its tensors take, [`tune`] readies it for fewer bits, [`precision`] puts it into fewer bits, [`algorithm`]
 //! chooses how convolutions are done, [`plan`] places its tensors, [`emit`] writes the program.
 
 pub mod algorithm;
@@ -31,11 +31,14 @@ pub mod ranges;
 mod source;
 pub mod state;
 pub mod tflite;
+pub mod tune;
 
-pub use calibrate::{Calibrator, Samples};
+pub use calibrate::{Calibration, CalibrationFileError, Calibrator, Samples};
 pub use error::ImportError;
 pub use onnx::ImportOptions;
 pub use pipeline::{
-    ConvertError, Converted, Options, Progress, Silent, StepSummary, convert, import, prepare,
+    ConvertError, Converted, Options, Part, Progress, Silent, StepSummary, calibrate_part, convert, import,
+    prepare,
 };
 pub use precision::Precision;
+pub use tune::{Tool, Tools};

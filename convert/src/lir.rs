@@ -96,6 +96,17 @@ pub struct Tensor {
     pub quant: Option<Quant>,
     /// The elements, for a constant.
     pub constant: Option<Arc<Const>>,
+    /// What is known of its channels, for an input of a product that is to be quantized.
+    pub channels: Option<Arc<Channels>>,
+}
+
+/// What calibration has shown of the last dimension of a tensor, and what for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Channels {
+    /// Mean of each channel, when biases are to take up what rounding of weights does to it; else empty.
+    pub means: Vec<f64>,
+    /// Mean square of each channel, when scales of weights are to be chosen by the error that they cause; else empty.
+    pub squares: Vec<f64>,
 }
 
 impl Tensor {
@@ -214,6 +225,7 @@ impl Lir {
             dtype,
             quant: None,
             constant: None,
+            channels: None,
         });
         self.tensors.len() - 1
     }
@@ -234,6 +246,7 @@ impl Lir {
             dtype,
             quant: None,
             constant: Some(Arc::new(value)),
+            channels: None,
         });
         self.tensors.len() - 1
     }

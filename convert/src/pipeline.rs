@@ -1,11 +1,12 @@
 //! From a source model to a `.cygnet` file, stage by stage.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cygnet::format::Array;
 use cygnet::format::golden::GoldenCase;
 use cygnet::format::meta::{Meta, provenance};
+use cygnet::format::op::BlockKind;
 use cygnet::format::program::{DType, Program};
 use cygnet::format::quant::{self, QuantReport, StepReport, TensorRange};
 use cygnet::format::writer::{WeightsAlign, Writer};
@@ -15,8 +16,11 @@ use sha2::{Digest, Sha256};
 
 use crate::algorithm;
 use crate::attention;
-use crate::calibrate::{CalibrateError, Calibrator, Samples, calibrate};
-use crate::emit::{Emitted, Weights, emit};
+use crate::calibrate::file::CalibrationFileError;
+use crate::calibrate::{
+    CalibrateError, Calibration, Calibrator, Looker, Samples, calibrate, is_stream, sanity,
+};
+use crate::emit::{Weights, emit};
 use crate::error::ImportError;
 use crate::explain::{Explained, explain};
 use crate::fuse;
@@ -29,6 +33,7 @@ use crate::precision::{Plan, Precision, add_padding_rows, apply, choose};
 use crate::ranges::Range;
 use crate::state;
 use crate::tflite;
+use crate::tune::{Tools, tune};
 
 /// What to convert, and how.
 pub struct Options<'a> {
@@ -42,8 +47,14 @@ pub struct Options<'a> {
     pub precision: Precision,
     /// Samples that show what values tensors take; needed for int8, used for golden outputs where given.
     pub samples: Option<&'a mut dyn Samples>,
+    /// Whether inputs and outputs are s8 too, with the scales that calibration gives them; for int8 alone.
+    pub int8_io: bool,
+    /// What samples have shown already: taken instead of running them.
+    pub calibration: Option<Calibration>,
     /// How ranges follow from the samples.
     pub calibrator: Calibrator,
+    /// What else is done about the accuracy of int8.
+    pub tools: Tools,
     /// Whether f32 convolutions may use Winograd's algorithm where it is faster.
     pub winograd: bool,
     /// What the file says of itself: task, labels, preprocessing.
@@ -81,11 +92,23 @@ pub enum ConvertError {
     #[error("cannot convert: {0}")]
     Step(String),
     #[error(
-        "int8 needs samples of what the model will meet: give a folder of photos or .npy/.npz files with --calibrate"
+        "int8 needs samples of what the model will meet: give a folder of photos or .npy/.npz files with --calibrate, \
+         or what `cygnet calibrate` made of them with --calibration"
     )]
     NoSamples,
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
+    #[error("int8 inputs and outputs belong to --precision int8, not {0}; leave out --io int8")]
+    Int8Io(Precision),
+    #[error(transparent)]
+    CalibrationFile(#[from] CalibrationFileError),
+    #[error(
+        "the model keeps states: its samples are a stream, each run beginning where the last one ended, and cannot be \
+         calibrated in parts; leave out --shard"
+    )]
+    StreamInParts,
+    #[error("the calibration is of another model file than {}; calibrate again with `cygnet calibrate`", .0.display())]
+    OtherSource(PathBuf),
     #[error(transparent)]
     Runtime(#[from] cygnet::Error),
     #[error(transparent)]
@@ -122,6 +145,8 @@ pub struct Converted {
     pub steps: Vec<StepSummary>,
     /// What became of each operator of the source model, in the first program.
     pub explained: Vec<Explained>,
+    /// What about the samples makes no sense, in words for the user.
+    pub warnings: Vec<String>,
 }
 
 impl Converted {
@@ -172,7 +197,10 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         buckets,
         precision,
         mut samples,
+        int8_io,
+        calibration,
         calibrator,
+        tools,
         winograd,
         meta,
         goldens,
@@ -183,18 +211,38 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         std::fs::read(&source).map_err(|error| ImportError::Io { path: source.clone(), source: error })?;
     let graph = import(&source, &import_options)?;
     let lir = prepare(&graph)?;
-    let plan = choose(&lir, precision);
+    if int8_io && precision != Precision::Int8 {
+        return Err(ConvertError::Int8Io(precision));
+    }
+    let plan = Plan { int8_io, ..choose(&lir, precision) };
 
-    let ranges = if plan.needs_ranges() {
-        let samples = samples.as_deref_mut().ok_or(ConvertError::NoSamples)?;
-        observe(&lir, samples, calibrator, progress)?
+    let seen = if !plan.needs_ranges() {
+        None
+    } else if let Some(known) = calibration {
+        if known.model[..] != Sha256::digest(&source_bytes)[..] {
+            return Err(ConvertError::OtherSource(source));
+        }
+        Some(known)
     } else {
-        vec![None; lir.tensors.len()]
+        let samples = samples.as_deref_mut().ok_or(ConvertError::NoSamples)?;
+        progress.stage("calibrating", Some(samples.len()));
+        let mut seen = Calibration::new(&lir, Sha256::digest(&source_bytes).into(), String::new());
+        calibrate(&lir, samples, &mut seen, &mut || progress.advance())?;
+        Some(seen)
     };
+    let warnings = seen.as_ref().map_or(Ok(Vec::new()), |seen| sanity::warnings(&lir, seen))?;
+    let tuned = |lir: Lir, plan: &Plan| -> Result<(Lir, Vec<Option<Range>>), CalibrateError> {
+        let Some(seen) = &seen else {
+            let none = vec![None; lir.tensors.len()];
+            return Ok((lir, none));
+        };
+        let stats = seen.stats(&lir)?;
+        Ok(tune(lir, plan, &stats, calibrator, tools))
+    };
+    let (lir, ranges) = tuned(lir, &plan)?;
 
     progress.stage("planning and packing", None);
     let mut weights = Weights::default();
-    let first = &lir;
     let name = if buckets.is_empty() { MAIN.to_owned() } else { bucket_name(&import_options.shapes) };
     let low = typed(&lir, &plan, &ranges, winograd, None)?;
     let emitted = emit(&low, &name, false, &mut weights).map_err(ConvertError::Step)?;
@@ -205,12 +253,13 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         let name = bucket_name(shapes);
         let other = ImportOptions { shapes: shapes.clone(), ..import_options.clone() };
         let lir = prepare(&import(&source, &other)?)?;
-        let plan = choose(&lir, precision);
-        let ranges = if plan.needs_ranges() {
-            same_ranges(first, &ranges, &lir, &name)?
-        } else {
-            vec![None; lir.tensors.len()]
-        };
+        let plan = Plan { int8_io, ..choose(&lir, precision) };
+        let (lir, ranges) = tuned(lir, &plan).map_err(|error| {
+            ConvertError::Step(format!(
+                "for {name} the model computes other tensors than for the shapes of the samples ({error}); convert \
+                 these shapes to a file of their own"
+            ))
+        })?;
         let low = typed(&lir, &plan, &ranges, winograd, Some(&low))?;
         programs.push(emit(&low, &name, false, &mut weights).map_err(ConvertError::Step)?.program);
     }
@@ -242,6 +291,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         weights_bytes: weights.len(),
         steps,
         explained,
+        warnings,
     })
 }
 
@@ -277,55 +327,61 @@ fn typed(
     Ok(low)
 }
 
-/// The ranges of a graph for other shapes: those of the tensors that have the same names.
-fn same_ranges(
-    first: &Lir,
-    ranges: &[Option<Range>],
-    lir: &Lir,
-    name: &str,
-) -> Result<Vec<Option<Range>>, ConvertError> {
-    let known: HashMap<&str, Option<Range>> =
-        first.tensors.iter().map(|t| t.name.as_str()).zip(ranges.iter().copied()).collect();
-    let range = |t: &crate::lir::Tensor| match known.get(t.name.as_str()) {
-        Some(range) => Ok(*range),
-        None if t.constant.is_some() || t.dtype != DType::F32 => Ok(None),
-        None => Err(ConvertError::Step(format!(
-            "for {name} the model computes '{}', which it does not for the shapes of the samples; convert these shapes \
-             to a file of their own",
-            t.name
-        ))),
-    };
-    lir.tensors.iter().map(range).collect()
+/// One part of a calibration, as `cygnet calibrate` makes it.
+pub struct Part<'a> {
+    /// The source model.
+    pub source: PathBuf,
+    /// Shapes of inputs that the model leaves open.
+    pub import: ImportOptions,
+    /// All samples.
+    pub samples: &'a mut dyn Samples,
+    /// Which part of them: every `shards`-th from `shard` on, counted from 0.
+    pub shard: usize,
+    /// How many parts there are.
+    pub shards: usize,
+    /// The options that decide what samples look like, for the record.
+    pub settings: String,
+    /// What an interrupted calibration had seen, and of how many samples.
+    pub begun: Option<(Calibration, usize)>,
 }
 
-/// The ranges of all floating-point tensors over the samples.
-fn observe(
-    lir: &Lir,
-    samples: &mut dyn Samples,
-    calibrator: Calibrator,
+/// Sees what values the tensors of a model take. `keep` is called after every sample with what has been seen, and the
+/// number of samples of this part that it is of: to write it down where that pays.
+///
+/// # Errors
+/// Says what stands in the way and what to do.
+pub fn calibrate_part(
+    part: Part<'_>,
     progress: &mut dyn Progress,
-) -> Result<Vec<Option<Range>>, ConvertError> {
-    let mut float = lir.clone();
-    add_padding_rows(&mut float);
-    let mut weights = Weights::default();
-    let Emitted { program, tensors, .. } =
-        emit(&float, "calibration", true, &mut weights).map_err(ConvertError::Step)?;
-    let weights = weights.finish();
-    let file =
-        Writer::new().program(&program).weights(&weights, WeightsAlign::Page16K).pack_id(PACK_ID).finish()?;
-    let model = Model::from_bytes(&file)?;
-    let watched: Vec<(usize, u32)> = (0..lir.tensors.len())
-        .filter(|&id| lir.tensors[id].constant.is_none() && lir.tensors[id].dtype == DType::F32)
-        .filter_map(|id| Some((id, tensors[id]?)))
-        .collect();
-    let ids: Vec<u32> = watched.iter().map(|w| w.1).collect();
-    progress.stage("calibrating", Some(samples.len()));
-    let found = calibrate(&model, &ids, samples, calibrator, &mut || progress.advance())?;
-    let mut ranges = vec![None; lir.tensors.len()];
-    for ((id, _), range) in watched.into_iter().zip(found) {
-        ranges[id] = range;
+    keep: &mut dyn FnMut(&Calibration, usize) -> Result<(), CalibrationFileError>,
+) -> Result<(Calibration, Vec<String>), ConvertError> {
+    let Part { source, import: import_options, samples, shard, shards, settings, begun } = part;
+    progress.stage("reading the model", None);
+    let bytes =
+        std::fs::read(&source).map_err(|error| ImportError::Io { path: source.clone(), source: error })?;
+    let lir = prepare(&import(&source, &import_options)?)?;
+    if is_stream(&lir) && shards > 1 {
+        return Err(ConvertError::StreamInParts);
     }
-    Ok(ranges)
+    let fresh = Calibration::new(&lir, Sha256::digest(&bytes).into(), settings);
+    // A stream cannot be taken up in its midst: its states are lost.
+    let fits = |c: &Calibration| !is_stream(&lir) && c.model == fresh.model && c.settings == fresh.settings;
+    let (mut seen, done) = begun.filter(|(c, _)| fits(c) && c.stats(&lir).is_ok()).unwrap_or((fresh, 0));
+    let mine: Vec<usize> = (shard..samples.len()).step_by(shards).collect();
+    if mine.is_empty() {
+        return Err(CalibrateError::Empty.into());
+    }
+    let mut looker = Looker::new(&lir)?;
+    progress.stage("calibrating", Some(mine.len()));
+    (0..done.min(mine.len())).for_each(|_| progress.advance());
+    for (count, &index) in mine.iter().enumerate().skip(done) {
+        let arrays = samples.get(index).map_err(|what| CalibrateError::Sample { index, what })?;
+        looker.look(index, &arrays, &mut seen)?;
+        keep(&seen, count + 1)?;
+        progress.advance();
+    }
+    let warnings = sanity::warnings(&lir, &seen)?;
+    Ok((seen, warnings))
 }
 
 fn finish(
@@ -355,7 +411,12 @@ fn report(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> QuantReport {
         StepReport {
             name: step.name.clone(),
             precision: match dtype {
-                DType::S8 => quant::Precision::Int8,
+                DType::S8 => match (plan.blocks, plan.dynamic) {
+                    (Some(BlockKind::Int8), _) => quant::Precision::WeightInt8,
+                    (Some(BlockKind::Int4), _) => quant::Precision::WeightInt4,
+                    (None, true) => quant::Precision::Dynamic,
+                    (None, false) => quant::Precision::Int8,
+                },
                 DType::F16 => quant::Precision::F16,
                 _ => quant::Precision::F32,
             },

@@ -1,10 +1,14 @@
 //! Which steps run in which precision, and the lowered graph rewritten so.
 
 mod apply;
+mod blocks;
 mod choose;
+mod functions;
 mod groups;
 mod reals;
+mod rows;
 mod weights;
 
 pub use apply::{add_padding_rows, apply};
 pub use choose::{Plan, Precision, choose};
+pub use functions::{Function, functions};

@@ -627,6 +627,31 @@ param_struct! {
     }
 }
 
+word_enum! {
+    /// How wide the numbers of a [`BlockConv`]'s weights are.
+    BlockKind {
+        /// A byte each.
+        Int8 = 0 "int8",
+        /// Four bits each.
+        Int4 = 1 "int4",
+    }
+}
+
+param_struct! {
+    /// Convolution, and the product of rows with a constant matrix, by weights of few bits: blocks of 32 numbers of an
+    /// output channel share a scale. Inputs: 0 `x` f32 `[N, H, W, C]` (any rank for 1 x 1, stride 1, no padding: rows x C);
+    /// 1 packed weights; 2 packed scales f16; 3 bias f32, as many as the channels of all panels. Taps outside the image
+    /// read zero. Output `y` f32 `[N, OH, OW, M]`.
+    BlockConv {
+        /// The window; kernel times C is at most 16384.
+        window: Window,
+        /// Of the weights.
+        kind: BlockKind,
+        /// What happens to the result.
+        epilogue: Epilogue,
+    }
+}
+
 ops! {
     Conv = 1 "conv", inputs 3..=7, 1 word since minor 1;
     DepthwiseConv = 2 "depthwise-conv", inputs 3..=6;
@@ -654,4 +679,5 @@ ops! {
     Recurrent = 24 "recurrent", inputs 3..=4;
     QuantizeRows = 25 "quantize-rows", inputs 2..=2;
     Attention = 26 "attention", inputs 3..=4;
+    BlockConv = 27 "block-conv", inputs 4..=4;
 }

@@ -36,6 +36,7 @@ impl Op {
             Self::DepthwiseConv(p) => Some(p.epilogue.unary.kind),
             Self::ConvTranspose(p) => Some(p.epilogue.unary.kind),
             Self::MatMul(p) => Some(p.epilogue.unary.kind),
+            Self::BlockConv(p) => Some(p.epilogue.unary.kind),
             Self::Binary(p) => Some(p.epilogue.unary.kind),
             Self::Map(p) => Some(p.unary.kind),
             _ => None,

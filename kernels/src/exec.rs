@@ -210,7 +210,7 @@ impl Leader {
         self.shared.scratch.len()
     }
 
-    /// The arena, between runs.
+    /// The arena, between runs or steps.
     pub fn arena(&self) -> &[u8] {
         self.shared.arena.bytes()
     }
@@ -244,6 +244,21 @@ impl Leader {
             let t = Instant::now();
             self.step(index);
             observer.step(index, u64::try_from(t.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
+        self.finish()
+    }
+
+    /// Runs every step and shows the arena in between: `look` is called with the number of steps done, from none to all.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_looking(&mut self, look: &mut dyn FnMut(usize, &[u8])) -> Result<(), ExecError> {
+        self.start()?;
+        look(0, self.arena());
+        for index in 0..self.shared.kernels.len() {
+            self.step(index);
+            // No tile is running between steps: see the module.
+            look(index + 1, self.arena());
         }
         self.finish()
     }

@@ -8,6 +8,7 @@
 
 pub mod arena;
 pub mod attention;
+pub mod blocks;
 pub mod conv;
 pub mod copy;
 pub mod cpu;

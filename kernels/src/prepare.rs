@@ -93,6 +93,7 @@ fn prepare_in(
         Op::Sample(p) => crate::sample::prepare(p, cx),
         Op::NonMaxSuppression(p) => crate::suppress::prepare(p, cx),
         Op::Recurrent(p) => crate::recurrent::prepare(p, cx),
+        Op::BlockConv(p) => crate::blocks::prepare(p, cx),
         Op::QuantizeRows(p) => crate::quantize_rows::prepare(p, cx),
         Op::Attention(p) => crate::attention::prepare(p, cx),
     }

@@ -44,5 +44,5 @@ pub use error::Error;
 pub use model::{Model, OpenOptions};
 pub use pool::{Pool, PoolOptions};
 pub use profile::Profile;
-pub use session::{Select, Session, SessionOptions};
+pub use session::{Memory, Select, Session, SessionOptions};
 pub use tensor::{Element, TensorRef};

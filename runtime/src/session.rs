@@ -278,6 +278,20 @@ impl Session {
         self.go(|leader, _| profile.observe(leader))
     }
 
+    /// Runs the program and shows its memory in between: `look` is called with the number of steps done, from none to
+    /// all. A tensor is there from the step that computes it to the last one that reads it.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_looking(&mut self, look: &mut dyn FnMut(usize, &Memory<'_>)) -> Result<(), Error> {
+        let weights = Arc::clone(&self.weights);
+        self.go(|leader, program| {
+            leader.run_looking(&mut |done, arena| {
+                look(done, &Memory { program, arena, weights: weights.bytes() });
+            })
+        })
+    }
+
     fn go(&mut self, run: impl FnOnce(&mut Leader, &Program) -> Result<(), ExecError>) -> Result<(), Error> {
         if self.set.contains(&false) {
             let unset = self.program.inputs.iter().zip(&self.set).filter(|(_, set)| !**set);
@@ -355,6 +369,24 @@ impl Session {
     pub(crate) fn no_input(&self, name: &str) -> Error {
         let have = self.program.inputs.iter().map(|port| port.name.clone()).collect();
         Error::NoTensor { what: "input", wanted: name.to_owned(), have }
+    }
+}
+
+/// What a session holds between two steps.
+pub struct Memory<'a> {
+    program: &'a Program,
+    arena: &'a [u8],
+    weights: &'a [u8],
+}
+
+impl Memory<'_> {
+    /// A tensor of the program by its position; `None` when there is none. See [`Session::run_looking`].
+    pub fn tensor(&self, index: usize) -> Option<TensorRef<'_>> {
+        let t = self.program.tensors.get(index)?;
+        Some(match t.storage {
+            Storage::Arena => TensorRef::of(t, self.arena),
+            Storage::Weights => TensorRef::of(t, self.weights),
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use cygnet::{Model, Session, SessionOptions, TensorRef};
 use cygnet_convert::graph::{Data, Tensor};
 use cygnet_convert::onnx::read_tensor;
 use cygnet_convert::onnx::schema::{ModelProto, TensorProto, ValueInfoProto};
-use cygnet_convert::{Calibrator, ImportOptions, Options, Precision, Silent, convert};
+use cygnet_convert::{Calibrator, ImportOptions, Options, Precision, Silent, Tools, convert};
 use half::f16;
 use prost::Message;
 
@@ -130,9 +130,12 @@ impl Case {
             import,
             buckets: Vec::new(),
             precision: Precision::F32,
+            tools: Tools::default(),
             winograd: true,
             samples: None,
-            calibrator: Calibrator::MinMax,
+            int8_io: false,
+            calibration: None,
+            calibrator: Calibrator::default(),
             meta: cygnet::format::Meta::new(),
             goldens: 0,
             provenance: String::new(),

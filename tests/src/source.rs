@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cygnet::format::Array;
 use cygnet::{Model, Session, SessionOptions, npz};
 use cygnet_convert::{
-    Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Samples, Silent, convert,
+    Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Samples, Silent, Tools, convert,
 };
 
 use crate::{bits, place};
@@ -80,23 +80,40 @@ impl Source {
         samples: Vec<Vec<Array>>,
         goldens: usize,
     ) -> Result<Converted, ConvertError> {
+        self.convert_as(samples, |options| {
+            options.precision = precision;
+            options.goldens = goldens;
+        })
+    }
+
+    /// Converts the model for the shapes of its reference input, with options that `set` changes: f32 without goldens
+    /// before that.
+    pub fn convert_as(
+        &self,
+        samples: Vec<Vec<Array>>,
+        set: impl FnOnce(&mut Options<'_>),
+    ) -> Result<Converted, ConvertError> {
         let mut import = ImportOptions { states: self.states.clone(), ..ImportOptions::default() };
         for a in &self.inputs {
             import.shapes.insert(a.name.clone(), a.dims.iter().map(|&d| d as usize).collect());
         }
         let mut held = Held(samples);
-        let options = Options {
+        let mut options = Options {
             source: self.path.clone(),
             import,
             buckets: Vec::new(),
-            precision,
+            precision: Precision::F32,
             samples: (!held.is_empty()).then_some(&mut held),
-            calibrator: Calibrator::MinMax,
+            int8_io: false,
+            calibration: None,
+            calibrator: Calibrator::default(),
+            tools: Tools::default(),
             winograd: true,
             meta: cygnet::format::Meta::new(),
-            goldens,
+            goldens: 0,
             provenance: String::new(),
         };
+        set(&mut options);
         convert(options, &mut Silent)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use cygnet::format::Array;
 use cygnet::{Model, Select, Session, SessionOptions};
-use cygnet_convert::{Calibrator, Converted, ImportOptions, Options, Precision, Silent, convert};
+use cygnet_convert::{Calibrator, Converted, ImportOptions, Options, Precision, Silent, Tools, convert};
 use cygnet_tests::bits::{hashes, noises};
 use cygnet_tests::place;
 use cygnet_tests::source::Held;
@@ -26,7 +26,10 @@ fn converted(widths: &[usize], precision: Precision) -> Option<Converted> {
         buckets: widths[1..].iter().map(|&w| shapes(w)).collect(),
         precision,
         samples: Some(&mut samples),
-        calibrator: Calibrator::MinMax,
+        int8_io: false,
+        calibration: None,
+        calibrator: Calibrator::default(),
+        tools: Tools::default(),
         winograd: true,
         meta: cygnet::format::Meta::new(),
         goldens: 1,

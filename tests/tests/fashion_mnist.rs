@@ -43,6 +43,11 @@ fn accuracy_is_what_training_gave() {
     };
     // 90.00 % is what ONNX Runtime reaches with these weights.
     assert_eq!(count(Precision::F32), 9000);
-    let int8 = count(Precision::Int8);
-    assert!(int8 >= 8970, "{int8} of 10000");
+    // 0.2, 0.2 and 0.5 points less.
+    for (precision, least) in
+        [(Precision::Int8, 8980), (Precision::WeightInt8, 8980), (Precision::WeightInt4, 8950)]
+    {
+        let right = count(precision);
+        assert!(right >= least, "{precision}: {right} of 10000");
+    }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use cygnet::format::Array;
 use cygnet::{Session, npz};
-use cygnet_convert::{Calibrator, ImportOptions, Options, Precision, Silent, convert};
+use cygnet_convert::{Calibrator, ImportOptions, Options, Precision, Silent, Tools, convert};
 use cygnet_tests::place;
 use cygnet_tests::source::session;
 
@@ -81,7 +81,10 @@ fn converted(path: PathBuf, states: &[(&str, &str)]) -> Session {
         buckets: Vec::new(),
         precision: Precision::F32,
         samples: None,
-        calibrator: Calibrator::MinMax,
+        int8_io: false,
+        calibration: None,
+        calibrator: Calibrator::default(),
+        tools: Tools::default(),
         winograd: true,
         meta: cygnet::format::Meta::new(),
         goldens: 0,

@@ -10,7 +10,9 @@ use cygnet::format::program::DType;
 use cygnet::{Session, TensorRef, npz};
 use cygnet_convert::passes::simplify;
 use cygnet_convert::tflite::import_bytes;
-use cygnet_convert::{Calibrator, Converted, ImportOptions, Options, Precision, Silent, convert, prepare};
+use cygnet_convert::{
+    Calibrator, Converted, ImportOptions, Options, Precision, Silent, Tools, convert, prepare,
+};
 use cygnet_tests::place;
 use cygnet_tests::source::session;
 
@@ -47,7 +49,10 @@ fn converted(folder: &Path, name: &str, case: &Case) -> Result<Converted, String
         buckets: Vec::new(),
         precision: Precision::F32,
         samples: None,
-        calibrator: Calibrator::MinMax,
+        int8_io: false,
+        calibration: None,
+        calibrator: Calibrator::default(),
+        tools: Tools::default(),
         winograd: false,
         meta: cygnet::format::Meta::new(),
         goldens: 0,

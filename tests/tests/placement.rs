@@ -4,7 +4,7 @@
 use cygnet::format::Array;
 use cygnet::format::program::DType;
 use cygnet_convert::onnx::schema::{AttributeProto, NodeProto};
-use cygnet_convert::{Calibrator, ImportOptions, Options, Precision, Silent, convert};
+use cygnet_convert::{Calibrator, ImportOptions, Options, Precision, Silent, Tools, convert};
 use cygnet_tests::made::{made, node};
 use cygnet_tests::source::{run, session};
 
@@ -36,7 +36,10 @@ fn outcome(nodes: Vec<NodeProto>, len: i64) -> Vec<f32> {
         buckets: Vec::new(),
         precision: Precision::F32,
         samples: None,
-        calibrator: Calibrator::MinMax,
+        int8_io: false,
+        calibration: None,
+        calibrator: Calibrator::default(),
+        tools: Tools::default(),
         winograd: false,
         meta: cygnet::format::Meta::new(),
         goldens: 0,

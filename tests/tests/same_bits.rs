@@ -11,8 +11,16 @@ use cygnet::{Cpu, Model, Session, SessionOptions};
 use cygnet_tests::{bits, place};
 
 /// The committed models: fixture and hashes have this name.
-const MODELS: [&str; 6] =
-    ["blaze_f32", "blaze_int8", "seg_selfie_int8", "fashion_f32", "fashion_int8", "fashion_dynamic"];
+const MODELS: [&str; 8] = [
+    "blaze_f32",
+    "blaze_int8",
+    "seg_selfie_int8",
+    "fashion_f32",
+    "fashion_int8",
+    "fashion_dynamic",
+    "fashion_weight-int8",
+    "fashion_weight-int4",
+];
 
 /// Seeds the inputs.
 const SEED: u64 = 7;

@@ -8,7 +8,7 @@ use cygnet::format::program::DType;
 use cygnet::{Model, Session, SessionOptions, npz};
 use cygnet_convert::onnx::schema::AttributeProto;
 use cygnet_convert::{
-    Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Silent, convert,
+    Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Silent, Tools, convert,
 };
 use cygnet_tests::bits::{hashes, noises};
 use cygnet_tests::made::{Made, made, node};
@@ -23,9 +23,12 @@ fn tied(path: &Path, states: &[(&str, &str)], precision: Precision) -> Result<Co
         import: ImportOptions { states, ..ImportOptions::default() },
         buckets: Vec::new(),
         precision,
+        tools: Tools::default(),
         winograd: true,
         samples: Some(&mut samples),
-        calibrator: Calibrator::MinMax,
+        int8_io: false,
+        calibration: None,
+        calibrator: Calibrator::default(),
         meta: cygnet::format::Meta::new(),
         goldens: 1,
         provenance: String::new(),

@@ -17,10 +17,10 @@ pub fn fuse_activation(graph: &mut Graph, index: &Index, i: usize) -> bool {
         [a, b] => gate(graph, index, scale, a, b)
             .map(|f| (f, a))
             .or_else(|| gate(graph, index, scale, b, a).map(|f| (f, b))),
-        [a] if near(scale, 1.0 / 6.0) && relu6_of_shifted(graph, index, a).is_some() => {
+        [a] => ramp(graph, index, a).filter(|&(_, top)| near(scale * top, 1.0)).map(|(x, _)| {
             let attrs = vec![("alpha", Attr::Float(1.0 / 6.0)), ("beta", Attr::Float(0.5))];
-            relu6_of_shifted(graph, index, a).map(|x| (("HardSigmoid", attrs), x))
-        }
+            (("HardSigmoid", attrs), x)
+        }),
         _ => None,
     };
     let Some(((op, attrs), x)) = found else { return false };
@@ -56,7 +56,7 @@ fn gate(graph: &Graph, index: &Index, scale: f32, x: ValueId, g: ValueId) -> Opt
             return (soft.input(0) == Some(x)).then(|| ("Mish", vec![]));
         }
     }
-    if near(scale, 1.0 / 6.0) && relu6_of_shifted(graph, index, g) == Some(x) {
+    if ramp(graph, index, g).is_some_and(|(of, top)| of == x && near(scale * top, 1.0)) {
         return Some(("HardSwish", vec![]));
     }
     if near(scale, 0.5) {
@@ -110,15 +110,15 @@ fn power_of(graph: &Graph, index: &Index, x: ValueId, id: ValueId) -> Option<usi
     (m.input(0) == Some(x) && m.input(1) == Some(x)).then_some(2)
 }
 
-/// `x` when `id` is `min(max(x + 3, 0), 6)`.
-fn relu6_of_shifted(graph: &Graph, index: &Index, id: ValueId) -> Option<ValueId> {
+/// `x` and the scale when `id` is the scale times `clamp(x / 6 + 1/2, 0, 1)`: `min(max(x + 3, 0), 6)` and its multiples.
+fn ramp(graph: &Graph, index: &Index, id: ValueId) -> Option<(ValueId, f32)> {
     let clip = index.made_by(graph, id, "Clip")?;
     let limit = |i: usize| clip.input(i).and_then(|l| graph.constant(l)).and_then(|t| t.scalar_f32());
-    if limit(1) != Some(0.0) || limit(2) != Some(6.0) {
-        return None;
-    }
-    let (shift, x) = scalar_and_other(graph, index.made_by(graph, clip.input(0)?, "Add")?)?;
-    (shift == 3.0).then_some(x)
+    let top = limit(2).filter(|&top| limit(1) == Some(0.0) && top > 0.0 && top.is_finite())?;
+    let (shift, sloped) = scalar_and_other(graph, index.made_by(graph, clip.input(0)?, "Add")?)?;
+    let slope = Product::value(graph, index, sloped);
+    let [x] = *slope.factors.as_slice() else { return None };
+    (near(slope.scale / top, 1.0 / 6.0) && near(shift / top, 0.5)).then_some((x, top))
 }
 
 /// Whether `a` is `b`, as f32 arithmetic or a stay in half precision leaves it.

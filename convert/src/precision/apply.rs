@@ -10,8 +10,9 @@ use cygnet_kernels::conv::transpose::Phases;
 use half::f16;
 
 use super::choose::Plan;
+use super::functions::{Function, functions};
 use super::groups::quants;
-use super::weights::{MAX_K, MAX_K_COMPUTED, multipliers, quantize as quantize_weights};
+use super::weights::{MAX_K, MAX_K_COMPUTED, Product, multipliers, quantize as quantize_weights};
 use crate::lir::{Const, Id, Kind, Lir, State, Step};
 use crate::ranges::{Range, quantize, quantized};
 
@@ -30,17 +31,33 @@ pub fn apply(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Result<Lir, St
         forms: HashMap::new(),
         dynamic: HashMap::new(),
     };
+    if plan.int8_io {
+        for &(_, id) in lir.inputs.iter().filter(|i| lir.tensors[i.1].dtype == DType::F32) {
+            let quant = cast.quant(id)?;
+            cast.new.tensors[id].dtype = DType::S8;
+            cast.new.tensors[id].quant = Some(quant);
+        }
+    }
+    let functions = functions(lir, plan);
     for (i, (step, &dtype)) in lir.steps.iter().zip(&plan.types).enumerate() {
         let first = cast.new.steps.len();
         let done = match &step.kind {
-            Kind::Op(Op::Conv(p)) if plan.real[i] => cast.reals(step, &p.window, plan.dynamic),
-            _ => cast.step(step, dtype),
+            Kind::Op(Op::Gather(_)) if plan.real[i] => cast.embedding(step, plan.blocks),
+            Kind::Op(Op::Conv(p)) if plan.real[i] => match plan.blocks {
+                Some(kind) => cast.blocks(step, p, kind),
+                None => cast.reals(step, &p.window, plan.dynamic),
+            },
+            _ => match &functions[i] {
+                Some(function) => cast.table(step, function),
+                None => cast.step(step, dtype),
+            },
         };
         done.map_err(|why| format!("step '{}': {why}", step.name))?;
         cast.new.attribute(first, &step.sources);
     }
     for (name, id) in &lir.outputs {
         let dtype = lir.tensors[*id].dtype;
+        let dtype = if plan.int8_io && dtype == DType::F32 { DType::S8 } else { dtype };
         let form = cast.form(*id, dtype)?;
         cast.new.outputs.push((name.clone(), form));
     }
@@ -165,7 +182,6 @@ impl Cast<'_> {
             Kind::Op(Op::ConvTranspose(p)) => {
                 return self.conv(step, &p.window, p.groups as usize, &p.epilogue, y);
             }
-            Kind::Op(Op::Map(p)) => return self.map(step, p.unary, y),
             Kind::Concat { .. } => {
                 // Inputs of another scale are requantized to the whole's.
                 for slot in &mut new.inputs {
@@ -178,12 +194,14 @@ impl Cast<'_> {
                 for slot in &mut new.inputs {
                     let Some(id) = *slot else { continue };
                     let t = &self.old.tensors[id];
-                    *slot =
-                        Some(if t.dtype != DType::F32 || is_resize_weight(&step.kind, slot, &step.inputs) {
-                            self.form(id, t.dtype)?
-                        } else {
-                            self.form(id, DType::S8)?
-                        });
+                    *slot = Some(if step.kind.moves() && t.constant.is_some() && t.dtype == DType::F32 {
+                        // What moves keeps its bytes: the constant is in the scale of what it becomes.
+                        self.form_with(id, DType::S8, Some(y))?
+                    } else if t.dtype != DType::F32 || is_resize_weight(&step.kind, slot, &step.inputs) {
+                        self.form(id, t.dtype)?
+                    } else {
+                        self.form(id, DType::S8)?
+                    });
                 }
             }
         }
@@ -272,12 +290,14 @@ impl Cast<'_> {
         output
     }
 
-    fn map(&mut self, step: &Step, unary: Unary, y: Quant) -> Result<(), String> {
-        let input = step.inputs[0].ok_or("its input is missing")?;
-        let from = self.quant(input)?;
-        let x = self.form(input, DType::S8)?;
-        let f = |v: f32| cygnet_kernels::math::unary(unary.kind, unary.a, unary.b, v);
-        self.table_step(&step.name, x, from, y, Some(step.output), f);
+    /// What is a function of one tensor.
+    fn table(&mut self, step: &Step, function: &Function) -> Result<(), String> {
+        let y = self.quant(step.output)?;
+        self.new.tensors[step.output].dtype = DType::S8;
+        self.new.tensors[step.output].quant = Some(y);
+        let from = self.quant(function.root)?;
+        let x = self.form(function.root, DType::S8)?;
+        self.table_step(&step.name, x, from, y, Some(step.output), |v| function.at(v));
         Ok(())
     }
 
@@ -307,7 +327,14 @@ impl Cast<'_> {
         // Depthwise weights lie [taps][C]: each channel's own together while they are quantized.
         let depthwise = groups == 0;
         let by_channel = if depthwise { swapped(wc.f32(), k, m) } else { wc.f32().to_vec() };
-        let q = quantize_weights(&by_channel, bc.f32(), xq);
+        let q = quantize_weights(&Product {
+            weights: &by_channel,
+            bias: bc.f32(),
+            x: xq,
+            channels: self.old.tensors[x].channels.as_deref(),
+            depth: wd[wd.len() - 1],
+            groups,
+        });
         let transposed = matches!(step.kind, Kind::Op(Op::ConvTranspose(_)));
         let bias = if transposed {
             let phases = Phases::new(window).ok_or("its window is out of range")?;
@@ -394,6 +421,7 @@ pub fn add_padding_rows(lir: &mut Lir) {
                 dtype,
                 quant: None,
                 constant: Some(Arc::new(zeros)),
+                channels: None,
             });
             lir.tensors.len() - 1
         });

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cygnet_format::op::{BinaryKind, Op, ReduceKind};
+use cygnet_format::op::{BinaryKind, BlockKind, Op, ReduceKind};
 use cygnet_format::program::DType;
 
 use half::f16;
 
+use super::blocks::why_not;
+use super::rows::is_embedding;
 use super::weights::MAX_K;
 use crate::lir::{Const, Id, Kind, Lir, Step};
 
@@ -22,6 +24,10 @@ pub enum Precision {
     Int8,
     /// 8-bit integers in products with constant weights, activations quantized row by row as they come; the rest in f32.
     Dynamic,
+    /// 8-bit weights of products, in blocks of 32 with a scale each; all computing in f32.
+    WeightInt8,
+    /// 4-bit weights, likewise.
+    WeightInt4,
 }
 
 impl FromStr for Precision {
@@ -33,7 +39,11 @@ impl FromStr for Precision {
             "f16" => Ok(Self::F16),
             "int8" => Ok(Self::Int8),
             "dynamic" => Ok(Self::Dynamic),
-            other => Err(format!("precision '{other}' is unknown; use f32, f16, int8 or dynamic")),
+            "weight-int8" => Ok(Self::WeightInt8),
+            "weight-int4" => Ok(Self::WeightInt4),
+            other => Err(format!(
+                "precision '{other}' is unknown; use f32, f16, int8, dynamic, weight-int8 or weight-int4"
+            )),
         }
     }
 }
@@ -45,6 +55,8 @@ impl fmt::Display for Precision {
             Self::F16 => "f16",
             Self::Int8 => "int8",
             Self::Dynamic => "dynamic",
+            Self::WeightInt8 => "weight-int8",
+            Self::WeightInt4 => "weight-int4",
         })
     }
 }
@@ -56,21 +68,32 @@ pub struct Plan {
     pub types: Vec<DType>,
     /// For each step that stays in f32 although less was asked for, the reason.
     pub reasons: Vec<Option<&'static str>>,
-    /// For each step, whether it is an s8 product whose result is f32.
+    /// For each step, whether it is an s8 product, or gathers rows of an s8 table, and its result is f32.
     pub real: Vec<bool>,
     /// Whether inputs of s8 steps are quantized by what they turn out to hold.
     pub dynamic: bool,
+    /// Whether inputs and outputs that are real numbers become s8 too.
+    pub int8_io: bool,
+    /// Weights alone are in fewer bits: what those of the s8 steps are.
+    pub blocks: Option<BlockKind>,
 }
 
 impl Plan {
     /// All in f32.
-    fn float(n: usize) -> Self {
-        Self { types: vec![DType::F32; n], reasons: vec![None; n], real: vec![false; n], dynamic: false }
+    pub fn float(n: usize) -> Self {
+        Self {
+            types: vec![DType::F32; n],
+            reasons: vec![None; n],
+            real: vec![false; n],
+            dynamic: false,
+            int8_io: false,
+            blocks: None,
+        }
     }
 
     /// Whether calibration is needed.
     pub fn needs_ranges(&self) -> bool {
-        !self.dynamic && self.types.contains(&DType::S8)
+        !self.dynamic && self.blocks.is_none() && self.types.contains(&DType::S8)
     }
 }
 
@@ -81,10 +104,27 @@ fn has_real(lir: &Lir, step: &Step) -> bool {
     p.groups == 1 && weights.is_some_and(|w| matches!(**w, Const::F32(_)))
 }
 
+/// Weights alone: products with constant ones of one group, and embeddings.
+fn blocks(lir: &Lir, kind: BlockKind) -> Plan {
+    let mut plan = Plan { blocks: Some(kind), ..Plan::float(lir.steps.len()) };
+    for (i, step) in lir.steps.iter().enumerate() {
+        if is_product(step) {
+            plan.reasons[i] = why_not(lir, step);
+        }
+        if is_embedding(lir, step) || (is_product(step) && plan.reasons[i].is_none()) {
+            (plan.types[i], plan.real[i]) = (DType::S8, true);
+        }
+    }
+    plan
+}
+
 /// Dynamic range quantization: products with constant weights.
 fn dynamic(lir: &Lir) -> Plan {
     let mut plan = Plan { dynamic: true, ..Plan::float(lir.steps.len()) };
     for (i, step) in lir.steps.iter().enumerate() {
+        if is_embedding(lir, step) {
+            (plan.types[i], plan.real[i]) = (DType::S8, true);
+        }
         if !is_product(step) {
             continue;
         }
@@ -206,6 +246,8 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
     let low = match precision {
         Precision::F32 => return Plan::float(n),
         Precision::Dynamic => return dynamic(lir),
+        Precision::WeightInt8 => return blocks(lir, BlockKind::Int8),
+        Precision::WeightInt4 => return blocks(lir, BlockKind::Int4),
         Precision::F16 => DType::F16,
         Precision::Int8 => DType::S8,
     };
@@ -233,7 +275,11 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
         // Results that nothing in s8 reads are real numbers. Of a single row it is the weights that take the time.
         let one_row = lir.tensors[step.output].dims.iter().rev().skip(1).all(|&d| d == 1);
         let real = low == DType::S8 && last[i] && (!keep_last || one_row) && has_real(lir, step);
-        let reason = if !floating {
+        // Rows of a large table are s8 wherever they go, and yield real numbers.
+        let embedding = low == DType::S8 && is_embedding(lir, step);
+        let reason = if embedding {
+            None
+        } else if !floating {
             Some("does not compute real numbers")
         } else if !before[i] {
             Some("comes after the last convolution or matrix product")
@@ -251,7 +297,7 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
             None
         };
         plan.types.push(if reason.is_none() { low } else { DType::F32 });
-        plan.real.push(real && reason.is_none());
+        plan.real.push((real || embedding) && reason.is_none());
         plan.reasons.push(reason.filter(|_| floating));
     }
     plan

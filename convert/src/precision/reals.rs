@@ -5,7 +5,7 @@ use cygnet_format::program::{DType, Quant};
 use cygnet_kernels::conv::pack::fold_zero_point;
 
 use super::apply::Cast;
-use super::weights::quantize as quantize_weights;
+use super::weights::{Product, quantize as quantize_weights};
 use crate::lir::{Const, Id, Kind, Step};
 
 /// Positions of a convolution's inputs.
@@ -32,9 +32,21 @@ impl Cast<'_> {
         let constant = wt.constant.as_ref().ok_or("weights are computed")?;
         let (name_of_weights, wd, m) = (wt.name.clone(), wt.dims.clone(), bt.len());
         let (k, c) = (wt.len() / m, *self.old.tensors[x].dims.last().unwrap_or(&1));
+        let bias = bt.constant.as_ref().ok_or("bias is computed")?;
+        let product = |bias| Product {
+            weights: constant.f32(),
+            bias,
+            x: Quant { scale: 1.0, zero_point: input.zero_point },
+            channels: self.old.tensors[x].channels.as_deref(),
+            depth: c,
+            groups: 1,
+        };
         // Biases are real numbers of their own: scales need not leave room for them.
         let zeros = vec![0.0; m];
-        let q = quantize_weights(constant.f32(), &zeros, Quant { scale: 1.0, zero_point: input.zero_point });
+        let mut q = quantize_weights(&product(&zeros));
+        let real_bias: Vec<f32> = q.real_bias.iter().zip(bias.f32()).map(|(off, b)| off + b).collect();
+        q.bias.fill(0);
+        let bias_values = bias.f32().to_vec();
         let folded = fold_zero_point(&q.bias, &q.weights, k, input.zero_point);
         let scale = q.scales.iter().map(|&w| (f64::from(w) * input.scale) as f32).collect();
         let name = |what: &str| format!("{}:{what}", step.name);
@@ -51,7 +63,11 @@ impl Cast<'_> {
         }
         inputs.resize(BIAS_INPUT + 1, None);
         inputs[ROWS_INPUT] = input.rows;
-        inputs[BIAS_INPUT] = Some(self.form(b, DType::F32)?);
+        inputs[BIAS_INPUT] = Some(if real_bias == bias_values {
+            self.form(b, DType::F32)?
+        } else {
+            self.new.add_const(name("bias"), &[m], Const::F32(real_bias))
+        });
         self.new.steps.push(Step { inputs, ..step.clone() });
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use cygnet_format::program::Quant;
 
+use crate::lir::Channels;
+
 /// Least scale of a channel's weights: below it (a channel of zeros) nothing would be gained and reciprocals overflow.
 const LEAST_SCALE: f32 = 1e-20;
 
@@ -16,28 +18,106 @@ pub(super) struct Quantized {
     pub(super) scales: Vec<f32>,
     /// Bias at scale `s_x * scales[c]`.
     pub(super) bias: Vec<i32>,
+    /// Bias as a real number.
+    pub(super) real_bias: Vec<f32>,
 }
 
-/// Quantizes weights `[M][k]` and their bias for an input of this quantization.
+/// Weights `[M][k]` of a product, and what is known of what they meet.
+pub(super) struct Product<'a> {
+    pub(super) weights: &'a [f32],
+    pub(super) bias: &'a [f32],
+    /// Quantization of the input.
+    pub(super) x: Quant,
+    /// What is known of the input's channels.
+    pub(super) channels: Option<&'a Channels>,
+    /// Input channels that a row sees at each tap, and for how many groups; 0 groups for a depthwise product.
+    pub(super) depth: usize,
+    pub(super) groups: usize,
+}
+
+impl Product<'_> {
+    /// The input channel that weight `k` of row `m` meets.
+    fn channel(&self, m: usize, k: usize) -> usize {
+        if self.groups == 0 {
+            return m;
+        }
+        m / (self.bias.len() / self.groups) * self.depth + k % self.depth
+    }
+
+    /// What an error of each weight of a row counts for: the mean square of what it meets.
+    fn importance(&self, m: usize, k: usize) -> Option<Vec<f64>> {
+        let squares = &self.channels?.squares;
+        (!squares.is_empty()).then(|| (0..k).map(|i| squares[self.channel(m, i)]).collect())
+    }
+
+    /// The mean of what rounded weights of a row add to its results.
+    fn mean_error(&self, m: usize, row: &[f32], rounded: &[i8], scale: f32) -> f64 {
+        let Some(means) = self.channels.map(|c| &c.means).filter(|m| !m.is_empty()) else { return 0.0 };
+        let off = row.iter().zip(rounded).enumerate();
+        off.map(|(i, (&w, &q))| (f64::from(q) * f64::from(scale) - f64::from(w)) * means[self.channel(m, i)])
+            .sum()
+    }
+}
+
+/// Quantizes weights and their bias.
 ///
-/// The scale of a channel is max|w| / 127, enlarged where the bias would not leave the accumulator room.
-pub(super) fn quantize(weights: &[f32], bias: &[f32], x: Quant) -> Quantized {
-    let m = bias.len();
-    let k = weights.len() / m;
-    let mut out =
-        Quantized { weights: Vec::with_capacity(weights.len()), scales: Vec::new(), bias: Vec::new() };
-    for (channel, &b) in weights.chunks_exact(k).zip(bias) {
-        let greatest = channel.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
+/// The scale of a channel is max|w| / 127 or, where the mean squares of the input's channels are known, the one near it
+/// that makes the squared error of the results least; enlarged where the bias would not leave the accumulator room.
+/// Where the input's means are known, the bias takes up the mean of the error.
+pub(super) fn quantize(p: &Product<'_>) -> Quantized {
+    let m = p.bias.len();
+    let k = p.weights.len() / m;
+    let mut out = Quantized {
+        weights: Vec::with_capacity(p.weights.len()),
+        scales: Vec::new(),
+        bias: Vec::new(),
+        real_bias: Vec::new(),
+    };
+    for (row, (weights, &b)) in p.weights.chunks_exact(k).zip(p.bias).enumerate() {
+        let greatest = weights.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
         // |sum| <= k * 127 * 255 with the zero point folded in; the bias has what remains.
         let room = ACCUMULATOR - k as f64 * 127.0 * 255.0;
-        let for_bias = (f64::from(b.abs()) / (f64::from(x.scale) * room.max(1.0))) as f32;
-        let scale = (greatest / 127.0).max(for_bias).max(LEAST_SCALE);
-        out.weights.extend(channel.iter().map(|w| (w / scale).round_ties_even().clamp(-127.0, 127.0) as i8));
+        let for_bias = (f64::from(b.abs()) / (f64::from(p.x.scale) * room.max(1.0))) as f32;
+        let least = match p.importance(row, k) {
+            Some(importance) => least_error(weights, greatest / 127.0, &importance),
+            None => greatest / 127.0,
+        };
+        let scale = least.max(for_bias).max(LEAST_SCALE);
+        let rounded: Vec<i8> = weights.iter().map(|&w| round(w, scale)).collect();
+        let b = f64::from(b) - p.mean_error(row, weights, &rounded, scale);
+        out.weights.extend(rounded);
         out.scales.push(scale);
-        out.bias.push((f64::from(b) / (f64::from(x.scale) * f64::from(scale))).round_ties_even() as i32);
+        let most = room.max(1.0);
+        out.bias.push(
+            (b / (f64::from(p.x.scale) * f64::from(scale))).round_ties_even().clamp(-most, most) as i32
+        );
+        out.real_bias.push(b as f32);
     }
     out
 }
+
+fn round(w: f32, scale: f32) -> i8 {
+    (w / scale).round_ties_even().clamp(-127.0, 127.0) as i8
+}
+
+/// The scale, from `most` down, at which the weighed squared error is least.
+fn least_error(weights: &[f32], most: f32, importance: &[f64]) -> f32 {
+    let error = |scale: f32| -> f64 {
+        let off = |w: f32| f64::from(f32::from(round(w, scale)) * scale) - f64::from(w);
+        weights.iter().zip(importance).map(|(&w, i)| off(w) * off(w) * i).sum()
+    };
+    if most < LEAST_SCALE {
+        return most;
+    }
+    let tried = (0..TRIED).map(|i| most * (1.0 - i as f32 * TRIED_APART));
+    let costs = tried.map(|scale| (error(scale), scale));
+    costs.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(most, |(_, scale)| scale)
+}
+
+/// Scales are tried in so many steps ...
+const TRIED: usize = 20;
+/// ... of this share of the greatest.
+const TRIED_APART: f32 = 0.015;
 
 /// Longest reduction for which int32 cannot overflow: k * 127 * 255 below the accumulator's bound.
 pub(super) const MAX_K: usize = (ACCUMULATOR / (127.0 * 255.0)) as usize;
@@ -54,21 +134,54 @@ pub(super) fn multipliers(x: Quant, scales: &[f32], y: Quant) -> Vec<f32> {
 mod tests {
     use super::*;
 
+    const X: Quant = Quant { scale: 0.5, zero_point: 3 };
+
+    fn product<'a>(weights: &'a [f32], bias: &'a [f32], channels: Option<&'a Channels>) -> Product<'a> {
+        let depth = weights.len() / bias.len();
+        Product { weights, bias, x: X, channels, depth, groups: 1 }
+    }
+
     #[test]
     fn the_greatest_weight_of_a_channel_becomes_127() {
-        let q = quantize(&[0.5, -1.0, 0.25, 4.0], &[0.1, 0.0], Quant { scale: 0.5, zero_point: 3 });
+        let q = quantize(&product(&[0.5, -1.0, 0.25, 4.0], &[0.1, 0.0], None));
         assert_eq!(q.weights, [64, -127, 8, 127]);
         assert_eq!(q.scales, [1.0 / 127.0, 4.0 / 127.0]);
         // 0.1 / (0.5 / 127) = 25.4
         assert_eq!(q.bias, [25, 0]);
+        assert_eq!(q.real_bias, [0.1, 0.0]);
     }
 
     #[test]
     fn a_channel_of_zeros_with_a_large_bias_stays_in_range() {
-        let q = quantize(&[0.0, 0.0], &[1000.0], Quant { scale: 1e-3, zero_point: 0 });
+        let p = Product { x: Quant { scale: 1e-3, zero_point: 0 }, ..product(&[0.0, 0.0], &[1000.0], None) };
+        let q = quantize(&p);
         assert_eq!(q.weights, [0, 0]);
         assert!(q.bias[0] > 0 && f64::from(q.bias[0]) <= ACCUMULATOR);
         let real = f64::from(q.bias[0]) * 1e-3 * f64::from(q.scales[0]);
         assert!((real - 1000.0).abs() < 1e-3, "{real}");
+    }
+
+    #[test]
+    fn the_bias_takes_up_the_mean_error() {
+        // At 1/127 of 1 a step, 0.25 is 31.75 steps and becomes 32: 0.25 / 127 too much, times a mean of 2.
+        let channels = Channels { means: vec![2.0, 5.0], ..Channels::default() };
+        let q = quantize(&product(&[0.25, 1.0], &[0.5], Some(&channels)));
+        assert_eq!(q.weights, [32, 127]);
+        assert!((q.real_bias[0] - (0.5 - 0.5 / 127.0)).abs() < 1e-7, "{:?}", q.real_bias);
+    }
+
+    #[test]
+    fn the_scale_serves_what_counts() {
+        // The greatest weight meets next to nothing: the others' errors decide.
+        let weights: Vec<f32> = (0..40).map(|i| 0.0037 * i as f32 - 0.07).chain([1.0]).collect();
+        let channels =
+            Channels { squares: (0..40).map(|_| 1.0).chain([1e-9]).collect(), ..Channels::default() };
+        let error = |q: &Quantized| -> f32 {
+            let off = |(w, v): (&f32, &i8)| (f32::from(*v) * q.scales[0] - w).powi(2);
+            weights[..40].iter().zip(&q.weights).map(off).sum()
+        };
+        let plain = quantize(&product(&weights, &[0.0], None));
+        let chosen = quantize(&product(&weights, &[0.0], Some(&channels)));
+        assert!(chosen.scales[0] < plain.scales[0] && error(&chosen) < error(&plain));
     }
 }

@@ -1,0 +1,285 @@
+//! What is known of one tensor's values: counts and sums that are the same whatever the order in which samples came, and
+//! however they were grouped.
+//!
+//! Counts are integers, bins are powers of two wide, and a sum over samples adds integers: what one sample gives is
+//! rounded once, to a multiple of 2^-50. So the statistics of two parts added up are those of the whole, bit for bit.
+
+use crate::ranges::Range;
+
+/// Bins of a histogram on each side of zero.
+pub const HALF: usize = 1024;
+
+/// Sums are multiples of 2^-50.
+const UNIT: f64 = (1_u64 << 50) as f64;
+
+/// What one sample adds to a sum is at most 2^50 in magnitude: 2^27 samples cannot overflow.
+const MOST: i128 = 1 << 100;
+
+/// A real number as a multiple of the unit of sums.
+fn fixed(value: f64) -> i128 {
+    // Rounds towards zero.
+    ((value * UNIT) as i128).clamp(-MOST, MOST)
+}
+
+/// What is known of one channel (position in the last dimension).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Channel {
+    /// Least value.
+    pub min: f32,
+    /// Greatest value.
+    pub max: f32,
+    pub(super) sum: i128,
+    pub(super) squares: i128,
+}
+
+impl Channel {
+    const NONE: Self = Self { min: f32::INFINITY, max: f32::NEG_INFINITY, sum: 0, squares: 0 };
+
+    fn join(&mut self, o: &Self) {
+        (self.min, self.max) = (self.min.min(o.min), self.max.max(o.max));
+        self.sum = self.sum.wrapping_add(o.sum);
+        self.squares = self.squares.wrapping_add(o.squares);
+    }
+}
+
+/// What is known of one tensor: its ends, sums of each sample's ends, a histogram, and on request each channel.
+///
+/// The histogram lies over [-reach, reach], the reach being the least power of two above all magnitudes: it doubles as
+/// larger values come, neighbouring bins merging. 16 KiB whatever the number of values, and 40 bytes for each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stats {
+    /// The least and greatest value; `None` before the first.
+    pub range: Option<Range>,
+    /// Number of values.
+    pub values: u64,
+    /// How many of them are zero.
+    pub zeros: u64,
+    pub(super) samples: u64,
+    /// Sums over samples of the least and of the greatest value.
+    pub(super) ends: [i128; 2],
+    /// The reach is 2^exponent; `None` while all values are zero.
+    pub(super) exponent: Option<i32>,
+    pub(super) counts: Vec<u64>,
+    pub(super) channels: Vec<Channel>,
+}
+
+/// The least e with |value| < 2^e, for a finite value other than zero.
+fn exponent_above(value: f32) -> i32 {
+    // Exact in f64, where no f32 is denormal.
+    let bits = f64::from(value).to_bits();
+    ((bits >> 52) & 0x7ff) as i32 - 1023 + 1
+}
+
+impl Stats {
+    /// Nothing known yet; of as many channels, if they are wanted.
+    pub fn new(channels: usize) -> Self {
+        Self {
+            range: None,
+            values: 0,
+            zeros: 0,
+            samples: 0,
+            ends: [0; 2],
+            exponent: None,
+            counts: vec![0; 2 * HALF],
+            channels: vec![Channel::NONE; channels],
+        }
+    }
+
+    /// Takes in one sample's values, rows of the last dimension one after another; false, and nothing taken in, when one
+    /// is not finite.
+    pub fn add(&mut self, values: &[f32]) -> bool {
+        let Some(range) = Range::of(values) else { return true };
+        if !values.iter().all(|v| v.is_finite()) {
+            return false;
+        }
+        // Zeros have one sign, so that the order of their coming does not show.
+        let range = Range { min: range.min + 0.0, max: range.max + 0.0 };
+        self.range = Some(self.range.map_or(range, |r| r.union(range)));
+        self.samples += 1;
+        self.ends[0] = self.ends[0].wrapping_add(fixed(range.min.into()));
+        self.ends[1] = self.ends[1].wrapping_add(fixed(range.max.into()));
+        let greatest = range.max.max(-range.min);
+        if greatest > 0.0 {
+            self.reach(exponent_above(greatest));
+        }
+        self.count(values);
+        self.add_channels(values);
+        true
+    }
+
+    fn count(&mut self, values: &[f32]) {
+        self.values += values.len() as u64;
+        let per_unit = self.exponent.map_or(0.0, |e| HALF as f64 * f64::from(-e).exp2());
+        for &v in values {
+            self.zeros += u64::from(v == 0.0);
+            // Below HALF in magnitude, since |v| < reach, and exact: the factor is a power of two.
+            let bin = (f64::from(v) * per_unit).floor() as i32 + HALF as i32;
+            self.counts[bin as usize] += 1;
+        }
+    }
+
+    fn add_channels(&mut self, values: &[f32]) {
+        let n = self.channels.len();
+        if n == 0 {
+            return;
+        }
+        let mut sums = vec![[0.0_f64; 2]; n];
+        for row in values.chunks_exact(n) {
+            for ((channel, sum), &v) in self.channels.iter_mut().zip(&mut sums).zip(row) {
+                let v = v + 0.0;
+                channel.min = if v < channel.min { v } else { channel.min };
+                channel.max = if v > channel.max { v } else { channel.max };
+                let v = f64::from(v);
+                sum[0] += v;
+                sum[1] += v * v;
+            }
+        }
+        for (channel, [sum, squares]) in self.channels.iter_mut().zip(sums) {
+            channel.sum = channel.sum.wrapping_add(fixed(sum));
+            channel.squares = channel.squares.wrapping_add(fixed(squares));
+        }
+    }
+
+    /// Widens the histogram to a reach of at least 2^exponent: each pair of bins becomes one.
+    fn reach(&mut self, exponent: i32) {
+        let Some(mut at) = self.exponent else {
+            // All values were zero: they are in the bin that begins at zero, whatever the reach.
+            self.exponent = Some(exponent);
+            return;
+        };
+        while at < exponent {
+            let merged: Vec<u64> = self.counts.as_chunks::<2>().0.iter().map(|[a, b]| a + b).collect();
+            self.counts.fill(0);
+            self.counts[HALF / 2..HALF / 2 + HALF].copy_from_slice(&merged);
+            at += 1;
+        }
+        self.exponent = Some(at);
+    }
+
+    /// Takes in what is known of the same tensor from other samples.
+    pub fn merge(&mut self, other: &Self) {
+        self.range = match (self.range, other.range) {
+            (Some(a), Some(b)) => Some(a.union(b)),
+            (a, b) => a.or(b),
+        };
+        self.samples = self.samples.saturating_add(other.samples);
+        self.values = self.values.saturating_add(other.values);
+        self.zeros = self.zeros.saturating_add(other.zeros);
+        for (end, o) in self.ends.iter_mut().zip(other.ends) {
+            *end = end.wrapping_add(o);
+        }
+        let mut other = other.clone();
+        let exponent = self.exponent.max(other.exponent);
+        for side in [&mut *self, &mut other] {
+            if let Some(e) = exponent {
+                side.reach(e);
+            }
+        }
+        for (count, o) in self.counts.iter_mut().zip(&other.counts) {
+            *count = count.saturating_add(*o);
+        }
+        for (channel, o) in self.channels.iter_mut().zip(&other.channels) {
+            channel.join(o);
+        }
+    }
+
+    /// The mean over samples of their least and greatest values; `None` without samples.
+    pub fn mean_range(&self) -> Option<Range> {
+        let mean = |sum: i128| (sum as f64 / UNIT / self.samples as f64) as f32;
+        (self.samples > 0).then(|| Range { min: mean(self.ends[0]), max: mean(self.ends[1]) })
+    }
+
+    /// The number of samples.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Where the histogram ends; 0 while all values are zero.
+    pub fn reach_of_bins(&self) -> f64 {
+        self.exponent.map_or(0.0, |e| f64::from(e).exp2())
+    }
+
+    /// The bins from -reach to reach.
+    pub fn bins(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// How each channel's values spread.
+    pub fn channels(&self) -> &[Channel] {
+        &self.channels
+    }
+
+    /// A channel's mean and variance.
+    pub fn moments(&self, channel: usize) -> (f64, f64) {
+        let n = self.values as f64 / self.channels.len() as f64;
+        let c = &self.channels[channel];
+        let (mean, square) = (c.sum as f64 / UNIT / n, c.squares as f64 / UNIT / n);
+        (mean, (square - mean * mean).max(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ends_are_exact_over_several_batches() {
+        let mut s = Stats::new(0);
+        assert!(s.add(&[0.5, -0.25]) && s.add(&[7.0]) && s.add(&[-100.0]));
+        assert_eq!(s.range, Some(Range { min: -100.0, max: 7.0 }));
+        // (-0.25 + 7 - 100) / 3 and (0.5 + 7 - 100) / 3
+        assert_eq!(s.mean_range(), Some(Range { min: -31.083334, max: -30.833334 }));
+        assert_eq!(s.counts.iter().sum::<u64>(), 4);
+        assert_eq!(s.reach_of_bins(), 128.0);
+    }
+
+    #[test]
+    fn a_value_lies_in_its_bin() {
+        let mut s = Stats::new(0);
+        // Bins of a reach of 4 are 1/256 wide; the reach is above all magnitudes.
+        assert!(s.add(&[2.0, -2.0, 0.0, 1.0 / 256.0]));
+        assert_eq!(s.reach_of_bins(), 4.0);
+        let filled: Vec<usize> = (0..2 * HALF).filter(|&b| s.counts[b] > 0).collect();
+        assert_eq!(filled, [HALF - 512, HALF, HALF + 1, HALF + 512]);
+        assert_eq!((s.zeros, s.values), (1, 4));
+    }
+
+    #[test]
+    fn channels_by_hand() {
+        let mut s = Stats::new(2);
+        assert!(s.add(&[1.0, 10.0, 3.0, -10.0]));
+        assert_eq!((s.moments(0), s.moments(1)), ((2.0, 1.0), (0.0, 100.0)));
+        assert_eq!((s.channels[1].min, s.channels[1].max), (-10.0, 10.0));
+    }
+
+    #[test]
+    fn what_is_not_finite_is_noticed_and_leaves_no_trace() {
+        let mut s = Stats::new(1);
+        assert!(!s.add(&[1.0, f32::NAN]) && !s.add(&[f32::INFINITY]));
+        assert_eq!(s, Stats::new(1));
+    }
+
+    proptest! {
+        #[test]
+        fn parts_added_up_are_the_whole(
+            samples in prop::collection::vec(prop::collection::vec(-1e30_f32..1e30, 1..20), 1..12),
+            small in prop::collection::vec(prop::collection::vec(-1e-3_f32..1e-3, 2..9), 1..6),
+            seed in any::<u64>(),
+        ) {
+            let mut samples: Vec<Vec<f32>> = samples.into_iter().chain(small).collect();
+            samples.push(vec![0.0, -0.0]);
+            samples.push(vec![f32::MIN_POSITIVE / 8.0, -f32::MIN_POSITIVE / 8.0, f32::MAX, 1.0, -2.0, 2.0]);
+            let mut whole = Stats::new(1);
+            samples.iter().for_each(|v| assert!(whole.add(v)));
+            let mut parts = [Stats::new(1), Stats::new(1), Stats::new(1)];
+            for (i, v) in samples.iter().enumerate().rev() {
+                parts[(seed >> (i % 32)) as usize % 3].add(v);
+            }
+            let mut sum = Stats::new(1);
+            parts.iter().for_each(|p| sum.merge(p));
+            prop_assert!(sum == whole);
+        }
+    }
+}
