@@ -57,7 +57,7 @@ pub fn read_inputs(given: &[String], session: &Session) -> Result<Vec<Input>, Cl
 pub fn shapes(inputs: &[Input]) -> Vec<(String, Vec<u32>)> {
     let arrays = inputs.iter().filter_map(|input| match input {
         Input::Array(a) => Some((a.name.clone(), a.dims.clone())),
-        #[cfg(feature = "host")]
+        #[cfg(feature = "photos")]
         Input::Picture { .. } => None,
     });
     arrays.collect()
