@@ -85,6 +85,8 @@ fn converted(path: PathBuf, states: &[(&str, &str)]) -> Session {
         calibration: None,
         calibrator: Calibrator::default(),
         tools: Tools::default(),
+        budget: cygnet_convert::Budget::default(),
+        judge: &cygnet_convert::judge::Outputs,
         winograd: true,
         meta: cygnet::format::Meta::new(),
         goldens: 0,

@@ -53,6 +53,8 @@ fn converted(folder: &Path, name: &str, case: &Case) -> Result<Converted, String
         calibration: None,
         calibrator: Calibrator::default(),
         tools: Tools::default(),
+        budget: cygnet_convert::Budget::default(),
+        judge: &cygnet_convert::judge::Outputs,
         winograd: false,
         meta: cygnet::format::Meta::new(),
         goldens: 0,

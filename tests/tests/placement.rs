@@ -40,6 +40,8 @@ fn outcome(nodes: Vec<NodeProto>, len: i64) -> Vec<f32> {
         calibration: None,
         calibrator: Calibrator::default(),
         tools: Tools::default(),
+        budget: cygnet_convert::Budget::default(),
+        judge: &cygnet_convert::judge::Outputs,
         winograd: false,
         meta: cygnet::format::Meta::new(),
         goldens: 0,
