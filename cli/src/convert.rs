@@ -2,32 +2,41 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use cygnet::format::Meta;
 use cygnet::format::meta::key;
-use cygnet::{DType, MAX_SCRATCH};
+use cygnet::{DType, MAX_SCRATCH, Model};
+use cygnet_convert::compare::compare;
+use cygnet_convert::sensitivity::spread;
 use cygnet_convert::{
     Calibration, Calibrator, ConvertError, Converted, ImportOptions, Options, Precision, Samples, Tool, Tools,
 };
 
 use serde_json::json;
 
+use crate::budget::BudgetArgs;
 use crate::common::{CliError, save, size};
+use crate::judge;
 use crate::progress::Shown;
-use crate::source_args::{Shape, SourceArgs, parse_shape};
+use crate::report::Report;
+use crate::samples::FileSamples;
+use crate::source_args::{Shape, SourceArgs, borrowed, parse_shape};
 
 const HELP: &str = "\
-int8 needs samples of what the model will meet: photos, which are preprocessed as the options say, or .npz files
-with arrays named as the model's inputs, each one sample or a stack of them. dynamic needs none: products with
-constant weights are int8, their inputs quantized while the model runs; it suits transformers and recurrent networks.
+auto, the default, puts into int8 what the outputs allow: layers that would cost too much stay higher and are named. It
+and int8 need samples of what the model will meet: photos, which are preprocessed as the options say, or .npz files
+with arrays named as the model's inputs, each one sample or a stack of them; without any, auto is f32. dynamic needs
+none: products with constant weights are int8, their inputs quantized while the model runs; it suits transformers and
+recurrent networks.
 
 Examples:
   cygnet convert mobilenet.onnx -o mobilenet.cygnet
   cygnet convert mobilenet.onnx -o mobilenet.cygnet --precision int8 --calibrate photos/ \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --labels imagenet.txt
-  cygnet convert yolo.onnx -o yolo.cygnet --precision int8 --calibrate photos/ --letterbox --labels coco.txt
+  cygnet convert yolo.onnx -o yolo.cygnet --calibrate photos/ --letterbox --labels coco.txt
+  cygnet convert yolo.onnx -o yolo.cygnet --calibrate photos/ --target raspberry-pi-5 --max-time 40
   cygnet convert yolo.onnx -o yolo.cygnet --bucket images=1x3x320x320 --bucket images=1x3x640x640
   cygnet convert minilm.onnx -o minilm.cygnet --precision dynamic --shape input_ids=1x128 --shape attention_mask=1x128
   cygnet convert vad.onnx -o vad.cygnet --shape input=1x512 --fix sr=16000 \
@@ -47,8 +56,11 @@ pub struct Args {
     output: PathBuf,
 
     /// Arithmetic of the network's body
-    #[arg(long, value_enum, default_value_t = Arithmetic::F32)]
+    #[arg(long, value_enum, default_value_t = Arithmetic::Auto)]
     precision: Arithmetic,
+
+    #[command(flatten)]
+    budget: BudgetArgs,
 
     /// Type of inputs and outputs that are real numbers: int8, with the scales that calibration gives them, is for int8
     #[arg(long, value_enum, default_value_t = Io::F32)]
@@ -105,6 +117,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE.json", num_args = 0..=1, require_equals = true)]
     explain: Option<Option<PathBuf>>,
 
+    /// Write what was done and why: a page, or JSON where the name ends in .json
+    #[arg(long, value_name = "OUT.html")]
+    report: Option<PathBuf>,
+
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -112,6 +128,8 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Arithmetic {
+    /// 8-bit integers where the outputs allow it, by what --calibrate shows; without samples f32
+    Auto,
     /// 32-bit floating point
     F32,
     /// 16-bit floating point
@@ -158,6 +176,7 @@ fn programs(args: &Args) -> Vec<BTreeMap<String, Vec<usize>>> {
 
 fn precision(arithmetic: Arithmetic) -> Precision {
     match arithmetic {
+        Arithmetic::Auto => Precision::Auto,
         Arithmetic::F32 => Precision::F32,
         Arithmetic::F16 => Precision::F16,
         Arithmetic::Int8 => Precision::Int8,
@@ -203,6 +222,8 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     };
     let calibration = args.calibration.as_deref().map(Calibration::load).transpose();
     let calibration = calibration.map_err(ConvertError::from)?;
+    let judge =
+        judge::for_model(&borrowed(&described.inputs), &borrowed(&described.outputs), &described.meta)?;
     let options = Options {
         source: args.source.clone(),
         import,
@@ -214,6 +235,8 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         calibrator: calibrator(args),
         tools: tools(args),
         winograd: !args.no_winograd,
+        budget: args.budget.budget()?,
+        judge: &*judge,
         meta: described.meta,
         goldens: args.goldens,
         provenance: record(args),
@@ -221,6 +244,9 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let converted = cygnet_convert::convert(options, &mut Shown::new(args.quiet))?;
     save(&args.output, &converted.file)?;
     warn(&converted.warnings);
+    if let Some(path) = &args.report {
+        write_report(args, path, &converted, samples.as_mut())?;
+    }
     report(args, &converted, out)?;
     match &args.explain {
         None => Ok(()),
@@ -304,8 +330,9 @@ fn record(args: &Args) -> String {
     let winograd = if args.no_winograd { " --no-winograd" } else { "" };
     let io = if args.io == Io::Int8 { " --io int8" } else { "" };
     let source = args.source_args.record();
+    let budget = args.budget.record();
     format!(
-        "--precision {precision}{io} --goldens {}{percentile}{without}{winograd}{source}{buckets}",
+        "--precision {precision}{io} --goldens {}{budget}{percentile}{without}{winograd}{source}{buckets}",
         args.goldens
     )
 }
@@ -318,6 +345,30 @@ fn by(arithmetic: Arithmetic, dtype: DType) -> &'static str {
         (_, dtype) => dtype.name(),
     }
 }
+
+/// Writes the report.
+fn write_report(
+    args: &Args,
+    path: &Path,
+    converted: &Converted,
+    samples: Option<&mut FileSamples>,
+) -> Result<(), CliError> {
+    let samples = samples.map(|s| spread(s, REPORT_SAMPLES)).transpose().map_err(ConvertError::from)?;
+    let samples = samples.unwrap_or_default();
+    let layers = if samples.is_empty() {
+        Vec::new()
+    } else {
+        let graph =
+            cygnet_convert::import(&args.source, &args.source_args.import()).map_err(ConvertError::from)?;
+        let lir = cygnet_convert::prepare(&graph).map_err(ConvertError::from)?;
+        compare(&lir, &Model::from_bytes(&converted.file)?, &samples, &mut Shown::new(args.quiet))?
+    };
+    let precision = format!("{:?}", args.precision).to_lowercase();
+    Report::new((&args.source, &precision), converted, (layers, samples.len()))?.save(path)
+}
+
+/// Samples that the report's errors and histograms are of.
+const REPORT_SAMPLES: usize = 4;
 
 fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(), CliError> {
     let p = &converted.program;
@@ -342,8 +393,24 @@ fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(),
         .map(|(dtype, share)| format!("{share:.1} % {}", by(args.precision, dtype)))
         .collect();
     writeln!(out, "work: {:.1} million multiply-accumulates, {}", macs as f64 / 1e6, shares.join(", "))?;
+    if args.precision == Arithmetic::Auto && args.calibrate.is_empty() && args.calibration.is_none() {
+        writeln!(
+            out,
+            "auto is f32 without samples: give photos or arrays with --calibrate to have int8 tried"
+        )?;
+    }
+    if let Some(found) = &converted.found {
+        let share = |error: f64| format!("{:.0} %", error.min(1e6) * 100.0);
+        writeln!(
+            out,
+            "error: {} of what is accepted ({}); all in int8 it would be {}",
+            share(found.error),
+            found.measure,
+            share(found.whole)
+        )?;
+    }
     for step in converted.steps.iter().filter(|s| s.macs > 0) {
-        if let Some(reason) = step.reason {
+        if let Some(reason) = &step.reason {
             writeln!(out, "  {} stays {}: {reason}", step.name, step.dtype.name())?;
         }
     }

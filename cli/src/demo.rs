@@ -118,6 +118,8 @@ fn outcome(
         calibration: None,
         calibrator: Calibrator::default(),
         tools: Tools::default(),
+        budget: cygnet_convert::Budget::default(),
+        judge: &cygnet_convert::judge::Outputs,
         winograd: true,
         meta,
         goldens: 1,

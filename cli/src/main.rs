@@ -1,5 +1,7 @@
 //! The command `cygnet`.
 
+#[cfg(feature = "host")]
+mod advise;
 mod arrays;
 mod bench;
 mod bench_runner;
@@ -12,6 +14,8 @@ mod run;
 mod verify;
 
 #[cfg(feature = "host")]
+mod budget;
+#[cfg(feature = "host")]
 mod bundle;
 #[cfg(feature = "host")]
 mod calibrate;
@@ -19,6 +23,8 @@ mod calibrate;
 mod camera;
 #[cfg(feature = "photos")]
 mod classify;
+#[cfg(feature = "host")]
+mod compare;
 #[cfg(feature = "host")]
 mod completions;
 #[cfg(feature = "host")]
@@ -29,10 +35,16 @@ mod demo;
 mod deploy;
 #[cfg(feature = "photos")]
 mod detect;
+#[cfg(feature = "host")]
+mod eval;
+#[cfg(feature = "host")]
+mod judge;
 #[cfg(feature = "photos")]
 mod picture;
 #[cfg(feature = "host")]
 mod progress;
+#[cfg(feature = "host")]
+mod report;
 #[cfg(feature = "host")]
 mod samples;
 #[cfg(feature = "host")]
@@ -89,6 +101,12 @@ enum Command {
     #[cfg(feature = "host")]
     Deploy(deploy::Args),
     #[cfg(feature = "host")]
+    Compare(compare::Args),
+    #[cfg(feature = "host")]
+    Eval(eval::Args),
+    #[cfg(feature = "host")]
+    Advise(advise::Args),
+    #[cfg(feature = "host")]
     Demo(demo::Args),
     #[cfg(feature = "host")]
     Completions(completions::Args),
@@ -115,6 +133,12 @@ impl Command {
             Self::Bundle(args) => bundle::execute(&args, out),
             #[cfg(feature = "host")]
             Self::Deploy(args) => deploy::execute(&args, out),
+            #[cfg(feature = "host")]
+            Self::Compare(args) => compare::execute(&args, out),
+            #[cfg(feature = "host")]
+            Self::Eval(args) => eval::execute(&args, out),
+            #[cfg(feature = "host")]
+            Self::Advise(args) => advise::execute(&args, out),
             #[cfg(feature = "host")]
             Self::Demo(args) => demo::execute(&args, out),
             #[cfg(feature = "host")]

@@ -36,7 +36,51 @@ fn ending(path: &Path) -> String {
     path.extension().map_or(String::new(), |e| e.to_string_lossy().to_ascii_lowercase())
 }
 
+/// The files given, and in folders those that are photos or arrays, by name; folders in folders too.
+pub fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let mut files = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let unreadable = |e: std::io::Error| {
+            CliError::Failed(format!("cannot read the folder {}: {e}; check its name", path.display()))
+        };
+        let entries = std::fs::read_dir(path).map_err(unreadable)?;
+        let entries = entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>();
+        let mut inside = entries.map_err(unreadable)?;
+        inside.retain(|p| ENDINGS.contains(&ending(p).as_str()) || p.is_dir());
+        inside.sort();
+        for entry in inside {
+            if entry.is_dir() { files.extend(self::files(&[entry])?) } else { files.push(entry) }
+        }
+    }
+    Ok(files)
+}
+
+/// The photos among the files given and in the folders given.
+pub fn photo_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let mut files = files(given)?;
+    files.retain(|p| matches!(ending(p).as_str(), "png" | "jpg" | "jpeg"));
+    if files.is_empty() {
+        let what = "there is no .png or .jpg file; give photos, or a folder that holds some";
+        return Err(CliError::Failed(what.to_owned()));
+    }
+    Ok(files)
+}
+
 impl FileSamples {
+    /// The file of a sample.
+    pub fn path(&self, i: usize) -> &Path {
+        &self.samples[i].path
+    }
+
+    /// Which of the stack in its file a sample is.
+    pub fn place(&self, i: usize) -> usize {
+        self.samples[i].index
+    }
+
     /// The files given, and in folders those that are photos, sounds or arrays, by name. Sounds have `rate`
     /// samples a second, or all the same without it.
     pub fn new(
@@ -45,22 +89,7 @@ impl FileSamples {
         inputs: Vec<(String, Vec<u32>)>,
         rate: Option<u32>,
     ) -> Result<Self, CliError> {
-        let mut files = Vec::new();
-        for path in given {
-            if !path.is_dir() {
-                files.push(path.clone());
-                continue;
-            }
-            let unreadable = |e: std::io::Error| {
-                CliError::Failed(format!("cannot read the folder {}: {e}; check its name", path.display()))
-            };
-            let entries = std::fs::read_dir(path).map_err(unreadable)?;
-            let entries = entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>();
-            let mut inside = entries.map_err(unreadable)?;
-            inside.retain(|p| ENDINGS.contains(&ending(p).as_str()));
-            inside.sort();
-            files.extend(inside);
-        }
+        let files = files(given)?;
         if files.is_empty() {
             let what =
                 "the samples name no .npz, .npy, .png, .jpg or .wav file; give a folder that holds some";

@@ -122,6 +122,8 @@ fn parse_state(text: &str) -> Result<(String, String), String> {
 pub struct Described {
     /// Names and dimensions of the inputs.
     pub inputs: Vec<(String, Vec<u32>)>,
+    /// Names and dimensions of the outputs.
+    pub outputs: Vec<(String, Vec<u32>)>,
     /// What the file says of itself.
     pub meta: Meta,
 }
@@ -151,7 +153,7 @@ impl SourceArgs {
         let graph = cygnet_convert::import(source, import).map_err(ConvertError::from)?;
         let (inputs, outputs) = (ports(&graph, &graph.inputs), ports(&graph, &graph.outputs));
         let meta = complete_meta(meta, &borrowed(&inputs), &borrowed(&outputs))?;
-        Ok(Described { inputs, meta })
+        Ok(Described { inputs, outputs, meta })
     }
 
     /// What the options say about the model's use.
@@ -194,6 +196,11 @@ impl Described {
         let photos = photo_input(&borrowed(&self.inputs), &self.meta, task)?;
         FileSamples::new(files, photos, self.inputs.clone(), sample_rate)
     }
+}
+
+/// Metadata, and over them what the command line says.
+pub fn overlaid(meta: &Meta, over: &Meta) -> Meta {
+    meta.iter().chain(over.iter()).collect()
 }
 
 /// Names and dimensions of values, as far as they are known.

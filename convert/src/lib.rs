@@ -9,6 +9,7 @@ pub mod algorithm;
 mod attention;
 mod build;
 pub mod calibrate;
+pub mod compare;
 pub mod emit;
 pub mod error;
 mod expand;
@@ -18,16 +19,20 @@ pub mod fold;
 pub mod fuse;
 pub mod graph;
 pub mod infer;
+pub mod judge;
 pub mod lir;
 pub mod lower;
-mod noise;
+pub mod noise;
 pub mod onnx;
 pub mod operators;
 pub mod passes;
 mod pipeline;
 pub mod plan;
 pub mod precision;
+pub mod predict;
 pub mod ranges;
+pub mod search;
+pub mod sensitivity;
 mod source;
 pub mod state;
 pub mod tflite;
@@ -35,10 +40,12 @@ pub mod tune;
 
 pub use calibrate::{Calibration, CalibrationFileError, Calibrator, Samples};
 pub use error::ImportError;
+pub use judge::Judge;
 pub use onnx::ImportOptions;
 pub use pipeline::{
-    ConvertError, Converted, Options, Part, Progress, Silent, StepSummary, calibrate_part, convert, import,
-    prepare,
+    ConvertError, Converted, Options, Part, Progress, Silent, StepSummary, calibrate_part, convert, file_of,
+    import, prepare,
 };
 pub use precision::Precision;
+pub use search::Budget;
 pub use tune::{Tool, Tools};

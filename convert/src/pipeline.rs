@@ -25,12 +25,15 @@ use crate::error::ImportError;
 use crate::explain::{Explained, explain};
 use crate::fuse;
 use crate::graph::Graph;
+use crate::judge::Judge;
 use crate::lir::Lir;
 use crate::lower::{LowerError, lower};
 use crate::onnx::{self, ImportOptions};
 use crate::passes;
 use crate::precision::{Plan, Precision, add_padding_rows, apply, choose};
 use crate::ranges::Range;
+use crate::search::{Bench, Budget, Found, Level};
+use crate::sensitivity;
 use crate::state;
 use crate::tflite;
 use crate::tune::{Tools, tune};
@@ -57,6 +60,10 @@ pub struct Options<'a> {
     pub tools: Tools,
     /// Whether f32 convolutions may use Winograd's algorithm where it is faster.
     pub winograd: bool,
+    /// In `auto`, what the choice of precisions has to keep to.
+    pub budget: Budget,
+    /// In `auto`, what counts as an error of the outputs.
+    pub judge: &'a dyn Judge,
     /// What the file says of itself: task, labels, preprocessing.
     pub meta: Meta,
     /// How many golden cases ride in the file, from the first samples, or one of pseudo-random input without any.
@@ -96,6 +103,14 @@ pub enum ConvertError {
          or what `cygnet calibrate` made of them with --calibration"
     )]
     NoSamples,
+    #[error("no choice of precisions keeps to the budget: {0}; allow more, or train a smaller model")]
+    Budget(String),
+    #[error(
+        "the model shares no tensor with the source; give the source that it was converted from, with the same options"
+    )]
+    Unrelated,
+    #[error("the outputs cannot be compared: {0}")]
+    Judge(String),
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
     #[error("int8 inputs and outputs belong to --precision int8, not {0}; leave out --io int8")]
@@ -127,7 +142,12 @@ pub struct StepSummary {
     /// Multiply-accumulates.
     pub macs: u64,
     /// Why it is not in the precision asked for.
-    pub reason: Option<&'static str>,
+    pub reason: Option<String>,
+    /// Signal to noise of its result in int8 with exact inputs, in dB, where that was measured.
+    pub sqnr_db: Option<f32>,
+    /// Error of the outputs when it (with the steps raised together with it) alone is in int8, in units of what is
+    /// accepted; where `auto` has found it out.
+    pub cost: Option<f64>,
 }
 
 /// The outcome of a conversion.
@@ -147,6 +167,10 @@ pub struct Converted {
     pub explained: Vec<Explained>,
     /// What about the samples makes no sense, in words for the user.
     pub warnings: Vec<String>,
+    /// What `auto` has found.
+    pub found: Option<Found>,
+    /// Calibrated ranges, by tensor.
+    pub ranges: Vec<TensorRange>,
 }
 
 impl Converted {
@@ -202,6 +226,8 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         calibrator,
         tools,
         winograd,
+        budget,
+        judge,
         meta,
         goldens,
         provenance,
@@ -214,7 +240,13 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
     if int8_io && precision != Precision::Int8 {
         return Err(ConvertError::Int8Io(precision));
     }
-    let plan = Plan { int8_io, ..choose(&lir, precision) };
+    // Without samples nothing is known of what int8 would cost; ranges alone say what int8 needs.
+    let precision = match (precision, &samples, &calibration) {
+        (Precision::Auto, None, None) => Precision::F32,
+        (Precision::Auto, None, Some(_)) => Precision::Int8,
+        _ => precision,
+    };
+    let mut plan = Plan { int8_io, ..choose(&lir, precision) };
 
     let seen = if !plan.needs_ranges() {
         None
@@ -239,7 +271,29 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         let stats = seen.stats(&lir)?;
         Ok(tune(lir, plan, &stats, calibrator, tools))
     };
-    let (lir, ranges) = tuned(lir, &plan)?;
+    let (lir, mut ranges) = tuned(lir, &plan)?;
+
+    let mut notes = Notes::new(lir.steps.len());
+    if let (true, Some(samples)) = (plan.needs_ranges(), samples.as_deref_mut()) {
+        let few = sensitivity::spread(samples, LAYER_SAMPLES)?;
+        if precision == Precision::Auto {
+            let macs: u64 = lir.steps.iter().map(|step| lir.macs(step)).sum();
+            let count = (TRIAL_MACS / macs.max(1)).clamp(TRIAL_SAMPLES.0, TRIAL_SAMPLES.1) as usize;
+            let trials = (sensitivity::spread(samples, count * CANDIDATES)?, count);
+            let higher = budget.device.as_ref().map_or(DType::F32, |device| device.higher());
+            let mut bench = Bench::new((&lir, &plan, ranges), trials, judge, (winograd, higher), progress)?;
+            let measure = |ranges: &[Option<Range>], progress: &mut dyn Progress| {
+                sensitivity::local(&lir, &plan, &plan, ranges, &few, progress)
+            };
+            let found = bench.search(&budget, &measure, progress)?;
+            notes.take(&found);
+            ranges = bench.ranges;
+            plan = found.plan.clone();
+            notes.found = Some(found);
+        }
+        let could = Plan { int8_io, ..choose(&lir, precision) };
+        notes.sqnr = sensitivity::local(&lir, &could, &could, &ranges, &few, progress)?;
+    }
 
     progress.stage("planning and packing", None);
     let mut weights = Weights::default();
@@ -253,7 +307,9 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         let name = bucket_name(shapes);
         let other = ImportOptions { shapes: shapes.clone(), ..import_options.clone() };
         let lir = prepare(&import(&source, &other)?)?;
-        let plan = Plan { int8_io, ..choose(&lir, precision) };
+        // Precisions are those found for the first shapes.
+        let found = notes.found.as_ref().filter(|f| f.plan.types.len() == lir.steps.len());
+        let plan = found.map_or_else(|| Plan { int8_io, ..choose(&lir, precision) }, |f| f.plan.clone());
         let (lir, ranges) = tuned(lir, &plan).map_err(|error| {
             ConvertError::Step(format!(
                 "for {name} the model computes other tensors than for the shapes of the samples ({error}); convert \
@@ -265,23 +321,14 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
     }
     let weights = weights.finish();
 
-    let report = report(&lir, &plan, &ranges);
+    let steps = notes.summaries(&lir, &plan);
+    let report = report(&steps, &plan, &lir, &ranges);
     let record = record(&source, &source_bytes, precision, &provenance);
     let bare = finish(&programs, &weights, &meta, &record, &report, &[])?;
-    let cases = golden_cases(&bare, samples, goldens, precision, progress)?;
+    let half = plan.types.contains(&DType::F16);
+    let cases = golden_cases(&bare, samples, goldens, half, progress)?;
     let file =
         if cases.is_empty() { bare } else { finish(&programs, &weights, &meta, &record, &report, &cases)? };
-    let steps = lir
-        .steps
-        .iter()
-        .zip(plan.types.iter().zip(&plan.reasons))
-        .map(|(step, (&dtype, &reason))| StepSummary {
-            name: step.name.clone(),
-            dtype,
-            macs: lir.macs(step),
-            reason,
-        })
-        .collect();
     let mut programs = programs.into_iter();
     let program = programs.next().expect("one program at least");
     Ok(Converted {
@@ -292,7 +339,58 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         steps,
         explained,
         warnings,
+        found: notes.found,
+        ranges: report.tensors,
     })
+}
+
+/// Samples that each layer's own loss is measured on.
+const LAYER_SAMPLES: usize = 2;
+
+/// Of so many times as many samples those are taken that tell most.
+const CANDIDATES: usize = 3;
+
+/// Samples that precisions are tried on, at least and at most ...
+const TRIAL_SAMPLES: (u64, u64) = (8, 32);
+
+/// ... and in between so many that a trial does this many multiply-accumulates.
+const TRIAL_MACS: u64 = 8_000_000_000;
+
+/// What is known of each step beside its type.
+struct Notes {
+    sqnr: Vec<Option<f32>>,
+    cost: Vec<Option<f64>>,
+    reasons: Vec<Option<String>>,
+    found: Option<Found>,
+}
+
+impl Notes {
+    fn new(n: usize) -> Self {
+        Self { sqnr: vec![None; n], cost: vec![None; n], reasons: vec![None; n], found: None }
+    }
+
+    fn take(&mut self, found: &Found) {
+        for group in &found.groups {
+            for &i in &group.steps {
+                self.cost[i] = Some(group.cost);
+                if group.level != Level::Int8 {
+                    self.reasons[i] = Some(found.reason(group));
+                }
+            }
+        }
+    }
+
+    fn summaries(&self, lir: &Lir, plan: &Plan) -> Vec<StepSummary> {
+        let one = |(i, step): (usize, &crate::lir::Step)| StepSummary {
+            name: step.name.clone(),
+            dtype: plan.types[i],
+            macs: lir.macs(step),
+            reason: self.reasons[i].clone().or_else(|| plan.reasons[i].map(str::to_owned)),
+            sqnr_db: self.sqnr[i],
+            cost: self.cost[i],
+        };
+        lir.steps.iter().enumerate().map(one).collect()
+    }
 }
 
 /// The name of the only program of a file.
@@ -325,6 +423,23 @@ fn typed(
         Some(first) => algorithm::follow(&mut low, first),
     }
     Ok(low)
+}
+
+/// The bytes of a file that holds a graph in the precisions of a plan, and nothing else.
+///
+/// # Errors
+/// Names the step that stands in the way.
+pub fn file_of(
+    lir: &Lir,
+    plan: &Plan,
+    ranges: &[Option<Range>],
+    name: &str,
+    winograd: bool,
+) -> Result<Vec<u8>, ConvertError> {
+    let low = typed(lir, plan, ranges, winograd, None)?;
+    let mut weights = Weights::default();
+    let program = emit(&low, name, false, &mut weights).map_err(ConvertError::Step)?.program;
+    finish(&[program], &weights.finish(), &Meta::new(), &Meta::new(), &QuantReport::default(), &[])
 }
 
 /// One part of a calibration, as `cygnet calibrate` makes it.
@@ -406,23 +521,21 @@ fn finish(
     Ok(writer.finish()?)
 }
 
-fn report(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> QuantReport {
-    let steps = lir.steps.iter().zip(plan.types.iter().zip(&plan.reasons)).map(|(step, (dtype, reason))| {
-        StepReport {
-            name: step.name.clone(),
-            precision: match dtype {
-                DType::S8 => match (plan.blocks, plan.dynamic) {
-                    (Some(BlockKind::Int8), _) => quant::Precision::WeightInt8,
-                    (Some(BlockKind::Int4), _) => quant::Precision::WeightInt4,
-                    (None, true) => quant::Precision::Dynamic,
-                    (None, false) => quant::Precision::Int8,
-                },
-                DType::F16 => quant::Precision::F16,
-                _ => quant::Precision::F32,
+fn report(steps: &[StepSummary], plan: &Plan, lir: &Lir, ranges: &[Option<Range>]) -> QuantReport {
+    let steps = steps.iter().map(|step| StepReport {
+        name: step.name.clone(),
+        precision: match step.dtype {
+            DType::S8 => match (plan.blocks, plan.dynamic) {
+                (Some(BlockKind::Int8), _) => quant::Precision::WeightInt8,
+                (Some(BlockKind::Int4), _) => quant::Precision::WeightInt4,
+                (None, true) => quant::Precision::Dynamic,
+                (None, false) => quant::Precision::Int8,
             },
-            sqnr_db: None,
-            reason: reason.unwrap_or_default().to_owned(),
-        }
+            DType::F16 => quant::Precision::F16,
+            _ => quant::Precision::F32,
+        },
+        sqnr_db: step.sqnr_db,
+        reason: step.reason.clone().unwrap_or_default(),
     });
     let tensors = ranges
         .iter()
@@ -451,7 +564,7 @@ fn golden_cases(
     file: &[u8],
     samples: Option<&mut dyn Samples>,
     count: usize,
-    precision: Precision,
+    half: bool,
     progress: &mut dyn Progress,
 ) -> Result<Vec<GoldenCase>, ConvertError> {
     if count == 0 {
@@ -480,7 +593,7 @@ fn golden_cases(
             session = Session::new(&model, &program(index))?;
             current = index;
         }
-        cases.push(golden_case(&mut session, index, inputs, precision)?);
+        cases.push(golden_case(&mut session, index, inputs, half)?);
         progress.advance();
     }
     Ok(cases)
@@ -491,7 +604,7 @@ fn golden_case(
     session: &mut Session,
     index: usize,
     inputs: Vec<Array>,
-    precision: Precision,
+    half: bool,
 ) -> Result<GoldenCase, ConvertError> {
     for a in &inputs {
         session.set_input(&a.name, TensorRef::from_bytes(a.dtype, &a.bytes, &a.dims))?;
@@ -507,7 +620,7 @@ fn golden_case(
         })
         .collect::<Result<Vec<_>, cygnet::Error>>()?;
     // Half-precision arithmetic differs between cores that have it and those that do not.
-    let tolerance = if precision == Precision::F16 { F16_TOLERANCE } else { 0.0 };
+    let tolerance = if half { F16_TOLERANCE } else { 0.0 };
     Ok(GoldenCase { program: index as u32, tolerance, inputs, outputs })
 }
 

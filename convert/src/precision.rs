@@ -10,5 +10,6 @@ mod rows;
 mod weights;
 
 pub use apply::{add_padding_rows, apply};
-pub use choose::{Plan, Precision, choose};
+pub use choose::{Plan, Precision, choose, has_real, is_product};
 pub use functions::{Function, functions};
+pub use groups::quants as scales;

@@ -67,6 +67,17 @@ pub(crate) fn check(origin: &str, profile: &Profile) -> Result<(), Error> {
         let found = format!("{:?} with features {:?}", limits.f16, cluster.features);
         require(f16_agrees, field("mac_per_cycle.f16"), found, "a figure exactly where there is \"fp16\"")?;
 
+        if let Some(kernels) = &cluster.kernels {
+            for (name, value) in kernels.figures() {
+                let possible = value.is_finite() && value > 0.0;
+                require(possible, field(&format!("kernels.{name}")), value.to_string(), "a number above 0")?;
+            }
+            let half = (kernels.conv_f16.is_some(), kernels.depthwise_f16.is_some());
+            let agrees = half == (limits.f16.is_some(), limits.f16.is_some());
+            let expected = "f16 figures exactly where the core has f16";
+            require(agrees, field("kernels.conv_f16"), format!("{half:?}"), expected)?;
+        }
+
         for (name, cache) in [("l1d", Some(cluster.l1d)), ("l2", Some(cluster.l2)), ("l3", cluster.l3)] {
             let sharers = 1..=profile.core_count();
             let possible = cache.is_none_or(|Cache { kib, shared_by_cores }| {

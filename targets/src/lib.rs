@@ -148,6 +148,62 @@ pub struct Cluster {
     /// What one core alone was measured to do, class by class of kernels; empty where nothing was measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measured: Vec<Rate>,
+    /// What Cygnet's kernels reach on it; without it no times are predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernels: Option<Kernels>,
+}
+
+/// What kernels reach on one core, from which run times are predicted. `conv_*`, `conv3x3_*` (stride 1, where
+/// Winograd's algorithm multiplies less often than is counted), `depthwise_*` and `matmul_*` are multiply-accumulates per
+/// cycle without what follows them; `store_*` are cycles for every result of theirs, `bytes` those read and written per
+/// cycle by all other steps, `step` the cycles that any step takes to start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Kernels {
+    pub conv_s8: f64,
+    pub conv3x3_s8: f64,
+    pub depthwise_s8: f64,
+    pub matmul_s8: f64,
+    pub store_s8: f64,
+    pub conv_f32: f64,
+    pub conv3x3_f32: f64,
+    pub depthwise_f32: f64,
+    pub matmul_f32: f64,
+    pub store_f32: f64,
+    /// Absent where the core computes in f32 instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conv_f16: Option<f64>,
+    /// Absent where the core computes in f32 instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depthwise_f16: Option<f64>,
+    pub bytes: f64,
+    pub step: f64,
+    /// The measurements that gave the figures.
+    pub source: String,
+}
+
+impl Kernels {
+    /// The figures by name.
+    pub fn figures(&self) -> impl Iterator<Item = (&'static str, f64)> + use<> {
+        let all = [
+            ("conv_s8", Some(self.conv_s8)),
+            ("conv3x3_s8", Some(self.conv3x3_s8)),
+            ("depthwise_s8", Some(self.depthwise_s8)),
+            ("matmul_s8", Some(self.matmul_s8)),
+            ("store_s8", Some(self.store_s8)),
+            ("conv_f32", Some(self.conv_f32)),
+            ("conv3x3_f32", Some(self.conv3x3_f32)),
+            ("depthwise_f32", Some(self.depthwise_f32)),
+            ("matmul_f32", Some(self.matmul_f32)),
+            ("store_f32", Some(self.store_f32)),
+            ("conv_f16", self.conv_f16),
+            ("depthwise_f16", self.depthwise_f16),
+            ("bytes", Some(self.bytes)),
+            ("step", Some(self.step)),
+        ];
+        all.into_iter().filter_map(|(name, v)| Some((name, v?)))
+    }
 }
 
 /// Speed of one class of kernels on one core, as `cygnet doctor` measures it.

@@ -94,6 +94,8 @@ fn impossible_profiles_are_refused_and_the_field_is_named() {
         ("raspberry-pi-4", r#""shared_by_cores": 4"#, r#""shared_by_cores": 5"#, "clusters[0].l2"),
         ("raspberry-pi-5", r#""page_bytes": 16384"#, r#""page_bytes": 10000"#, "page_bytes"),
         ("raspberry-pi-5", r#""peak_gb_per_s": 17.1"#, r#""peak_gb_per_s": -1"#, "memory.peak_gb_per_s"),
+        ("raspberry-pi-4", r#""conv_s8": 8"#, r#""conv_s8": 0"#, "clusters[0].kernels.conv_s8"),
+        ("raspberry-pi-5", r#""conv_f16": 11.5,"#, "", "clusters[0].kernels.conv_f16"),
         ("android-phone", r#""max_mhz": 2200"#, r#""max_mhz": 200"#, "clusters"),
     ];
     for (name, from, to, expected) in cases {

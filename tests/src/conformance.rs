@@ -136,6 +136,8 @@ impl Case {
             int8_io: false,
             calibration: None,
             calibrator: Calibrator::default(),
+            budget: cygnet_convert::Budget::default(),
+            judge: &cygnet_convert::judge::Outputs,
             meta: cygnet::format::Meta::new(),
             goldens: 0,
             provenance: String::new(),

@@ -108,6 +108,8 @@ impl Source {
             calibration: None,
             calibrator: Calibrator::default(),
             tools: Tools::default(),
+            budget: cygnet_convert::Budget::default(),
+            judge: &cygnet_convert::judge::Outputs,
             winograd: true,
             meta: cygnet::format::Meta::new(),
             goldens: 0,

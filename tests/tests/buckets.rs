@@ -31,6 +31,8 @@ fn converted(widths: &[usize], precision: Precision) -> Option<Converted> {
         calibrator: Calibrator::default(),
         tools: Tools::default(),
         winograd: true,
+        budget: cygnet_convert::Budget::default(),
+        judge: &cygnet_convert::judge::Outputs,
         meta: cygnet::format::Meta::new(),
         goldens: 1,
         provenance: String::new(),

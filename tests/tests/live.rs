@@ -86,6 +86,8 @@ fn converted(path: PathBuf, states: &[(&str, &str)]) -> Session {
         calibrator: Calibrator::default(),
         tools: Tools::default(),
         winograd: true,
+        budget: cygnet_convert::Budget::default(),
+        judge: &cygnet_convert::judge::Outputs,
         meta: cygnet::format::Meta::new(),
         goldens: 0,
         provenance: String::new(),

@@ -29,6 +29,8 @@ fn tied(path: &Path, states: &[(&str, &str)], precision: Precision) -> Result<Co
         int8_io: false,
         calibration: None,
         calibrator: Calibrator::default(),
+        budget: cygnet_convert::Budget::default(),
+        judge: &cygnet_convert::judge::Outputs,
         meta: cygnet::format::Meta::new(),
         goldens: 1,
         provenance: String::new(),

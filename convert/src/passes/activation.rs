@@ -121,9 +121,9 @@ fn ramp(graph: &Graph, index: &Index, id: ValueId) -> Option<(ValueId, f32)> {
     (near(slope.scale / top, 1.0 / 6.0) && near(shift / top, 0.5)).then_some((x, top))
 }
 
-/// Whether `a` is `b`, as f32 arithmetic or a stay in half precision leaves it.
+/// Whether `a` is `b`, as f32 arithmetic or a stay in half precision (11 bits) leaves it.
 fn near(a: f32, b: f32) -> bool {
-    (a - b).abs() <= 1e-5 * b.abs()
+    (a - b).abs() <= b.abs() / 2048.0
 }
 
 /// A tree of multiplications: a constant times values.

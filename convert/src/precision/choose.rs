@@ -28,6 +28,8 @@ pub enum Precision {
     WeightInt8,
     /// 4-bit weights, likewise.
     WeightInt4,
+    /// 8-bit integers where the outputs allow it, found by trying: see [`crate::search`]. Without samples as `F32`.
+    Auto,
 }
 
 impl FromStr for Precision {
@@ -41,8 +43,9 @@ impl FromStr for Precision {
             "dynamic" => Ok(Self::Dynamic),
             "weight-int8" => Ok(Self::WeightInt8),
             "weight-int4" => Ok(Self::WeightInt4),
+            "auto" => Ok(Self::Auto),
             other => Err(format!(
-                "precision '{other}' is unknown; use f32, f16, int8, dynamic, weight-int8 or weight-int4"
+                "precision '{other}' is unknown; use auto, f32, f16, int8, dynamic, weight-int8 or weight-int4"
             )),
         }
     }
@@ -57,6 +60,7 @@ impl fmt::Display for Precision {
             Self::Dynamic => "dynamic",
             Self::WeightInt8 => "weight-int8",
             Self::WeightInt4 => "weight-int4",
+            Self::Auto => "auto",
         })
     }
 }
@@ -98,7 +102,7 @@ impl Plan {
 }
 
 /// Whether s8 products of the step can become real numbers.
-fn has_real(lir: &Lir, step: &Step) -> bool {
+pub fn has_real(lir: &Lir, step: &Step) -> bool {
     let Kind::Op(Op::Conv(p)) = &step.kind else { return false };
     let weights = step.inputs.get(1).copied().flatten().and_then(|w| lir.tensors[w].constant.as_ref());
     p.groups == 1 && weights.is_some_and(|w| matches!(**w, Const::F32(_)))
@@ -141,7 +145,7 @@ fn dynamic(lir: &Lir) -> Plan {
 }
 
 /// Whether a step is one of those that most multiplications are in.
-fn is_product(step: &Step) -> bool {
+pub fn is_product(step: &Step) -> bool {
     matches!(step.kind, Kind::Op(Op::Conv(_) | Op::DepthwiseConv(_) | Op::ConvTranspose(_) | Op::MatMul(_)))
 }
 
@@ -249,7 +253,7 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
         Precision::WeightInt8 => return blocks(lir, BlockKind::Int8),
         Precision::WeightInt4 => return blocks(lir, BlockKind::Int4),
         Precision::F16 => DType::F16,
-        Precision::Int8 => DType::S8,
+        Precision::Int8 | Precision::Auto => DType::S8,
     };
     let producers = lir.producers();
     let mut after = vec![false; n];

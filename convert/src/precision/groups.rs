@@ -46,7 +46,7 @@ fn keeps_scale(step: &Step) -> bool {
 }
 
 /// The quantization of every computed tensor that an s8 step reads or writes.
-pub(super) fn quants(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Vec<Option<Quant>> {
+pub fn quants(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Vec<Option<Quant>> {
     let mut sets = Sets((0..lir.tensors.len()).collect());
     let s8 = |i: usize| plan.types[i] == DType::S8 && !plan.real[i];
     for (_, step) in lir.steps.iter().enumerate().filter(|&(i, s)| s8(i) && keeps_scale(s)) {

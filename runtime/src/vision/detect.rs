@@ -66,20 +66,32 @@ impl Detector {
     /// When the program takes no picture or its outputs are those of no detector that is known.
     pub fn new(program: &Program, meta: &Meta) -> Result<Self, VisionError> {
         let [inputs, outputs] = all_ports(program);
-        let (input, dims) = image_input(&inputs)?;
+        Self::of_ports(&inputs, &outputs, meta)
+    }
+
+    /// As [`Self::new`], of the names and dimensions of a program's inputs and outputs.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_ports(
+        inputs: &[(&str, &[u32])],
+        outputs: &[(&str, &[u32])],
+        meta: &Meta,
+    ) -> Result<Self, VisionError> {
+        let (input, dims) = image_input(inputs)?;
         let no_head = || VisionError::NoHead {
             task: "detection",
             key: KEY_HEAD,
             outputs: outputs.iter().map(|(_, dims)| dims.to_vec()).collect(),
         };
-        let guess = find_task(meta, &inputs, &outputs)?;
+        let guess = find_task(meta, inputs, outputs)?;
         let head = guess.and_then(|g| g.head).ok_or_else(no_head)?;
         let task = if head == Head::BlazeFace { Task::Face } else { Task::Detect };
         let face = outputs.iter().any(|(_, dims)| dims.ends_with(&[16]));
         let meta = with_defaults(meta, head, face);
         let preprocess = Preprocess::from_meta(&meta, dims, task)?;
         let labels = meta.lines(key::LABELS).len();
-        let head = read(head, &outputs, preprocess.size, labels).ok_or_else(no_head)?;
+        let head = read(head, outputs, preprocess.size, labels).ok_or_else(no_head)?;
         Ok(Self { input: input.to_owned(), preprocess, head })
     }
 
@@ -116,7 +128,18 @@ impl Detector {
     /// # Errors
     /// When the session is of another program or has not run.
     pub fn decode(&self, session: &Session, options: &DetectOptions) -> Result<Vec<Detection>, VisionError> {
-        let values = |name: &str| session.output(name).map(|t| t.to_f32());
+        self.decode_values(&|name| Ok(session.output(name)?.to_f32()), options)
+    }
+
+    /// Decodes outputs by name, as [`Self::decode`] does those of a session.
+    ///
+    /// # Errors
+    /// When an output is not to be had.
+    pub fn decode_values(
+        &self,
+        values: &dyn Fn(&str) -> Result<Vec<f32>, VisionError>,
+        options: &DetectOptions,
+    ) -> Result<Vec<Detection>, VisionError> {
         let size = self.preprocess.size.map(|side| side as f32);
         let face = matches!(self.head, Reading::Blaze { .. });
         let conf = options.conf.unwrap_or(if face { 0.5 } else { 0.25 });
