@@ -82,7 +82,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     #[cfg(feature = "host")]
-    Convert(convert::Args),
+    Convert(Box<convert::Args>),
     #[cfg(feature = "host")]
     Calibrate(calibrate::Args),
     Run(run::Args),

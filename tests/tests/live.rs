@@ -88,8 +88,6 @@ fn converted(path: PathBuf, states: &[(&str, &str)]) -> Session {
         budget: cygnet_convert::Budget::default(),
         judge: &cygnet_convert::judge::Outputs,
         winograd: true,
-        budget: cygnet_convert::Budget::default(),
-        judge: &cygnet_convert::judge::Outputs,
         meta: cygnet::format::Meta::new(),
         goldens: 0,
         provenance: String::new(),

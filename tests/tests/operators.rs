@@ -56,8 +56,6 @@ fn converted(folder: &Path, name: &str, case: &Case) -> Result<Converted, String
         budget: cygnet_convert::Budget::default(),
         judge: &cygnet_convert::judge::Outputs,
         winograd: false,
-        budget: cygnet_convert::Budget::default(),
-        judge: &cygnet_convert::judge::Outputs,
         meta: cygnet::format::Meta::new(),
         goldens: 0,
         provenance: String::new(),

@@ -43,8 +43,6 @@ fn outcome(nodes: Vec<NodeProto>, len: i64) -> Vec<f32> {
         budget: cygnet_convert::Budget::default(),
         judge: &cygnet_convert::judge::Outputs,
         winograd: false,
-        budget: cygnet_convert::Budget::default(),
-        judge: &cygnet_convert::judge::Outputs,
         meta: cygnet::format::Meta::new(),
         goldens: 0,
         provenance: String::new(),
