@@ -55,12 +55,12 @@ pub fn read_inputs(given: &[String], session: &Session) -> Result<Vec<Input>, Cl
 
 /// The dimensions of the arrays among the inputs, by name; pictures take any.
 pub fn shapes(inputs: &[Input]) -> Vec<(String, Vec<u32>)> {
-    let arrays = inputs.iter().filter_map(|input| match input {
+    let shape = |input: &Input| match input {
         Input::Array(a) => Some((a.name.clone(), a.dims.clone())),
         #[cfg(feature = "photos")]
         Input::Picture { .. } => None,
-    });
-    arrays.collect()
+    };
+    inputs.iter().filter_map(shape).collect()
 }
 
 /// Sets all inputs.
