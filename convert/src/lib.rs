@@ -2,8 +2,9 @@
 //!
 //! [`convert`] does all of it. Its stages stand in the order in which they run: [`onnx`] or [`tflite`] reads a
 //! [`graph`], [`infer`] and [`fold`] give it static shapes, [`passes`] simplify it, [`lower`] turns it into steps
-//! ([`lir`]), [`calibrate`] sees what values its tensors take, [`tune`] readies it for fewer bits, [`precision`] puts it into fewer bits, [`algorithm`]
-//! chooses how convolutions are done, [`plan`] places its tensors, [`emit`] writes the program.
+//! ([`lir`]), [`calibrate`] sees what values its tensors take, [`tune`] readies it for fewer bits, [`precision`] puts it
+//! into fewer bits, [`algorithm`] chooses how convolutions are done, [`plan`] places its tensors, [`emit`] writes the
+//! program.
 
 pub mod algorithm;
 mod attention;
@@ -17,6 +18,7 @@ pub mod explain;
 pub mod float64;
 pub mod fold;
 pub mod fuse;
+mod goldens;
 pub mod graph;
 pub mod infer;
 pub mod judge;
@@ -38,13 +40,13 @@ pub mod state;
 pub mod tflite;
 pub mod tune;
 
+pub use calibrate::part::{Part, calibrate_part};
 pub use calibrate::{Calibration, CalibrationFileError, Calibrator, Samples};
 pub use error::ImportError;
 pub use judge::Judge;
 pub use onnx::ImportOptions;
 pub use pipeline::{
-    ConvertError, Converted, Options, Part, Progress, Silent, StepSummary, calibrate_part, convert, file_of,
-    import, prepare,
+    ConvertError, Converted, Options, Progress, Silent, StepSummary, convert, file_of, import, prepare,
 };
 pub use precision::Precision;
 pub use search::Budget;

@@ -3,27 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cygnet::format::Array;
 use cygnet::format::golden::GoldenCase;
 use cygnet::format::meta::{Meta, provenance};
 use cygnet::format::op::BlockKind;
 use cygnet::format::program::{DType, Program};
 use cygnet::format::quant::{self, QuantReport, StepReport, TensorRange};
 use cygnet::format::writer::{WeightsAlign, Writer};
-use cygnet::{Model, Select, Session, SessionOptions, TensorRef};
 use cygnet_kernels::conv::pack::PACK_ID;
 use sha2::{Digest, Sha256};
 
 use crate::algorithm;
 use crate::attention;
 use crate::calibrate::file::CalibrationFileError;
-use crate::calibrate::{
-    CalibrateError, Calibration, Calibrator, Looker, Samples, calibrate, is_stream, sanity,
-};
+use crate::calibrate::{CalibrateError, Calibration, Calibrator, Samples, calibrate, sanity};
 use crate::emit::{Weights, emit};
 use crate::error::ImportError;
 use crate::explain::{Explained, explain};
 use crate::fuse;
+use crate::goldens::golden_cases;
 use crate::graph::Graph;
 use crate::judge::Judge;
 use crate::lir::Lir;
@@ -442,63 +439,6 @@ pub fn file_of(
     finish(&[program], &weights.finish(), &Meta::new(), &Meta::new(), &QuantReport::default(), &[])
 }
 
-/// One part of a calibration, as `cygnet calibrate` makes it.
-pub struct Part<'a> {
-    /// The source model.
-    pub source: PathBuf,
-    /// Shapes of inputs that the model leaves open.
-    pub import: ImportOptions,
-    /// All samples.
-    pub samples: &'a mut dyn Samples,
-    /// Which part of them: every `shards`-th from `shard` on, counted from 0.
-    pub shard: usize,
-    /// How many parts there are.
-    pub shards: usize,
-    /// The options that decide what samples look like, for the record.
-    pub settings: String,
-    /// What an interrupted calibration had seen, and of how many samples.
-    pub begun: Option<(Calibration, usize)>,
-}
-
-/// Sees what values the tensors of a model take. `keep` is called after every sample with what has been seen, and the
-/// number of samples of this part that it is of: to write it down where that pays.
-///
-/// # Errors
-/// Says what stands in the way and what to do.
-pub fn calibrate_part(
-    part: Part<'_>,
-    progress: &mut dyn Progress,
-    keep: &mut dyn FnMut(&Calibration, usize) -> Result<(), CalibrationFileError>,
-) -> Result<(Calibration, Vec<String>), ConvertError> {
-    let Part { source, import: import_options, samples, shard, shards, settings, begun } = part;
-    progress.stage("reading the model", None);
-    let bytes =
-        std::fs::read(&source).map_err(|error| ImportError::Io { path: source.clone(), source: error })?;
-    let lir = prepare(&import(&source, &import_options)?)?;
-    if is_stream(&lir) && shards > 1 {
-        return Err(ConvertError::StreamInParts);
-    }
-    let fresh = Calibration::new(&lir, Sha256::digest(&bytes).into(), settings);
-    // A stream cannot be taken up in its midst: its states are lost.
-    let fits = |c: &Calibration| !is_stream(&lir) && c.model == fresh.model && c.settings == fresh.settings;
-    let (mut seen, done) = begun.filter(|(c, _)| fits(c) && c.stats(&lir).is_ok()).unwrap_or((fresh, 0));
-    let mine: Vec<usize> = (shard..samples.len()).step_by(shards).collect();
-    if mine.is_empty() {
-        return Err(CalibrateError::Empty.into());
-    }
-    let mut looker = Looker::new(&lir)?;
-    progress.stage("calibrating", Some(mine.len()));
-    (0..done.min(mine.len())).for_each(|_| progress.advance());
-    for (count, &index) in mine.iter().enumerate().skip(done) {
-        let arrays = samples.get(index).map_err(|what| CalibrateError::Sample { index, what })?;
-        looker.look(index, &arrays, &mut seen)?;
-        keep(&seen, count + 1)?;
-        progress.advance();
-    }
-    let warnings = sanity::warnings(&lir, &seen)?;
-    Ok((seen, warnings))
-}
-
 fn finish(
     programs: &[Program],
     weights: &[u8],
@@ -558,71 +498,3 @@ fn record(source: &Path, bytes: &[u8], precision: Precision, options: &str) -> M
     );
     record
 }
-
-/// Runs the finished model over the first samples, or over one pseudo-random input, and keeps what came out.
-fn golden_cases(
-    file: &[u8],
-    samples: Option<&mut dyn Samples>,
-    count: usize,
-    half: bool,
-    progress: &mut dyn Progress,
-) -> Result<Vec<GoldenCase>, ConvertError> {
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-    let model = Model::from_bytes(file)?;
-    let mut session = Session::new(&model, &SessionOptions::default())?;
-    let noise = |session: &Session| session.inputs().map(|(name, t)| crate::noise::array(name, t)).collect();
-    let mut inputs: Vec<(usize, Vec<Array>)> = match samples {
-        Some(samples) => {
-            let count = count.min(samples.len());
-            let mut get = |index| samples.get(index).map_err(|what| CalibrateError::Sample { index, what });
-            (0..count).map(|i| Ok((0, get(i)?))).collect::<Result<_, CalibrateError>>()?
-        }
-        None => vec![(0, noise(&session))],
-    };
-    // Samples have the shapes of the first program.
-    let program = |index| SessionOptions { program: Select::Index(index), ..SessionOptions::default() };
-    for index in 1..model.programs().len() {
-        inputs.push((index, noise(&Session::new(&model, &program(index))?)));
-    }
-    progress.stage("recording golden outputs", Some(inputs.len()));
-    let (mut cases, mut current) = (Vec::new(), 0);
-    for (index, inputs) in inputs {
-        if index != current {
-            session = Session::new(&model, &program(index))?;
-            current = index;
-        }
-        cases.push(golden_case(&mut session, index, inputs, half)?);
-        progress.advance();
-    }
-    Ok(cases)
-}
-
-/// What a program gives for these inputs.
-fn golden_case(
-    session: &mut Session,
-    index: usize,
-    inputs: Vec<Array>,
-    half: bool,
-) -> Result<GoldenCase, ConvertError> {
-    for a in &inputs {
-        session.set_input(&a.name, TensorRef::from_bytes(a.dtype, &a.bytes, &a.dims))?;
-    }
-    session.reset();
-    session.run()?;
-    let names: Vec<String> = session.outputs().map(|(name, _)| name.to_owned()).collect();
-    let outputs = names
-        .into_iter()
-        .map(|name| {
-            let out = session.output(&name)?;
-            Ok(Array { name, dtype: out.dtype, dims: out.dims.to_vec(), bytes: out.bytes.to_vec() })
-        })
-        .collect::<Result<Vec<_>, cygnet::Error>>()?;
-    // Half-precision arithmetic differs between cores that have it and those that do not.
-    let tolerance = if half { F16_TOLERANCE } else { 0.0 };
-    Ok(GoldenCase { program: index as u32, tolerance, inputs, outputs })
-}
-
-/// How far outputs of an f16 model may lie apart on different cores, relative to the greatest.
-const F16_TOLERANCE: f32 = 0.02;

@@ -5,6 +5,7 @@
 
 mod choice;
 pub mod file;
+pub mod part;
 pub mod sanity;
 pub mod stats;
 
