@@ -3,7 +3,7 @@
 //!
 //! Only steps of floating point are taken; in s8 the products stay steps of their own.
 
-use cygnet_format::op::{self, BinaryKind, Epilogue, Op};
+use cygnet_format::op::{self, BinaryKind, Epilogue, Op, UnaryKind};
 use cygnet_format::program::DType;
 
 use crate::graph::absorb;
@@ -105,6 +105,7 @@ impl Found {
         if softmax.log || !float || dims.len() != 4 || softmax.axis as usize != 3 {
             return None;
         }
+        let p = without_nan(&uses, p).unwrap_or(p);
         let last = uses.only_reader(p)?;
         let Kind::Op(Op::MatMul(product)) = &lir.steps[last].kind else { return None };
         let plain = !product.transpose_b && product.scale == 1.0 && product.epilogue == Epilogue::NONE;
@@ -213,6 +214,26 @@ fn sources(lir: &Lir, last: usize, from: &[Id]) -> Vec<u32> {
         }
     }
     sources
+}
+
+/// `p` with 0 where it is NaN, as exporters guard rows that see no key; the step gives such rows 0 by itself.
+fn without_nan(uses: &Uses<'_>, p: Id) -> Option<Id> {
+    let is = |id: Id, wanted: &dyn Fn(&Op) -> bool| {
+        uses.producer(id).filter(|s| matches!(&s.kind, Kind::Op(op) if wanted(op)))
+    };
+    let [equal, select] = uses.readers[p][..] else { return None };
+    let Step { kind: Kind::Op(Op::Select(_)), inputs, output, .. } = &uses.lir.steps[select] else {
+        return None;
+    };
+    let not = is(inputs[0]?, &|op| matches!(op, Op::Map(m) if m.unary.kind == UnaryKind::Not))?;
+    let same = is(not.inputs[0]?, &|op| matches!(op, Op::Binary(b) if b.kind == BinaryKind::Equal))?;
+    let zero = match uses.lir.tensors[inputs[1]?].constant.as_deref()? {
+        Const::F32(v) => v.iter().all(|&v| v == 0.0),
+        Const::F16(v) => v.iter().all(|v| v.to_f32() == 0.0),
+        _ => false,
+    };
+    let guards = same.inputs == [Some(p), Some(p)] && same.output == uses.lir.steps[equal].output;
+    (zero && guards && inputs[2] == Some(p) && uses.only_reader(inputs[0]?).is_some()).then_some(*output)
 }
 
 /// The scores and the mask that are added to `x`; the mask with leading ones.

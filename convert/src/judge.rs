@@ -193,8 +193,8 @@ mod tests {
     fn kinds_of_outputs() {
         // Total variation (0.1 + 0.1) / 2 = 0.1.
         assert!((error(&[1, 2], &[0.3, 0.7], &[0.4, 0.6]) - 1.0).abs() < 1e-5);
-        // cos = 0.8: 0.2 / 0.005 = 40.
-        assert!((error(&[1, 2], &[1.0, 0.0], &[0.8, 0.6]) - 40.0_f64.sqrt()).abs() < 1e-3);
+        // cos = 0.8: 0.2 / 0.005 = 40. (Were the zero positive, these would be probabilities.)
+        assert!((error(&[1, 2], &[1.0, -1e-9], &[0.8, 0.6]) - 40.0_f64.sqrt()).abs() < 1e-3);
         // 20 dB where 30 are accepted: ten times the power.
         assert!((error(&[2], &[0.0, 20.0], &[1.0, 21.0]) - 10.0_f64.sqrt()).abs() < 1e-4);
         assert_eq!(error(&[2], &[0.0, 2.0], &[f32::NAN, 2.0]), f64::INFINITY);

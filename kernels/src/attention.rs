@@ -222,7 +222,8 @@ unsafe impl<T: Elem> Kernel for Attention<T> {
             for (row, sum) in sums[..rows].iter().enumerate() {
                 let y = self.y.ptr_mut::<T>(mem);
                 let y = y.add((batch * m + first + row) * self.y.pitch + head * self.columns);
-                (self.finish)(results.add(row * width), y, self.columns, 1.0 / sum);
+                let factor = if *sum == 0.0 { 0.0 } else { 1.0 / sum };
+                (self.finish)(results.add(row * width), y, self.columns, factor);
             }
         }
     }
@@ -248,7 +249,7 @@ per_isa! {
     wide fn pick_finish[T: Elem](x: *const f32, y: *mut T, n: usize, k: f32) = finish
 }
 
-/// Each row of scores, masked, in its place as e^(x - m), m being the greatest; and its sum.
+/// Each row of scores, masked, in its place as e^(x - m), m being the greatest, or 0 where all are hidden; and its sum.
 ///
 /// # Safety
 /// Scores and, unless null, mask have the rows.
@@ -259,6 +260,7 @@ unsafe fn exponentials<V: V8, T: Elem>(s: &Scores<T>) {
         unsafe {
             let x = s.x.add(row * s.pitch);
             let m = greatest::<V, T>(x, s.mask.wrapping_add(row * s.mask_pitch), !s.mask.is_null(), s.n);
+            let m = if m == f32::NEG_INFINITY { 0.0 } else { m };
             (*s.sums)[row] = softmax::sum::<V, f32>(x, s.n, m, x);
         }
     }

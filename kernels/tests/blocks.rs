@@ -73,7 +73,7 @@ proptest! {
         let epilogue = Epilogue { lo, hi, unary: Unary::IDENTITY };
         let mut random = Random(9);
         let mut inputs = vec![Operand::f32s(&[1, 4, 3, 5], &random.f32s(60))];
-        let k = u64::from(kernel[0]) * u64::from(kernel[1]) * 5;
+        let k = (u64::from(kernel[0]) * u64::from(kernel[1])).saturating_mul(5);
         if right && k > 0 && k < 1000 {
             inputs.extend(constants(kind, 7, k as usize, &mut random));
         } else {

@@ -196,6 +196,20 @@ fn a_key_that_a_mask_hides_counts_for_nothing() {
 }
 
 #[test]
+fn a_row_that_sees_no_key_is_zero() {
+    let mut case = Case::random(&mut Random::new(52), shape(1, 1, 2, 19, 4, 4), None);
+    let mut mask = vec![f32::NEG_INFINITY; 38];
+    mask[19 + 3] = 0.0;
+    case.mask = Some(([1, 1, 2, 19], mask));
+    let operands = case.operands(|v| v);
+    let inputs: Vec<&Operand> = operands.iter().collect();
+    let want = [&[0.0; 4], &case.v[12..16]].concat();
+    on_every_isa::<f32>(case.op(), &inputs, &Operand::out(DType::F32, &[1, 2, 4]), |isa, got| {
+        assert_same(&got, &want, isa);
+    });
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let refuse = |heads: u32, dims: [[u32; 3]; 4], mask: Option<[u32; 4]>, why: &str| {
         let operand =
