@@ -49,7 +49,7 @@ for name in "${models[@]}"; do
     say "converting $name"
     # Transformers of text are quantized while they run.
     case $name in minilm* | bert*) int8=dynamic ;; *) int8=int8 ;; esac
-    "$cygnet" convert --quiet "$PEERS/models/$name.onnx" -o "$PEERS/models/$name.f32.cygnet" > /dev/null
+    "$cygnet" convert --quiet "$PEERS/models/$name.onnx" -o "$PEERS/models/$name.f32.cygnet" --precision f32 > /dev/null
     "$cygnet" convert --quiet "$PEERS/models/$name.onnx" -o "$PEERS/models/$name.int8.cygnet" \
         --precision $int8 --calibrate "$calibrate" > /dev/null
 done
