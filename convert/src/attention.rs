@@ -3,6 +3,9 @@
 //!
 //! Only steps of floating point are taken; in s8 the products stay steps of their own.
 
+#[cfg(test)]
+mod tests;
+
 use cygnet_format::op::{self, BinaryKind, Epilogue, Op, UnaryKind};
 use cygnet_format::program::DType;
 
@@ -152,7 +155,9 @@ impl Found {
         let operands = [Some(self.q), Some(self.k), Some(self.v), self.mask.map(|m| m.0)];
         let dtype = uses.lir.tensors[uses.lir.steps[self.last].output].dtype;
         operands.iter().flatten().all(|&id| uses.lir.tensors[id].dtype == dtype)
-            && [self.q, self.k, self.v].iter().all(|&id| uses.dims(id)[..2] == scores[..2])
+            && [self.q, self.k, self.v]
+                .iter()
+                .all(|&id| uses.dims(id).len() == 4 && uses.dims(id)[..2] == scores[..2])
             && cygnet_kernels::attention::fits(scores[3], uses.dims(self.v)[3])
     }
 
