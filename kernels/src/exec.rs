@@ -1,12 +1,13 @@
 //! Runs prepared kernels over an arena, with as many threads as turn up.
 //!
 //! A [`Leader`] owns the run; any number of threads may call [`Helper::assist`] beside it. The leader walks the
-//! steps. A step of one tile it does itself. Of others each thread has a share, published as `(run, step, next tile)` in
+//! [`stages`]: steps that may run at the same time, mostly one. A stage of one tile it does itself. Of others each thread
+//! has a share, published as `(run, stage, next tile)` in
 //! an atomic word of its own: whoever increments the word owns the tile it saw. A thread does its share first, which from
-//! step to step is about the same part of an image, so that what it reads is mostly what it wrote; then it takes from the
-//! others' shares, so that fast cores do more. Each tile is done once. The step ends when as many tiles are done as
+//! stage to stage is about the same part of an image, so that what it reads is mostly what it wrote; then it takes from
+//! the others' shares, so that fast cores do more. Each tile is done once. The stage ends when as many tiles are done as
 //! there are, and only then is the next one published: no tile can be running, and so no memory be in use, between
-//! steps or outside [`Leader::run`].
+//! stages or outside [`Leader::run`]. Runs that somebody looks at go step by step instead.
 //!
 //! Waiting is bounded spinning, then sleep on a condition variable. Nothing allocates after [`Leader::new`].
 
@@ -23,13 +24,18 @@ use crate::cpu::Cpu;
 use crate::kernel::{Kernel, PrepareError};
 use crate::prepare::{Limits, prepare_for};
 use crate::view::Mem;
+use stages::{Stage, stages};
+
+mod stages;
 
 /// How often a thread looks again before it sleeps: some 20 to 50 microseconds.
 const SPINS: u32 = 4000;
 
-/// A cursor holds, from the top: the run's number (24 bits), the step's index (16), the next tile of the share (24).
+/// A cursor holds, from the top: the run's number (23 bits), the stage's index or behind those of stages the step's (17),
+/// the next tile of the share (24).
 const TILE_BITS: u32 = 24;
-const STEP_BITS: u32 = 16;
+const STEP_BITS: u32 = 17;
+const MAX_STEPS: usize = 65_534;
 const TILE_MASK: u64 = (1 << TILE_BITS) - 1;
 const STEP_MASK: u64 = (1 << STEP_BITS) - 1;
 
@@ -58,6 +64,7 @@ pub const MAX_THREADS: usize = 256;
 
 struct Shared {
     kernels: Vec<Box<dyn Kernel>>,
+    stages: Vec<Stage>,
     arena: Arena,
     /// A stretch of `scratch_each` bytes for the leader and one for each seat.
     scratch: Arena,
@@ -93,7 +100,7 @@ pub enum ExecError {
     Misaligned,
     #[error("the weights lack {READ_SLACK} bytes of padding")]
     NoPadding,
-    #[error("{0} steps are more than a program may have (65534)")]
+    #[error("{0} steps are more than a program may have ({MAX_STEPS})")]
     TooManySteps(usize),
     #[error("step {0} has more tiles than a step may have")]
     TooManyTiles(usize),
@@ -148,12 +155,14 @@ impl Leader {
             .iter()
             .map(|step| prepare_for(step, &program.tensors, &limits, cpu, threads))
             .collect::<Result<Vec<_>, _>>()?;
-        Self::over(kernels, arena_bytes, weights, threads)
+        let stages = stages(program, &kernels, threads);
+        Self::over(kernels, stages, arena_bytes, weights, threads)
     }
 
     /// A leader of kernels that were prepared against these weights and an arena of this length.
     fn over(
         kernels: Vec<Box<dyn Kernel>>,
+        stages: Vec<Stage>,
         arena_bytes: usize,
         weights: Arc<dyn Weights>,
         threads: usize,
@@ -161,11 +170,14 @@ impl Leader {
         if !(1..=MAX_THREADS).contains(&threads) {
             return Err(ExecError::Threads(threads));
         }
-        if kernels.len() as u64 >= STEP_MASK {
+        if kernels.len() > MAX_STEPS {
             return Err(ExecError::TooManySteps(kernels.len()));
         }
         if let Some(index) = kernels.iter().position(|k| k.tiles() as u64 >= TILE_MASK) {
             return Err(ExecError::TooManyTiles(index));
+        }
+        if let Some(stage) = stages.iter().find(|s| s.tiles() as u64 >= TILE_MASK) {
+            return Err(ExecError::TooManyTiles(stage.first_step()));
         }
         let arena = Arena::new(arena_bytes).ok_or(ExecError::NoMemory(arena_bytes as u64))?;
         let scratch_each =
@@ -175,6 +187,7 @@ impl Leader {
         Ok(Self {
             shared: Arc::new(Shared {
                 kernels,
+                stages,
                 arena,
                 scratch,
                 scratch_each,
@@ -210,6 +223,11 @@ impl Leader {
         self.shared.scratch.len()
     }
 
+    /// Whether there is anything for a second thread to do.
+    pub fn is_parallel(&self) -> bool {
+        !self.shared.stages.iter().all(Stage::is_for_one)
+    }
+
     /// The arena, between runs or steps.
     pub fn arena(&self) -> &[u8] {
         self.shared.arena.bytes()
@@ -228,8 +246,8 @@ impl Leader {
     /// [`ExecError::Poisoned`] after a run in which a kernel panicked.
     pub fn run(&mut self) -> Result<(), ExecError> {
         self.start()?;
-        for index in 0..self.shared.kernels.len() {
-            self.step(index);
+        for index in 0..self.shared.stages.len() {
+            self.publish(index);
         }
         self.finish()
     }
@@ -280,20 +298,22 @@ impl Leader {
     }
 
     fn step(&mut self, index: usize) {
+        self.publish(self.shared.stages.len() + index);
+    }
+
+    /// Does a stage, or what lies behind them, a step.
+    fn publish(&mut self, index: usize) {
         let s = &*self.shared;
-        let kernel = &*s.kernels[index];
-        let tiles = kernel.tiles();
-        if tiles == 1 {
-            s.tile(kernel, 0, LEADER);
-            return;
-        }
-        if tiles == 0 {
+        let Some(work) = s.work(index) else { return };
+        let tiles = work.tiles();
+        if work.is_for_one() || s.seats.is_empty() {
+            (0..tiles).for_each(|tile| s.tile(work, tile, LEADER));
             return;
         }
         s.done.store(0, Ordering::Relaxed);
         let ticket = (self.runs << STEP_BITS) | index as u64;
         // Publishes `done` with it. Sequentially consistent, as is the count of sleepers: either a helper that
-        // goes to sleep sees this step, or this thread sees the sleeper. The run's number wraps after 2^24 runs;
+        // goes to sleep sees this step, or this thread sees the sleeper. The run's number wraps after 2^23 runs;
         // that is harmless, since whoever takes a tile takes it of the step that the word itself names.
         for cursor in &s.cursors {
             cursor.store(ticket << TILE_BITS, Ordering::SeqCst);
@@ -336,6 +356,30 @@ impl Helper {
     }
 }
 
+/// What is published: a stage, or a step of a run that somebody looks at.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Stage(&'a Stage),
+    Step(&'a dyn Kernel),
+}
+
+impl Work<'_> {
+    fn tiles(&self) -> usize {
+        match self {
+            Self::Stage(stage) => stage.tiles(),
+            Self::Step(kernel) => kernel.tiles(),
+        }
+    }
+
+    /// Whether the leader does it alone.
+    fn is_for_one(&self) -> bool {
+        match self {
+            Self::Stage(stage) => stage.is_for_one(),
+            Self::Step(kernel) => kernel.tiles() <= 1,
+        }
+    }
+}
+
 impl Shared {
     /// The memory as the thread of `lane` sees it.
     fn mem(&self, lane: usize) -> Mem {
@@ -344,27 +388,39 @@ impl Shared {
         Mem { arena: self.arena.as_ptr(), weights: self.weights.bytes().as_ptr(), scratch }
     }
 
+    /// The stage or step that a ticket or the leader means.
+    fn work(&self, index: usize) -> Option<Work<'_>> {
+        match self.stages.get(index) {
+            Some(stage) => Some(Work::Stage(stage)),
+            None => self.kernels.get(index - self.stages.len()).map(|kernel| Work::Step(&**kernel)),
+        }
+    }
+
     /// Does one tile; a panic poisons the session instead of unwinding through it.
-    fn tile(&self, kernel: &dyn Kernel, tile: usize, lane: usize) {
+    fn tile(&self, work: Work<'_>, tile: usize, lane: usize) {
         let mem = self.mem(lane);
-        // SAFETY: the kernel was prepared in `Leader::new` against this arena and these weights; the caller owns the
-        // tile, having taken it from the cursor or being the leader at a step of one tile; steps follow one
-        // another, so nothing else touches the operands; and the caller alone has the lane.
-        let work = || unsafe { kernel.run_tile(&mem, tile) };
-        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        // SAFETY: the kernels were prepared in `Leader::new` against this arena and these weights; the caller owns the
+        // tile, having taken it from the cursor or being the leader at what is for one thread; stages follow one
+        // another, and of one stage no tile touches what another one writes; and the caller alone has the lane.
+        let run = || unsafe {
+            match work {
+                Work::Step(kernel) => kernel.run_tile(&mem, tile),
+                Work::Stage(stage) => stage.run_tile(&self.kernels, &mem, tile),
+            }
+        };
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
             self.poisoned.store(true, Ordering::Release);
         }
     }
 
     /// Takes tiles of the step of this ticket until none is left, those of the thread's own share first.
     fn take_tiles(&self, ticket: u64, lane: usize) {
-        let Some(kernel) = self.kernels.get((ticket & STEP_MASK) as usize) else { return };
-        let kernel = &**kernel;
-        let (tiles, shares) = (kernel.tiles(), self.cursors.len());
+        let Some(work) = self.work((ticket & STEP_MASK) as usize) else { return };
+        let (tiles, shares) = (work.tiles(), self.cursors.len());
         for share in (lane..shares).chain(0..lane) {
             let (first, end) = (share * tiles / shares, (share + 1) * tiles / shares);
             while let Some(next) = self.take(ticket, share, end - first) {
-                self.tile(kernel, first + next, lane);
+                self.tile(work, first + next, lane);
                 if self.done.fetch_add(1, Ordering::SeqCst) + 1 == tiles
                     && self.leader_sleeps.load(Ordering::SeqCst)
                 {

@@ -1,5 +1,7 @@
 //! A prepared step, and what preparing one may find wrong.
 
+use std::ops::Range;
+
 use cygnet_format::program::{DType, Step, Storage, Tensor};
 
 use crate::cpu::Cpu;
@@ -37,6 +39,21 @@ pub unsafe trait Kernel: Send + Sync {
     /// `mem` is the memory that the step was prepared against, `tile < tiles()`, no other thread does the same
     /// tile, and nothing else reads or writes the step's output or writes its inputs meanwhile.
     unsafe fn run_tile(&self, mem: &Mem, tile: usize);
+
+    /// Rows of the output (all its dimensions but the last), where any of them can be done by themselves: of inputs with
+    /// as many rows, one reads the same row and no further, of others what it likes. 0 where they cannot.
+    fn rows(&self) -> usize {
+        0
+    }
+
+    /// Does some rows: what they hold is the same, however they are grouped.
+    ///
+    /// # Safety
+    /// As [`Self::run_tile`], `rows` being of those that [`Self::rows`] counts; but other threads may do other rows, of
+    /// this step or of steps that come before or behind it.
+    unsafe fn run_rows(&self, _mem: &Mem, _rows: Range<usize>) {
+        unreachable!("a kernel that has no rows");
+    }
 }
 
 /// How a convolution is computed. The results are the same bits.

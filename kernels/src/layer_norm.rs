@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use cygnet_format::op;
 use cygnet_format::program::{DType, MAX_RANK};
 
@@ -65,6 +67,13 @@ struct Shape {
     /// Elements normalized together.
     count: usize,
     epsilon: f32,
+}
+
+impl Shape {
+    /// Whether positions are rows.
+    fn by_rows(&self) -> bool {
+        self.count == self.x.cols()
+    }
 }
 
 type Finish<T, P> =
@@ -142,11 +151,28 @@ unsafe impl<T: Elem, P: Elem> Kernel for LayerNorm<T, P> {
     unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
         let s = &self.shape;
         let first = tile * self.per_tile();
-        let to = (first + self.per_tile()).min(s.outer.len());
+        // SAFETY: the caller's promise.
+        unsafe { self.positions(mem, first..(first + self.per_tile()).min(s.outer.len())) };
+    }
+    fn rows(&self) -> usize {
+        if self.shape.by_rows() { self.shape.outer.len() } else { 0 }
+    }
+    unsafe fn run_rows(&self, mem: &Mem, rows: Range<usize>) {
+        // SAFETY: the caller's promise; positions are rows.
+        unsafe { self.positions(mem, rows) };
+    }
+}
+
+impl<T: Elem, P: Elem> LayerNorm<T, P> {
+    /// Normalizes what lies at outer positions.
+    ///
+    /// # Safety
+    /// `mem` is the memory of the views; nobody else does these positions.
+    unsafe fn positions(&self, mem: &Mem, positions: Range<usize>) {
+        let s = &self.shape;
+        let Range { start: mut first, end: to } = positions;
         let n = s.count as f32;
-        let mut first = first;
-        if s.count == s.x.cols() {
-            // Positions are rows.
+        if s.by_rows() {
             while first + FOUR <= to {
                 // SAFETY: `mem` is the memory of these views, which have the rows.
                 unsafe {

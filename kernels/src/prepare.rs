@@ -145,7 +145,7 @@ fn check_operands(
 
 /// Whether two tensors are column ranges of the same rows of one buffer: a concatenation or split by placement.
 /// A kernel may read a row of `x` up to the next multiple of [`ROW_SLACK`] bytes.
-fn interleaved(x: &View, y: &View) -> bool {
+pub(crate) fn interleaved(x: &View, y: &View) -> bool {
     let row = x.pitch * x.dtype.size();
     let apart = (y.offset as i64 - x.offset as i64).rem_euclid(row as i64) as usize;
     row == y.pitch * y.dtype.size()

@@ -1,5 +1,7 @@
 //! Quantization of rows by scales of their own: [`Op::QuantizeRows`](cygnet_format::op::Op::QuantizeRows).
 
+use std::ops::Range;
+
 use cygnet_format::op;
 use cygnet_format::program::DType;
 
@@ -57,7 +59,14 @@ unsafe impl Kernel for QuantizeRows {
     }
     unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
         let first = tile * self.rows_per_tile;
-        for row in first..self.x.rows().min(first + self.rows_per_tile) {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_rows(mem, first..self.x.rows().min(first + self.rows_per_tile)) };
+    }
+    fn rows(&self) -> usize {
+        self.x.rows()
+    }
+    unsafe fn run_rows(&self, mem: &Mem, rows: Range<usize>) {
+        for row in rows {
             // SAFETY: `mem` is the memory of these views, which have the row.
             unsafe {
                 let at = if self.greatest.len() == 1 { 0 } else { row };

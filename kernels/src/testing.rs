@@ -148,7 +148,8 @@ fn run_placed(
     }
     let weights = [0; READ_SLACK];
     let kernel = prepare(&step, tensors, &Limits { arena_bytes, weights: &weights }, cpu)?;
-    let mut before = arena.bytes().to_vec();
+    let start = arena.bytes().to_vec();
+    let mut before = start.clone();
     let mut scratch = Arena::new(kernel.scratch()).expect("memory");
     scratch.bytes_mut().fill(0xa5);
     let mem = Mem { arena: arena.as_ptr(), weights: weights.as_ptr(), scratch: scratch.as_ptr() };
@@ -164,6 +165,15 @@ fn run_placed(
         before[from..from + size].copy_from_slice(&arena.bytes()[from..from + size]);
     });
     assert!(before == arena.bytes(), "{} wrote outside its output", kernel.name());
+    if kernel.rows() > 0 {
+        // The last ones first, in groups that nothing is a multiple of.
+        arena.bytes_mut().copy_from_slice(&start);
+        for first in (0..kernel.rows()).step_by(3).rev() {
+            // SAFETY: as above.
+            unsafe { kernel.run_rows(&mem, first..kernel.rows().min(first + 3)) };
+        }
+        assert!(before == arena.bytes(), "{} by rows gives something else", kernel.name());
+    }
     Ok(out)
 }
 

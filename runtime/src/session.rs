@@ -88,7 +88,7 @@ impl Session {
         };
         let leader = Leader::new(&program, Arc::clone(&weights), cpu, threads)
             .map_err(|source| Error::Prepare { program: program.name.clone(), source })?;
-        let parallel = threads > 1 && leader.kernels().iter().any(|k| k.tiles() > 1);
+        let parallel = threads > 1 && leader.is_parallel();
         let keeps: Vec<bool> = program.inputs.iter().map(|port| is_kept(&program, port)).collect();
         let set = vec![false; keeps.len()];
         let mut session = Self {

@@ -9,6 +9,8 @@ mod oracle;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use cygnet_format::op::{self, BinaryKind, Epilogue};
 use cygnet_format::program::{DType, MAX_RANK};
 
@@ -68,7 +70,8 @@ pub(crate) fn prepare(p: &op::Binary, cx: &Context<'_>) -> Result<Box<dyn Kernel
         Some(r) => (Walk::in_units(&r.dims, &r.strides, grain, r.n), Some((r.operand, r.n))),
         None => (Walk::new(y.dims(), &strides, grain), None),
     };
-    Ok(Box::new(Binary { a, b, y, walk, repeated, params, run, name, finish }))
+    let by_rows = ByRows::find([&y, &a, &b]);
+    Ok(Box::new(Binary { a, b, y, walk, repeated, by_rows, params, run, name, finish }))
 }
 
 /// A short row of one operand that meets many dense rows of the other, as the scale of each channel does the pixels of an
@@ -191,6 +194,7 @@ struct Binary {
     walk: Walk<3>,
     /// The operand that is repeated, and its elements.
     repeated: Option<(usize, usize)>,
+    by_rows: Option<ByRows>,
     params: Params,
     run: Row,
     name: &'static str,
@@ -206,27 +210,52 @@ unsafe impl Kernel for Binary {
         self.walk.tiles()
     }
     unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
-        let (from, to) = (self.a.dtype.size(), self.y.dtype.size());
         let steps = [self.walk.steps[1], self.walk.steps[2]];
-        self.walk.tile(tile, |[y, a, b], n| {
+        self.walk.tile(tile, |at, n| {
             // SAFETY: `mem` is the memory of these views; runs, and so their blocks, lie inside them.
             unsafe {
-                let a = self.a.ptr::<u8>(mem).add(a * from);
-                let b = self.b.ptr::<u8>(mem).add(b * from);
-                let y = self.y.ptr_mut::<u8>(mem).add(y * to);
-                if let Some((operand, each)) = self.repeated {
-                    return self.repeat([a, b], operand, each, y, n);
-                }
-                if matches!(self.finish, Finish::Nothing) {
-                    return (self.run)(a, b, y, n, steps, &self.params);
-                }
-                for i in (0..n).step_by(BLOCK) {
-                    let part = BLOCK.min(n - i);
-                    let at = |p: *const u8, step: bool| if step { p.add(i * from) } else { p };
-                    self.block(at(a, steps[0]), at(b, steps[1]), y.add(i * to), part, steps);
+                let [y, a, b] = self.at(mem, at);
+                match self.repeated {
+                    Some((operand, each)) => self.repeat([a, b], operand, each, y.cast_mut(), n),
+                    None => self.run(a, b, y.cast_mut(), n, steps),
                 }
             }
         });
+    }
+    fn rows(&self) -> usize {
+        if self.by_rows.is_some() { self.y.rows() } else { 0 }
+    }
+    unsafe fn run_rows(&self, mem: &Mem, rows: Range<usize>) {
+        let Some(by) = self.by_rows else { return };
+        for row in rows {
+            // SAFETY: `mem` is the memory of these views, which have the row.
+            unsafe {
+                let [y, a, b] = self.at(mem, by.pitches.map(|pitch| row * pitch));
+                self.run(a, b, y.cast_mut(), self.y.cols(), by.steps);
+            }
+        }
+    }
+}
+
+/// How to do the rows of the output one by one.
+#[derive(Clone, Copy)]
+struct ByRows {
+    /// Elements from one row to the next of the output and the operands; 0 where there is one row for all.
+    pitches: [usize; 3],
+    /// Whether each operand advances within a row.
+    steps: [bool; 2],
+}
+
+impl ByRows {
+    /// Unless an operand is broadcast in another way.
+    fn find([y, a, b]: [&View; 3]) -> Option<Self> {
+        // Dimensions broadcast: as many rows are the same rows.
+        let pitch = |v: &View| match v.rows() {
+            1 => Some(0),
+            rows => (rows == y.rows()).then_some(v.pitch),
+        };
+        let steps = [a, b].map(|v| v.cols() == y.cols());
+        Some(Self { pitches: [y.pitch, pitch(a)?, pitch(b)?], steps })
     }
 }
 
@@ -235,6 +264,41 @@ unsafe impl Kernel for Binary {
 struct Rows([u8; 4 * BLOCK]);
 
 impl Binary {
+    /// Addresses of elements of the output and the operands.
+    ///
+    /// # Safety
+    /// `mem` is the memory of these views, which have the elements.
+    unsafe fn at(&self, mem: &Mem, [y, a, b]: [usize; 3]) -> [*const u8; 3] {
+        let (from, to) = (self.a.dtype.size(), self.y.dtype.size());
+        // SAFETY: the caller's promise.
+        unsafe {
+            [
+                self.y.ptr::<u8>(mem).add(y * to),
+                self.a.ptr::<u8>(mem).add(a * from),
+                self.b.ptr::<u8>(mem).add(b * from),
+            ]
+        }
+    }
+
+    /// `n` elements and their finish.
+    ///
+    /// # Safety
+    /// As for [`Row`].
+    unsafe fn run(&self, a: *const u8, b: *const u8, y: *mut u8, n: usize, steps: [bool; 2]) {
+        let (from, to) = (self.a.dtype.size(), self.y.dtype.size());
+        // SAFETY: the caller's promise.
+        unsafe {
+            if matches!(self.finish, Finish::Nothing) {
+                return (self.run)(a, b, y, n, steps, &self.params);
+            }
+            for i in (0..n).step_by(BLOCK) {
+                let part = BLOCK.min(n - i);
+                let at = |p: *const u8, step: bool| if step { p.add(i * from) } else { p };
+                self.block(at(a, steps[0]), at(b, steps[1]), y.add(i * to), part, steps);
+            }
+        }
+    }
+
     /// `n` elements of which one operand's repeat after `each`.
     ///
     /// # Safety

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use super::stages::one_by_one;
 use super::{ExecError, Leader};
 use crate::arena::Arena;
 use crate::kernel::Kernel;
@@ -56,7 +57,8 @@ fn leader(steps: &[(usize, Option<usize>, usize)], threads: usize) -> Leader {
         first += tiles;
         before = tiles;
     }
-    Leader::over(kernels, first * 4, Arc::new(Arena::new(64).unwrap()), threads).unwrap()
+    let stages = one_by_one(&kernels);
+    Leader::over(kernels, stages, first * 4, Arc::new(Arena::new(64).unwrap()), threads).unwrap()
 }
 
 fn words(leader: &Leader) -> Vec<u32> {
@@ -191,7 +193,9 @@ fn threads_at_work_have_scratch_of_their_own() {
         }
     }
     // One thread more wants to help than the leader has scratch for.
-    let leader = Leader::over(vec![Box::new(Fill)], 0, Arc::new(Arena::new(64).unwrap()), 3).unwrap();
+    let kernels: Vec<Box<dyn Kernel>> = vec![Box::new(Fill)];
+    let stages = one_by_one(&kernels);
+    let leader = Leader::over(kernels, stages, 0, Arc::new(Arena::new(64).unwrap()), 3).unwrap();
     assert_eq!(leader.scratch_bytes(), 3 * 128);
     let (_, results) = with_helpers(leader, 3, |leader| [leader.run(), leader.run(), leader.run()]);
     assert_eq!(results, [Ok(()), Ok(()), Ok(())]);

@@ -1,5 +1,7 @@
 //! Reductions of f32 and f16. Halves are widened, reduced in f32, and the result is rounded once.
 
+use std::ops::Range;
+
 use cygnet_format::op::{ReduceKind, Unary, UnaryKind};
 
 use super::{COLUMNS, Plan};
@@ -359,32 +361,71 @@ unsafe impl<T: Elem> Kernel for Reduce<T> {
         self.plan.tiles()
     }
     unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
+        let mut room = Room::new();
+        // SAFETY: `mem` is the memory of the plan's views; positions are its.
+        self.plan.tile(tile, |y, x, n| unsafe { self.outputs(mem, [y, x], n, &mut room) });
+    }
+    fn rows(&self) -> usize {
+        self.plan.by_rows()
+    }
+    unsafe fn run_rows(&self, mem: &Mem, rows: Range<usize>) {
         use ReduceKind as K;
-        // SAFETY: `mem` is the memory of these views.
-        let (base, out) = unsafe { (self.plan.x.ptr::<T>(mem), self.plan.y.ptr_mut::<T>(mem)) };
-        let (mut shift, mut acc) = ([0.0; COLUMNS], [0.0; COLUMNS]);
-        self.plan.tile(tile, |y, x, n| {
-            // SAFETY: positions come from the plan; `n` is at most a block.
-            unsafe {
-                if let Some(f) = &self.shift {
-                    acc[..n].fill(0.0);
-                    self.reduce(f, base, x, n, &acc, &mut shift);
-                    shift[..n].iter_mut().for_each(|m| *m = if m.is_finite() { *m } else { 0.0 });
-                }
-                self.reduce(&self.main, base, x, n, &shift, &mut acc);
-                let p = acc.as_mut_ptr();
-                match self.kind {
-                    K::Mean => acc[..n].iter_mut().for_each(|v| *v /= self.plan.count as f32),
-                    K::L2 => self.sqrt.f32(p, p, n),
-                    K::LogSum => self.log.f32(p, p, n),
-                    K::LogSumExp => {
-                        self.log.f32(p, p, n);
-                        acc[..n].iter_mut().zip(&shift).for_each(|(v, m)| *v += m);
-                    }
-                    K::Sum | K::Max | K::Min | K::Prod | K::L1 | K::SumSquare | K::MaxAbs => {}
-                }
-                (self.store)(acc.as_ptr(), out.add(y), n);
+        let Range { start, end } = rows;
+        let mut room = None;
+        // SAFETY: as above: each kept position is a row.
+        self.plan.kept.each(start, end, |[y, x]| unsafe {
+            if let K::Sum | K::Max | K::Min | K::Prod | K::L1 | K::SumSquare | K::MaxAbs = self.kind {
+                let f = &self.main;
+                let one = (f.row)(self.plan.x.ptr::<T>(mem).add(x), self.plan.cols, 0.0);
+                (self.store)(&(f.join)(f.start, one), self.plan.y.ptr_mut::<T>(mem).add(y), 1);
+            } else {
+                self.outputs(mem, [y, x], 1, room.get_or_insert_with(Room::new));
             }
         });
+    }
+}
+
+/// What a block of outputs needs beside its operands.
+struct Room {
+    shift: [f32; COLUMNS],
+    acc: [f32; COLUMNS],
+}
+
+impl Room {
+    fn new() -> Self {
+        Self { shift: [0.0; COLUMNS], acc: [0.0; COLUMNS] }
+    }
+}
+
+impl<T: Elem> Reduce<T> {
+    /// Computes `n` outputs from `y` on of what lies at `x`.
+    ///
+    /// # Safety
+    /// `mem` is the memory of the plan's views, the positions are the plan's, `n` is at most a block.
+    unsafe fn outputs(&self, mem: &Mem, [y, x]: [usize; 2], n: usize, room: &mut Room) {
+        use ReduceKind as K;
+        let Room { shift, acc } = room;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (base, out) = (self.plan.x.ptr::<T>(mem), self.plan.y.ptr_mut::<T>(mem));
+            if let Some(f) = &self.shift {
+                acc[..n].fill(0.0);
+                self.reduce(f, base, x, n, acc, shift);
+                shift[..n].iter_mut().for_each(|m| *m = if m.is_finite() { *m } else { 0.0 });
+            }
+            self.reduce(&self.main, base, x, n, shift, acc);
+            let p = acc.as_mut_ptr();
+            match self.kind {
+                K::Mean => acc[..n].iter_mut().for_each(|v| *v /= self.plan.count as f32),
+                K::L2 => self.sqrt.f32(p, p, n),
+                K::LogSum => self.log.f32(p, p, n),
+                K::LogSumExp => {
+                    self.log.f32(p, p, n);
+                    acc[..n].iter_mut().zip(&*shift).for_each(|(v, m)| *v += m);
+                }
+                K::Sum | K::Max | K::Min | K::Prod | K::L1 | K::SumSquare | K::MaxAbs => {}
+            }
+            (self.store)(acc.as_ptr(), out.add(y), n);
+        }
     }
 }

@@ -74,6 +74,11 @@ impl Plan {
         if self.last { 1 } else { self.cols.div_ceil(COLUMNS) }
     }
 
+    /// Outputs, where each reduces one row of the input and nothing else; else 0.
+    fn by_rows(&self) -> usize {
+        if self.last && self.count == self.cols { self.kept.len() } else { 0 }
+    }
+
     fn tiles(&self) -> usize {
         self.kept.len().div_ceil(self.outputs_per_tile) * self.column_blocks()
     }
