@@ -24,8 +24,10 @@ use crate::cpu::Cpu;
 use crate::kernel::{Kernel, PrepareError};
 use crate::prepare::{Limits, prepare_for};
 use crate::view::Mem;
+use environment::Environment;
 use stages::{Stage, stages};
 
+mod environment;
 mod stages;
 
 /// How often a thread looks again before it sleeps: some 20 to 50 microseconds.
@@ -141,6 +143,8 @@ impl Leader {
         cpu: Cpu,
         threads: usize,
     ) -> Result<Self, ExecError> {
+        // Some kernels transform their weights now.
+        let _environment = Environment::default_until_dropped();
         if weights.bytes().len() < READ_SLACK {
             return Err(ExecError::NoPadding);
         }
@@ -245,6 +249,7 @@ impl Leader {
     /// # Errors
     /// [`ExecError::Poisoned`] after a run in which a kernel panicked.
     pub fn run(&mut self) -> Result<(), ExecError> {
+        let _environment = Environment::default_until_dropped();
         self.start()?;
         for index in 0..self.shared.stages.len() {
             self.publish(index);
@@ -257,6 +262,7 @@ impl Leader {
     /// # Errors
     /// As [`Self::run`].
     pub fn run_observed(&mut self, observer: &mut dyn Observer) -> Result<(), ExecError> {
+        let _environment = Environment::default_until_dropped();
         self.start()?;
         for index in 0..self.shared.kernels.len() {
             let t = Instant::now();
@@ -271,6 +277,7 @@ impl Leader {
     /// # Errors
     /// As [`Self::run`].
     pub fn run_looking(&mut self, look: &mut dyn FnMut(usize, &[u8])) -> Result<(), ExecError> {
+        let _environment = Environment::default_until_dropped();
         self.start()?;
         look(0, self.arena());
         for index in 0..self.shared.kernels.len() {
@@ -328,6 +335,7 @@ impl Helper {
     /// Does tiles of the run that is on, until it ends. Returns at once when none is, or when as many threads help as
     /// the leader was made for.
     pub fn assist(&self) {
+        let _environment = Environment::default_until_dropped();
         let s = &*self.shared;
         let Some(seat) = s.seats.iter().position(|seat| !seat.swap(true, Ordering::Acquire)) else { return };
         self.assist_from(seat + 1);

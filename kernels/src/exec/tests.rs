@@ -200,3 +200,50 @@ fn threads_at_work_have_scratch_of_their_own() {
     let (_, results) = with_helpers(leader, 3, |leader| [leader.run(), leader.run(), leader.run()]);
     assert_eq!(results, [Ok(()), Ok(()), Ok(())]);
 }
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[test]
+fn tiles_run_in_the_default_environment_whatever_threads_have_set() {
+    use super::environment::tests::{WANT, in_hostile, results};
+
+    struct Computes;
+    // SAFETY: touches no memory.
+    unsafe impl Kernel for Computes {
+        fn name(&self) -> &'static str {
+            "computes"
+        }
+
+        fn tiles(&self) -> usize {
+            64
+        }
+
+        unsafe fn run_tile(&self, _: &Mem, _: usize) {
+            (0..1000).for_each(|_| std::hint::spin_loop());
+            assert_eq!(results(), WANT);
+        }
+    }
+    let kernels: Vec<Box<dyn Kernel>> = vec![Box::new(Computes)];
+    let stages = one_by_one(&kernels);
+    let mut leader = Leader::over(kernels, stages, 0, Arc::new(Arena::new(64).unwrap()), 2).unwrap();
+    let (helper, stop) = (leader.helper(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            in_hostile(|| {
+                while !stop.load(Ordering::Acquire) {
+                    helper.assist();
+                }
+            });
+        });
+        let results = in_hostile(|| {
+            [leader.run(), leader.run_observed(&mut Ignored), leader.run_looking(&mut |_, _| {})]
+        });
+        stop.store(true, Ordering::Release);
+        assert_eq!(results, [Ok(()), Ok(()), Ok(())]);
+    });
+}
+
+struct Ignored;
+
+impl super::Observer for Ignored {
+    fn step(&mut self, _: usize, _: u64) {}
+}

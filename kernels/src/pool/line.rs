@@ -38,7 +38,7 @@ impl Mean {
     }
 }
 
-/// Does a line by `V`, four vectors at once where there are as many; `T` does rows shorter than a vector.
+/// Does a line by `V`, four or two vectors at once where there are as many; `T` does rows shorter than a vector.
 ///
 /// # Safety
 /// The contract of [`super::Run`].
@@ -56,6 +56,10 @@ pub(super) unsafe fn over_channels<V: Fold, T: Fold>(line: &Line<'_>) {
             while c + 4 * V::N <= line.channels {
                 window::<V, 4>(line, cols, count, at(c));
                 c += 4 * V::N;
+            }
+            if c + 2 * V::N <= line.channels {
+                window::<V, 2>(line, cols, count, at(c));
+                c += 2 * V::N;
             }
             while c + V::N <= line.channels {
                 window::<V, 1>(line, cols, count, at(c));

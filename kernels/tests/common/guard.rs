@@ -1,7 +1,7 @@
 //! Runs one step on every instruction set, its operands between guard pages, alone and with helpers.
 //!
 //! Build a [`Case`], give its inputs, and [`Case::run`] yields the output for each instruction set. On the way it
-//! asserts what every kernel owes: no access outside the operands (or [`READ_SLACK`] bytes past them, which a
+//! asserts what every kernel owes: the calling convention on a small stack ([`super::hostile`]), no access outside the operands (or [`READ_SLACK`] bytes past them, which a
 //! page of no access follows), nothing written but the output's elements, the same bytes for every placement, order
 //! of tiles and number of threads.
 
@@ -15,6 +15,8 @@ use cygnet_format::program::{DType, Program, Quant, READ_SLACK, Step, Storage, T
 use cygnet_kernels::exec::Leader;
 use cygnet_kernels::view::Mem;
 use cygnet_kernels::{Algorithm, Arena, Cpu, Kernel, Limits, PrepareError, prepare_by};
+
+use super::hostile::Hostile;
 
 /// What memory holds where nothing was put: NaN as f32 and f16, and not zero as an integer.
 pub const POISON: u8 = 0xFF;
@@ -36,7 +38,7 @@ pub struct Case {
 
 /// Which end of a block of memory a page of no access touches.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Guard {
+pub enum Guard {
     Before,
     After,
 }
@@ -180,9 +182,10 @@ impl Case {
                 weights: weights.bytes().as_ptr(),
                 scratch: scratch.bytes_mut().as_mut_ptr(),
             };
+            let mut hostile = Hostile::new();
             for tile in (0..kernel.tiles()).rev() {
                 // SAFETY: prepared against this memory; one thread; each tile once.
-                unsafe { kernel.run_tile(&mem, tile) };
+                unsafe { hostile.run_tile(&*kernel, &mem, tile) };
             }
             results.push(self.harvest(&tensors, &before, arena.bytes(), name));
         }
@@ -344,7 +347,7 @@ pub fn f16s(bytes: &[u8]) -> Vec<half::f16> {
 }
 
 /// Poisoned memory with a page of no access right before or right after it.
-struct Guarded {
+pub struct Guarded {
     #[cfg(unix)]
     map: *mut u8,
     #[cfg(unix)]
@@ -357,7 +360,7 @@ struct Guarded {
 
 #[cfg(unix)]
 impl Guarded {
-    fn new(len: usize, guard: Guard) -> Self {
+    pub fn new(len: usize, guard: Guard) -> Self {
         // SAFETY: asks for a number.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
         let inner = len.max(1).next_multiple_of(page);
@@ -389,7 +392,7 @@ impl Drop for Guarded {
 
 #[cfg(not(unix))]
 impl Guarded {
-    fn new(len: usize, _: Guard) -> Self {
+    pub fn new(len: usize, _: Guard) -> Self {
         let mut owner = vec![POISON; len + ALIGN];
         let skip = owner.as_ptr().align_offset(ALIGN);
         let start = owner[skip..].as_mut_ptr();
@@ -398,12 +401,12 @@ impl Guarded {
 }
 
 impl Guarded {
-    fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         // SAFETY: initialized memory of the mapping.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 
-    fn bytes_mut(&mut self) -> &mut [u8] {
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
     }
