@@ -1,11 +1,13 @@
 #!/bin/bash
 # Builds the program for devices: `cygnet` without the converter, statically linked.
 #
-#   targets/build-device.sh [--target aarch64 | armv7 | riscv64] [--features LIST]
+#   targets/build-device.sh [--target aarch64 | armv7 | riscv64] [--features LIST | --minimal]
 #
 #   --target     default: aarch64, any 64-bit Arm Linux. armv7 (hardware floating point) and riscv64 (rv64gc) have the
 #                portable kernels
 #   --features   `photos`: detect and classify, from photos and cameras
+#   --minimal    run, bench, inspect and verify alone, in the least space: without doctor and compressed arrays, and what
+#                would be a panic (there should be none) ends the program without a message
 #
 # On Debian 12 with its own toolchain and the standard library built for size; elsewhere with a rustup target, else cross.
 # Prints where the program lies and its size, and checks that it needs no shared library and starts (under QEMU, if
@@ -14,11 +16,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . targets/common.sh
 
-arch=aarch64 features=()
+arch=aarch64 features=device minimal=false
 while [ $# -gt 0 ]; do
     case $1 in
         --target) [ $# -gt 1 ] || die "--target needs a name"; shift; arch=$1 ;;
-        --features) [ $# -gt 1 ] || die "--features needs a list"; shift; features=(--features "$1") ;;
+        --features) [ $# -gt 1 ] || die "--features needs a list"; shift; features=$1 ;;
+        --minimal) minimal=true features= ;;
         -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
         *) die "unknown option $1; see --help" ;;
     esac
@@ -31,10 +34,12 @@ case $arch in
     *) die "unknown target $arch; give aarch64, armv7 or riscv64" ;;
 esac
 
-build=(build --profile device --no-default-features "${features[@]}" -p cygnet-cli --target "$target")
+profile=device
+if $minimal; then profile=minimal; fi
+build=(build --profile "$profile" --no-default-features --features "$features" -p cygnet-cli --target "$target")
 # Symbols are taken out below, once they have served.
-export CARGO_PROFILE_DEVICE_STRIP=none
-target_folder=${CARGO_TARGET_DIR:-$PWD/target}/device
+export CARGO_PROFILE_DEVICE_STRIP=none CARGO_PROFILE_MINIMAL_STRIP=none
+target_folder=${CARGO_TARGET_DIR:-$PWD/target}/$profile
 strip=strip
 
 if is_bookworm; then
@@ -47,6 +52,11 @@ if is_bookworm; then
     strip=$tools-strip
     # No tables to unwind by, and no places in the source in messages of panics, of which there should be none.
     flags="-C force-unwind-tables=no -Z location-detail=none"
+    if $minimal; then
+        flags+=" -Z unstable-options -C panic=immediate-abort"
+        # Larger pages would leave a hole of up to their size in the file.
+        export CYGNET_PAGE=16384
+    fi
     if [ "$arch" = aarch64 ]; then
         # libgcc's unwinder, which the standard library links for this target under the name of another one, and what
         # it wants of glibc: a finder of tables that says "not found", upon which it looks itself.
@@ -76,7 +86,7 @@ else
     die "no compiler for $target: use Debian 12, or 'rustup target add $target' with a linker for it, or cross"
 fi
 
-binary=$target_folder/$target/device/cygnet
+binary=$target_folder/$target/$profile/cygnet
 [ -f "$binary" ] || die "cargo built no $binary"
 rm -f "$binary.symbols"
 mv "$binary" "$binary.symbols"

@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 # At most so many bytes with everything in it, and without photos.
 limit_all=$((2 * 1048576))
 limit_small=$((18 * 1048576 / 10))
+limit_minimal=$((12 * 1048576 / 10))
 all=false
 case ${1:-} in
     --all) all=true ;;
@@ -32,21 +33,26 @@ cargo build --quiet -p cygnet-targets -p cygnet-cli --bin check-elf --bin cygnet
 # program ARCH FEATURES: builds it and prints its path.
 program() {
     local arguments=(--target "$1")
-    [ -z "$2" ] || arguments+=(--features "$2")
+    case $2 in
+        '') ;;
+        minimal) arguments+=(--minimal) ;;
+        *) arguments+=(--features "$2") ;;
+    esac
     targets/build-device.sh "${arguments[@]}" 2>&1 | tee "$work/build.log" >&2
     sed -n 's/^== \(.*\): [0-9]* bytes.*/\1/p' "$work/build.log" | tail -1
 }
 
-# run_on QEMU CPU PROGRAM: the program with the model in it, alone in an empty folder.
+# run_on QEMU CPU PROGRAM [minimal]: the program with the model in it, alone in an empty folder.
 run_on() {
-    local empty=$work/empty-$2
+    local empty=$work/empty
     mkdir "$empty"
     "$folder/debug/cygnet" bundle "$work/net.cygnet" --executable "$3" -o "$work/app" > /dev/null
     (
         cd "$empty"
         "$1" -cpu "$2" "$work/app" verify
         "$1" -cpu "$2" "$work/app" bench --runs 2 --warmup 1 --threads 2 > /dev/null
-        "$1" -cpu "$2" "$work/app" doctor --no-measure > /dev/null
+        "$1" -cpu "$2" "$work/app" inspect > /dev/null
+        [ "${4:-}" = minimal ] || "$1" -cpu "$2" "$work/app" doctor --no-measure > /dev/null
     ) | sed "s/^/   $2: /"
     rm -r "$empty"
 }
@@ -59,6 +65,11 @@ checked() {
     printf '%s\t%s\t%s\t%s\n' "$4" "$(stat -c %s "$path")" "$3" "$1" >> "$work/sizes"
 }
 
+checked aarch64 minimal $limit_minimal 'aarch64, `--minimal`: run, bench, inspect, verify'
+targets/check_instructions.py "$path.symbols"
+for cpu in cortex-a53 cortex-a76; do
+    run_on qemu-aarch64-static "$cpu" "$path" minimal
+done
 if $all; then
     checked aarch64 '' $limit_small 'aarch64: run, bench, inspect, verify, doctor'
 fi

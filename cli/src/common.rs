@@ -155,6 +155,20 @@ fn parse_cores(text: &str) -> Result<CoreList, String> {
 }
 
 impl ThreadArgs {
+    #[cfg(any(test, not(feature = "device")))]
+    pub fn from_words(words: &mut crate::words::Words) -> Result<Self, CliError> {
+        let in_range = |text: &str| match text.parse() {
+            Ok(n) if (-20..=19).contains(&n) => Ok(n),
+            _ => Err("give a number from -20 to 19".to_owned()),
+        };
+        Ok(Self {
+            threads: words.number("--threads")?,
+            cores: words.parsed("--cores", parse_cores)?,
+            nice: words.parsed("--nice", in_range)?,
+            mlock: words.flag("--mlock"),
+        })
+    }
+
     /// The threads; this one is bound to its core when cores are chosen.
     pub fn pool(&self) -> Result<Arc<Pool>, CliError> {
         // Threads inherit the priority, and memory that is taken later is locked too.

@@ -37,6 +37,14 @@ pub struct Args {
     json: bool,
 }
 
+#[cfg(any(test, not(feature = "device")))]
+impl Args {
+    pub fn from_words(words: &mut crate::words::Words) -> Result<Self, CliError> {
+        let (steps, json) = (words.flag("--steps"), words.flag("--json"));
+        Ok(Self { steps, json, model: words.model_args()? })
+    }
+}
+
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let model = args.model.open()?;
     if args.json {

@@ -4,14 +4,18 @@
 mod advise;
 mod arrays;
 mod bench;
+#[cfg(feature = "device")]
 mod bench_runner;
 mod common;
 mod device;
+#[cfg(feature = "device")]
 mod doctor;
 mod inspect;
 mod process;
 mod run;
 mod verify;
+#[cfg(any(test, not(feature = "device")))]
+mod words;
 
 #[cfg(feature = "host")]
 mod budget;
@@ -57,10 +61,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+#[cfg(feature = "device")]
 use clap::{Parser, Subcommand};
 
 use crate::common::CliError;
 
+#[cfg(feature = "device")]
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
@@ -72,6 +78,7 @@ Environment:
               dotprod, dotprod-in-order or i8mm";
 
 /// Runs neural networks at the edge: one file, known memory, the same bits on every CPU.
+#[cfg(feature = "device")]
 #[derive(Parser)]
 #[command(name = "cygnet", version, about, after_help = EXIT_CODES, propagate_version = true)]
 struct Cli {
@@ -79,6 +86,7 @@ struct Cli {
     command: Command,
 }
 
+#[cfg(feature = "device")]
 #[derive(Subcommand)]
 enum Command {
     #[cfg(feature = "host")]
@@ -112,6 +120,7 @@ enum Command {
     Completions(completions::Args),
 }
 
+#[cfg(feature = "device")]
 impl Command {
     fn execute(self, out: &mut dyn Write) -> Result<(), CliError> {
         match self {
@@ -159,10 +168,39 @@ fn arguments() -> Vec<OsString> {
     arguments
 }
 
+#[cfg(feature = "device")]
+fn execute(out: &mut dyn Write) -> Result<(), CliError> {
+    Cli::parse_from(arguments()).command.execute(out)
+}
+
+/// Without clap.
+#[cfg(not(feature = "device"))]
+fn execute(out: &mut dyn Write) -> Result<(), CliError> {
+    let mut words = words::Words(arguments().split_off(1));
+    let asks = |word: &OsString| word == "--help" || word == "-h" || word == "help";
+    if words.0.is_empty() {
+        return Err(CliError::Usage(format!("no command is given\n\n{}", words::HELP)));
+    }
+    if words.0.iter().any(asks) {
+        return Ok(write!(out, "{}", words::HELP)?);
+    }
+    let command = words.0.remove(0);
+    match command.to_str() {
+        Some("run") => run::execute(&run::Args::from_words(&mut words)?, out),
+        Some("bench") => bench::execute(&bench::Args::from_words(&mut words)?, out),
+        Some("inspect") => inspect::execute(&inspect::Args::from_words(&mut words)?, out),
+        Some("verify") => verify::execute(&verify::Args::from_words(&mut words)?, out),
+        Some("--version" | "-V") => Ok(writeln!(out, "cygnet {}", env!("CARGO_PKG_VERSION"))?),
+        _ => {
+            let command = command.to_string_lossy();
+            Err(CliError::Usage(format!("'{command}' is no command of this build; see cygnet --help")))
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(arguments());
     let mut out = BufWriter::new(io::stdout().lock());
-    let done = cli.command.execute(&mut out).and_then(|()| Ok(out.flush()?));
+    let done = execute(&mut out).and_then(|()| Ok(out.flush()?));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.

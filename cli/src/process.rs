@@ -85,16 +85,18 @@ mod system {
 }
 
 /// Processor time of all threads of this process, in milliseconds; 0 where the system does not say.
+#[cfg(feature = "device")]
 pub fn cpu_ms() -> f64 {
     clock::ms(clock::Clock::Process)
 }
 
 /// Time since the system started, in seconds, the clock that scripts measure from; 0 where the system does not say.
+#[cfg(feature = "device")]
 pub fn monotonic_s() -> f64 {
     clock::ms(clock::Clock::Monotonic) / 1e3
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(all(feature = "device", any(target_os = "linux", target_os = "android")))]
 mod clock {
     use rustix::time::{ClockId, clock_gettime};
 
@@ -113,7 +115,7 @@ mod clock {
     }
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(all(feature = "device", not(any(target_os = "linux", target_os = "android"))))]
 mod clock {
     pub enum Clock {
         Process,

@@ -71,6 +71,30 @@ pub struct Args {
     allow_nonfinite: bool,
 }
 
+#[cfg(any(test, not(feature = "device")))]
+impl Args {
+    pub fn from_words(words: &mut crate::words::Words) -> Result<Self, CliError> {
+        let input = words.values(&["--input", "-i"])?;
+        if input.is_empty() {
+            return Err(CliError::Usage("no input is given; see cygnet --help".to_owned()));
+        }
+        let output = words.path("--output")?;
+        Ok(Self {
+            input,
+            output: if output.is_some() { output } else { words.path("-o")? },
+            load_state: words.path("--load-state")?,
+            save_state: words.path("--save-state")?,
+            repeat: words.number::<std::num::NonZeroU32>("--repeat")?.map_or(1, Into::into),
+            trace: words.path("--trace")?,
+            threads: ThreadArgs::from_words(words)?,
+            json: words.flag("--json"),
+            profile: words.flag("--profile"),
+            allow_nonfinite: words.flag("--allow-nonfinite"),
+            model: words.model_args()?,
+        })
+    }
+}
+
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let as_npz = match args.output.as_deref().map(|path| path.extension().and_then(|e| e.to_str())) {
         None | Some(Some("npz")) => true,

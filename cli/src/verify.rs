@@ -34,6 +34,14 @@ pub struct Args {
     json: bool,
 }
 
+#[cfg(any(test, not(feature = "device")))]
+impl Args {
+    pub fn from_words(words: &mut crate::words::Words) -> Result<Self, CliError> {
+        let threads = ThreadArgs::from_words(words)?;
+        Ok(Self { threads, json: words.flag("--json"), model: words.model()? })
+    }
+}
+
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let model = Model::open(&args.model)?;
     let options = SessionOptions { pool: Some(args.threads.pool()?), ..SessionOptions::default() };

@@ -1,4 +1,5 @@
 //! `doctor` and the device's side of `bench` on recorded machines and on this one.
+#![cfg(feature = "device")]
 
 #[path = "devices/tree.rs"]
 mod tree;

@@ -19,6 +19,8 @@
 //! model, and one [`Pool`] of threads.
 
 mod affinity;
+#[cfg(feature = "npz")]
+mod archive;
 pub mod bundle;
 mod error;
 pub mod gauge;

@@ -1,12 +1,11 @@
 //! Arrays in numpy's files: `.npy` with one, `.npz` (a zip archive) with several, each under its name.
 
-use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use cygnet_format::golden::Array;
 use cygnet_format::program::{DType, MAX_RANK};
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use crate::archive;
 
 /// Why a file of arrays cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -14,12 +13,12 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 pub enum NpzError {
     #[error("cannot read {}: {source}; check the name and that you may read it", .path.display())]
     Open { path: PathBuf, source: std::io::Error },
-    #[error("{}: {source}; write the file again with numpy.savez", .path.display())]
-    Zip { path: PathBuf, source: zip::result::ZipError },
+    #[error("{}: {what}; write the file again with numpy.savez", .path.display())]
+    Zip { path: PathBuf, what: String },
     #[error("{}: array '{name}': {what}", .path.display())]
     Array { path: PathBuf, name: String, what: String },
-    #[error("the archive cannot be written: {0}; use shorter names and fewer than 4 GiB an array")]
-    Write(#[from] zip::result::ZipError),
+    #[error("the archive cannot be written; use shorter names and fewer than 4 GiB of arrays")]
+    Write,
 }
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -42,15 +41,13 @@ pub fn read(path: &Path) -> Result<Vec<Array>, NpzError> {
             "this is neither a .npy nor a .npz file; write it with numpy.save or numpy.savez".to_owned();
         return Err(array_error("", what));
     }
-    let zip_error = |source| NpzError::Zip { path: path.to_owned(), source };
-    let mut archive = ZipArchive::new(Cursor::new(&bytes[..])).map_err(zip_error)?;
-    let mut arrays = Vec::with_capacity(archive.len());
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).map_err(zip_error)?;
-        let name = entry.name().strip_suffix(".npy").unwrap_or(entry.name()).to_owned();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).map_err(|source| zip_error(source.into()))?;
-        arrays.push(parse_npy(&name, &content).map_err(|what| array_error(&name, what))?);
+    let zip_error = |what| NpzError::Zip { path: path.to_owned(), what };
+    let entries = archive::entries(&bytes).map_err(zip_error)?;
+    let mut arrays = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let name = entry.name.strip_suffix(".npy").unwrap_or(&entry.name);
+        let content = entry.content().map_err(zip_error)?;
+        arrays.push(parse_npy(name, &content).map_err(|what| array_error(name, what))?);
     }
     Ok(arrays)
 }
@@ -60,15 +57,9 @@ pub fn read(path: &Path) -> Result<Vec<Array>, NpzError> {
 /// # Errors
 /// When a name or an array is too long for a zip archive.
 pub fn npz_bytes(arrays: &[Array]) -> Result<Vec<u8>, NpzError> {
-    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .last_modified_time(zip::DateTime::default());
-    for array in arrays {
-        writer.start_file(format!("{}.npy", array.name), options)?;
-        writer.write_all(&npy_bytes(array)).map_err(zip::result::ZipError::from)?;
-    }
-    Ok(writer.finish()?.into_inner())
+    let names: Vec<String> = arrays.iter().map(|array| format!("{}.npy", array.name)).collect();
+    let entries = names.iter().zip(arrays).map(|(name, array)| (name.as_str(), npy_bytes(array)));
+    archive::stored(entries).ok_or(NpzError::Write)
 }
 
 /// The bytes of a `.npy` file with this array.

@@ -3,8 +3,9 @@
 //! The fixtures were written by numpy 2 with: `a = arange(6, dtype=float32).reshape(2, 3) / 2`,
 //! `ids = array([[1, -2, 2**40]])` (int64), `mask = array([True, False])`, `half = array(0.5, float16)`;
 //! `mixed.npz` by `savez` and `packed.npz` by `savez_compressed`, with the names `in:a`, `ids`, `mask`, `half`.
-#![cfg(feature = "npz")]
+#![cfg(feature = "deflate")]
 
+use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use cygnet::DType;
@@ -76,4 +77,50 @@ fn cut_and_changed_files_are_refused() {
     let zipped = std::fs::read(data("packed.npz")).unwrap();
     std::fs::write(&path, &zipped[..zipped.len() / 2]).unwrap();
     assert!(read(&path).is_err());
+}
+
+/// Archives of another implementation, of every kind that it writes, and ours read by it.
+#[test]
+fn archives_are_those_of_others() {
+    use zip::write::SimpleFileOptions;
+    use zip::{CompressionMethod, ZipArchive, ZipWriter};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.npz");
+    for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+        for (large, comment) in [(false, ""), (true, "a comment, which moves the end of the directory")] {
+            let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+            writer.set_comment(comment);
+            let options = SimpleFileOptions::default().compression_method(method).large_file(large);
+            for array in arrays() {
+                writer.start_file(format!("{}.npy", array.name), options).unwrap();
+                writer.write_all(&npy_bytes(&array)).unwrap();
+            }
+            std::fs::write(&path, writer.finish().unwrap().into_inner()).unwrap();
+            assert_eq!(read(&path).unwrap(), arrays(), "{method} {large}");
+        }
+    }
+    let mut named = arrays();
+    named[0].name = "größe".to_owned();
+    let mut archive = ZipArchive::new(Cursor::new(npz_bytes(&named).unwrap())).unwrap();
+    assert_eq!(archive.len(), named.len());
+    for (index, array) in named.iter().enumerate() {
+        let mut entry = archive.by_index(index).unwrap();
+        assert_eq!(entry.name(), format!("{}.npy", array.name));
+        let mut content = Vec::new();
+        // Compares the checksum too.
+        entry.read_to_end(&mut content).unwrap();
+        assert_eq!(content, npy_bytes(array));
+    }
+}
+
+#[test]
+fn a_changed_array_is_found_by_its_checksum() {
+    let mut bytes = npz_bytes(&arrays()).unwrap();
+    // Local header 30 bytes, name `in:a.npy` 8, numpy's header 128: the first number.
+    bytes[30 + 8 + 128] ^= 1;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.npz");
+    std::fs::write(&path, bytes).unwrap();
+    let error = read(&path).unwrap_err().to_string();
+    assert!(error.contains("'in:a.npy' is damaged") && error.contains("numpy.savez"), "{error}");
 }

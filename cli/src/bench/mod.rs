@@ -84,7 +84,7 @@ pub struct Args {
     report: Option<PathBuf>,
 
     /// Steps to show, the costliest first
-    #[arg(long, value_name = "N", default_value_t = 15)]
+    #[arg(long, value_name = "N", default_value_t = TOP)]
     top: usize,
 
     /// Write the times of the steps of one run as a Chrome trace
@@ -99,8 +99,43 @@ pub struct Args {
     root: RootArgs,
 }
 
+#[cfg(any(test, not(feature = "device")))]
+impl Args {
+    pub fn from_words(words: &mut crate::words::Words) -> Result<Self, CliError> {
+        let args = Self {
+            input: words.values(&["--input", "-i"])?,
+            runs: words.number::<std::num::NonZeroU32>("--runs")?.map(Into::into),
+            warmup: words.number("--warmup")?,
+            sustain: words.parsed("--sustain", parse_duration)?,
+            svg: words.path("--svg")?,
+            csv: words.path("--csv")?,
+            compare: words.path("--compare")?,
+            report: words.path("--report")?,
+            top: words.number("--top")?.unwrap_or(TOP),
+            trace: words.path("--trace")?,
+            root: RootArgs { sysfs_root: words.path("--sysfs-root")?.unwrap_or_else(|| "/".into()) },
+            threads: ThreadArgs::from_words(words)?,
+            json: words.flag("--json"),
+            model: words.model_args()?,
+        };
+        let others =
+            args.sustain.is_some() || args.trace.is_some() || args.report.is_some() || !args.input.is_empty();
+        if args.compare.is_some() && others {
+            let what = "--compare goes with none of --input, --sustain, --trace and --report";
+            return Err(CliError::Usage(what.to_owned()));
+        }
+        if args.sustain.is_none() && (args.svg.is_some() || args.csv.is_some()) {
+            return Err(CliError::Usage("--svg and --csv are of --sustain; give it too".to_owned()));
+        }
+        Ok(args)
+    }
+}
+
 /// Runs that the step times are taken from.
 const PROFILED: u32 = 10;
+
+/// Steps that are shown.
+const TOP: usize = 15;
 
 /// Classes of the histogram of times.
 const CLASSES: usize = 40;

@@ -39,6 +39,7 @@ impl Cluster {
         known::limits(self.known.map_or(1, |known| known.pipes), &self.features)
     }
 
+    #[cfg(feature = "device")]
     pub fn in_order(&self) -> bool {
         self.known.is_some_and(|known| known.in_order)
     }

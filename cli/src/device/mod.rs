@@ -5,6 +5,7 @@ pub mod caches;
 pub mod clusters;
 pub mod heat;
 pub mod known;
+#[cfg(feature = "device")]
 pub mod limits;
 pub mod power;
 
@@ -36,6 +37,7 @@ impl Root {
     }
 
     /// Whether it is the running machine's.
+    #[cfg(feature = "device")]
     pub fn is_here(&self) -> bool {
         self.0.as_os_str() == "/"
     }

@@ -133,9 +133,11 @@ fn battery(root: &Root) -> Option<Sensor> {
 impl Sensor {
     fn read(&self, root: &Root) -> Option<Reading> {
         Some(match &self.source {
-            Source::Power { file, divisor } => Reading::Watts(root.number::<f64>(file)?.abs() / divisor),
+            Source::Power { file, divisor } => {
+                Reading::Watts(root.number::<i64>(file)?.unsigned_abs() as f64 / divisor)
+            }
             Source::Product { volts, amperes, divisor } => {
-                let product = root.number::<f64>(volts)? * root.number::<f64>(amperes)?;
+                let product = root.number::<i64>(volts)? as f64 * root.number::<i64>(amperes)? as f64;
                 Reading::Watts(product.abs() / divisor)
             }
             Source::Energy(counters) => Reading::Counters(
@@ -145,6 +147,7 @@ impl Sensor {
     }
 
     /// Watts now; `None` for sensors that count energy.
+    #[cfg(feature = "device")]
     pub fn watts(&self, root: &Root) -> Option<f64> {
         match self.read(root)? {
             Reading::Watts(watts) => Some(watts),
