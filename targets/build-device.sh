@@ -1,13 +1,15 @@
 #!/bin/bash
 # Builds the program for devices: `cygnet` without the converter, statically linked.
 #
-#   targets/build-device.sh [--target aarch64 | armv7 | riscv64] [--features LIST | --minimal]
+#   targets/build-device.sh [--target aarch64 | armv7 | riscv64] [--features LIST | --minimal] [--dynamic]
 #
 #   --target     default: aarch64, any 64-bit Arm Linux. armv7 (hardware floating point) and riscv64 (rv64gc) have the
 #                portable kernels
 #   --features   `photos`: detect and classify, from photos and cameras
 #   --minimal    run, bench, inspect and verify alone, in the least space: without doctor and compressed arrays, and what
 #                would be a panic (there should be none) ends the program without a message
+#   --dynamic    aarch64 with the device's own C library, glibc from 2.28 on, for what has to load libraries there
+#                (libcamerify). On Debian 12 only
 #
 # On Debian 12 with its own toolchain and the standard library built for size; elsewhere with a rustup target, else cross.
 # Prints where the program lies and its size, and checks that it needs no shared library and starts (under QEMU, if
@@ -16,11 +18,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . targets/common.sh
 
-arch=aarch64 features=device minimal=false
+arch=aarch64 features=device minimal=false dynamic=false
 while [ $# -gt 0 ]; do
     case $1 in
         --target) [ $# -gt 1 ] || die "--target needs a name"; shift; arch=$1 ;;
         --features) [ $# -gt 1 ] || die "--features needs a list"; shift; features=$1 ;;
+        --dynamic) dynamic=true ;;
         --minimal) minimal=true features= ;;
         -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
         *) die "unknown option $1; see --help" ;;
@@ -34,6 +37,10 @@ case $arch in
     *) die "unknown target $arch; give aarch64, armv7 or riscv64" ;;
 esac
 
+if $dynamic; then
+    [ "$arch" = aarch64 ] && is_bookworm || die "--dynamic is for aarch64, and needs Debian 12"
+    target=aarch64-unknown-linux-gnu
+fi
 profile=device
 if $minimal; then profile=minimal; fi
 build=(build --profile "$profile" --no-default-features --features "$features" -p cygnet-cli --target "$target")
@@ -45,7 +52,7 @@ strip=strip
 if is_bookworm; then
     install_debian_rust
     case $arch in
-        aarch64) install_packages rust-web-src musl-dev:arm64 ;;
+        aarch64) install_packages rust-web-src musl-dev:arm64 libc6-dev-arm64-cross python3 ;;
         armv7) install_packages rust-web-src gcc-arm-linux-gnueabihf libc6-dev-armhf-cross ;;
         riscv64) install_packages rust-web-src gcc-riscv64-linux-gnu libc6-dev-riscv64-cross ;;
     esac
@@ -57,7 +64,14 @@ if is_bookworm; then
         # Larger pages would leave a hole of up to their size in the file.
         export CYGNET_PAGE=16384
     fi
-    if [ "$arch" = aarch64 ]; then
+    if $dynamic; then
+        CYGNET_GLIBC_STUBS=$target_folder/glibc-stubs
+        export CYGNET_GLIBC_STUBS
+        targets/glibc/stubs.py /usr/aarch64-linux-gnu/lib 2.28 "$tools-gcc" "$CYGNET_GLIBC_STUBS"
+        "$tools-gcc" -Os -fPIC -ffreestanding -fno-asynchronous-unwind-tables -c targets/glibc/start.c \
+            -o "$CYGNET_GLIBC_STUBS/start.o"
+        flags+=" -C linker-flavor=gcc -C linker=$PWD/targets/glibc/link.sh"
+    elif [ "$arch" = aarch64 ]; then
         # libgcc's unwinder, which the standard library links for this target under the name of another one, and what
         # it wants of glibc: a finder of tables that says "not found", upon which it looks itself.
         CYGNET_MUSL_UNWIND=$target_folder/musl-unwind
@@ -92,11 +106,12 @@ rm -f "$binary.symbols"
 mv "$binary" "$binary.symbols"
 "$strip" -o "$binary" "$binary.symbols" || die "$strip does not know this target; install binutils for it"
 # A static program names no interpreter and no needed library.
-if have readelf && LC_ALL=C readelf --wide --program-headers --dynamic "$binary" | grep -E 'INTERP|\(NEEDED\)'; then
+if ! $dynamic && have readelf && LC_ALL=C readelf --wide --program-headers --dynamic "$binary" | grep -E 'INTERP|\(NEEDED\)'; then
     die "$binary is not static"
 fi
 if have "$qemu"; then
-    "$qemu" -cpu "$cpu" "$binary" --version
+    # With the arm64 C library that lies beside QEMU's host; without one a dynamic program cannot start here.
+    if ! $dynamic || [ -e /lib/ld-linux-aarch64.so.1 ]; then "$qemu" -cpu "$cpu" "$binary" --version; fi
 fi
 bytes=$(stat -c %s "$binary")
 say "$binary: $bytes bytes ($(awk -v b="$bytes" 'BEGIN { printf "%.2f", b / 1048576 }') MiB)"

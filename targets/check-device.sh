@@ -2,7 +2,7 @@
 # Builds the programs for devices and checks them: sizes, ELF, instructions, and a model on every Arm CPU of QEMU.
 #
 #   targets/check-device.sh            # aarch64 with everything: what continuous integration runs
-#   targets/check-device.sh --all      # also without photos, and armv7 and riscv64; writes docs/size.md
+#   targets/check-device.sh --all      # also without photos, dynamic, armv7, riscv64 and x86-64; writes docs/size.md
 #
 # The model runs from an empty folder with nothing but one file: the program with the model in it, made on this machine.
 set -euo pipefail
@@ -35,7 +35,7 @@ program() {
     local arguments=(--target "$1")
     case $2 in
         '') ;;
-        minimal) arguments+=(--minimal) ;;
+        minimal | dynamic) arguments+=("--$2") ;;
         *) arguments+=(--features "$2") ;;
     esac
     targets/build-device.sh "${arguments[@]}" 2>&1 | tee "$work/build.log" >&2
@@ -79,6 +79,12 @@ for cpu in cortex-a53 cortex-a72 cortex-a76 max,sve=off; do
     run_on qemu-aarch64-static "$cpu" "$path"
 done
 if $all; then
+    path=$(program aarch64 dynamic)
+    "$folder/debug/check-elf" "$path"
+    targets/check_instructions.py "$path.symbols"
+    printf '%s\t%s\t\taarch64\n' 'aarch64, `--dynamic`: run, bench, inspect, verify, doctor' "$(stat -c %s "$path")" >> "$work/sizes"
+    # With the C library of this machine's arm64 packages.
+    run_on qemu-aarch64-static cortex-a72 "$path"
     path=$(program armv7 '')
     printf '%s\t%s\t\tarmv7\n' 'armv7: run, bench, inspect, verify, doctor' "$(stat -c %s "$path")" >> "$work/sizes"
     cp "$work/net.cygnet" "$work/armv7.cygnet"
@@ -86,6 +92,11 @@ if $all; then
     path=$(program riscv64 '')
     printf '%s\t%s\t\triscv64\n' 'riscv64: run, bench, inspect, verify, doctor' "$(stat -c %s "$path")" >> "$work/sizes"
     run_on qemu-riscv64-static rv64 "$path"
+    say "x86-64"
+    cargo build --quiet --no-default-features --features device --profile device -p cygnet-cli
+    printf '%s\t%s\t\tx86_64\n' 'x86-64, dynamic: run, bench, inspect, verify, doctor' \
+        "$(stat -c %s "$folder/device/cygnet")" >> "$work/sizes"
+    "$folder/device/cygnet" verify "$work/net.cygnet" | sed 's/^/   x86-64: /'
     targets/size.py "$work/sizes" "$folder/device" > "$work/size.md"
     mv "$work/size.md" docs/size.md
 fi
