@@ -39,8 +39,8 @@ def parts(path):
 
 def main():
     sizes, folder = sys.argv[1:]
-    print("# Sizes\n\nWritten by `targets/check-device.sh --all`; it fails where a limit is passed. Bytes of the stripped,")
-    print("static programs that `targets/build-device.sh` makes.\n\n| program | bytes | MiB | limit, MiB |\n| --- | ---: | ---: | ---: |")
+    print("# Sizes\n\nWritten by `targets/check-device.sh --all`; it fails where a limit is passed. Bytes of the stripped")
+    print("programs that `targets/build-device.sh` makes.\n\n| program | bytes | MiB | limit, MiB |\n| --- | ---: | ---: | ---: |")
     for line in open(sizes, encoding="utf-8"):
         what, size, limit, _ = line.rstrip("\n").split("\t")
         limit = f"{int(limit) / 2**20:.2f}" if limit else ""

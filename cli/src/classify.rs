@@ -46,7 +46,7 @@ pub struct Args {
 }
 
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    let model = args.model.open()?;
+    let model = args.model.open(args.threads.pages())?;
     let mut session = args.model.session(&model, &args.threads)?;
     let classifier = Classifier::new(session.program(), model.meta())?;
     let labels = model.meta().lines(key::LABELS);

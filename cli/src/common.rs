@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cygnet::format::save::SaveError;
 use cygnet::format::{FormatError, write_atomic};
 use cygnet::npz::NpzError;
-use cygnet::{Model, OpenOptions, Pool, PoolOptions, Select, Session, SessionOptions};
+use cygnet::{Model, OpenOptions, Pages, Pool, PoolOptions, Select, Session, SessionOptions};
 
 use crate::process;
 
@@ -68,8 +68,8 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    pub fn open(&self) -> Result<Model, CliError> {
-        let options = OpenOptions { check_payload: !self.no_checksum, ..OpenOptions::default() };
+    pub fn open(&self, pages: Pages) -> Result<Model, CliError> {
+        let options = OpenOptions { check_payload: !self.no_checksum, pages, ..OpenOptions::default() };
         Ok(Model::open_with(&self.model, options)?)
     }
 
@@ -96,12 +96,14 @@ impl ModelArgs {
             &SessionOptions {
                 program: Select::Shapes(shapes),
                 pool: pool.clone(),
+                pages: threads.pages(),
                 ..SessionOptions::default()
             },
         );
         match made {
             Err(cygnet::Error::NoProgram { .. }) => {
-                Ok(Session::new(model, &SessionOptions { pool, ..SessionOptions::default() })?)
+                let pages = threads.pages();
+                Ok(Session::new(model, &SessionOptions { pool, pages, ..SessionOptions::default() })?)
             }
             other => Ok(other?),
         }
@@ -109,13 +111,14 @@ impl ModelArgs {
 
     /// A session of it; this thread is bound to its core when cores are chosen.
     pub fn session(&self, model: &Model, threads: &ThreadArgs) -> Result<Session, CliError> {
-        self.session_on(model, &threads.pool()?)
+        self.session_on(model, &threads.pool()?, threads.pages())
     }
 
     /// A session of it on threads that others may share.
-    pub fn session_on(&self, model: &Model, pool: &Arc<Pool>) -> Result<Session, CliError> {
+    pub fn session_on(&self, model: &Model, pool: &Arc<Pool>, pages: Pages) -> Result<Session, CliError> {
         let pool = Some(Arc::clone(pool));
-        let options = SessionOptions { program: self.select(model), pool, ..SessionOptions::default() };
+        let options =
+            SessionOptions { program: self.select(model), pool, pages, ..SessionOptions::default() };
         Ok(Session::new(model, &options)?)
     }
 }
@@ -134,6 +137,10 @@ pub struct ThreadArgs {
     /// Keep all memory of the process in RAM, the model's file too: nothing is paged out or read late
     #[arg(long)]
     pub mlock: bool,
+
+    /// Take memory in huge pages, and copy the model's file into such: fewer misses of the table of pages
+    #[arg(long)]
+    pub huge_pages: bool,
 
     /// Priority of the threads: from -20, the highest, to 19
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
@@ -155,6 +162,11 @@ fn parse_cores(text: &str) -> Result<CoreList, String> {
 }
 
 impl ThreadArgs {
+    /// The pages to take memory in.
+    pub fn pages(&self) -> Pages {
+        if self.huge_pages { Pages::Huge } else { Pages::Usual }
+    }
+
     #[cfg(any(test, not(feature = "device")))]
     pub fn from_words(words: &mut crate::words::Words) -> Result<Self, CliError> {
         let in_range = |text: &str| match text.parse() {
@@ -166,6 +178,7 @@ impl ThreadArgs {
             cores: words.parsed("--cores", parse_cores)?,
             nice: words.parsed("--nice", in_range)?,
             mlock: words.flag("--mlock"),
+            huge_pages: words.flag("--huge-pages"),
         })
     }
 

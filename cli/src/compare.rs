@@ -61,7 +61,7 @@ pub struct Args {
 }
 
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    let model = args.model.open()?;
+    let model = args.model.open(cygnet::Pages::Usual)?;
     let graph = import(&args.source, &args.source_args.import()).map_err(ConvertError::from)?;
     let lir = prepare(&graph).map_err(ConvertError::from)?;
     let samples = samples(args, &model)?;

@@ -68,7 +68,7 @@ fn parse_fraction(text: &str) -> Result<f32, String> {
 }
 
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    let model = args.model.open()?;
+    let model = args.model.open(args.threads.pages())?;
     let mut session = args.model.session(&model, &args.threads)?;
     let detector = Detector::new(session.program(), model.meta())?;
     let labels = model.meta().lines(key::LABELS);

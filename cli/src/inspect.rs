@@ -46,7 +46,7 @@ impl Args {
 }
 
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    let model = args.model.open()?;
+    let model = args.model.open(cygnet::Pages::Usual)?;
     if args.json {
         return Ok(writeln!(out, "{}", as_json(&model)?)?);
     }

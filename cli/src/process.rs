@@ -84,45 +84,53 @@ mod system {
     }
 }
 
+/// Processor time of all threads of this process; none where the system does not say.
+pub fn cpu_time() -> Option<std::time::Duration> {
+    clock::time(clock::Clock::Process)
+}
+
 /// Processor time of all threads of this process, in milliseconds; 0 where the system does not say.
 #[cfg(feature = "device")]
 pub fn cpu_ms() -> f64 {
-    clock::ms(clock::Clock::Process)
+    cpu_time().unwrap_or_default().as_secs_f64() * 1e3
 }
 
 /// Time since the system started, in seconds, the clock that scripts measure from; 0 where the system does not say.
 #[cfg(feature = "device")]
 pub fn monotonic_s() -> f64 {
-    clock::ms(clock::Clock::Monotonic) / 1e3
+    clock::time(clock::Clock::Monotonic).unwrap_or_default().as_secs_f64()
 }
 
-#[cfg(all(feature = "device", any(target_os = "linux", target_os = "android")))]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod clock {
     use rustix::time::{ClockId, clock_gettime};
+    use std::time::Duration;
 
     pub enum Clock {
         Process,
+        #[cfg(feature = "device")]
         Monotonic,
     }
 
-    pub fn ms(clock: Clock) -> f64 {
+    pub fn time(clock: Clock) -> Option<Duration> {
         let id = match clock {
             Clock::Process => ClockId::ProcessCPUTime,
+            #[cfg(feature = "device")]
             Clock::Monotonic => ClockId::Monotonic,
         };
-        let t = clock_gettime(id);
-        t.tv_sec as f64 * 1e3 + t.tv_nsec as f64 / 1e6
+        Duration::try_from(clock_gettime(id)).ok()
     }
 }
 
-#[cfg(all(feature = "device", not(any(target_os = "linux", target_os = "android"))))]
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod clock {
     pub enum Clock {
         Process,
+        #[cfg(feature = "device")]
         Monotonic,
     }
 
-    pub fn ms(_: Clock) -> f64 {
-        0.0
+    pub fn time(_: Clock) -> Option<std::time::Duration> {
+        None
     }
 }

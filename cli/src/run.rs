@@ -101,7 +101,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         Some(Some("json")) => false,
         Some(_) => return Err(CliError::Usage("--output takes a file ending in .npz or .json".to_owned())),
     };
-    let model = args.model.open()?;
+    let model = args.model.open(args.threads.pages())?;
     let mut session = args.model.session(&model, &args.threads)?;
     let inputs = read_inputs(&args.input, &session)?;
     if args.model.program.is_none() && model.programs().len() > 1 {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use cygnet::{Model, SessionOptions, golden};
+use cygnet::{Model, OpenOptions, SessionOptions, golden};
 use serde_json::json;
 
 use crate::common::{CliError, ThreadArgs};
@@ -43,8 +43,9 @@ impl Args {
 }
 
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    let model = Model::open(&args.model)?;
-    let options = SessionOptions { pool: Some(args.threads.pool()?), ..SessionOptions::default() };
+    let pages = args.threads.pages();
+    let model = Model::open_with(&args.model, OpenOptions { pages, ..OpenOptions::default() })?;
+    let options = SessionOptions { pool: Some(args.threads.pool()?), pages, ..SessionOptions::default() };
     for index in 0..model.programs().len() {
         let program = cygnet::Select::Index(index);
         cygnet::Session::new(&model, &SessionOptions { program, ..options.clone() })?;

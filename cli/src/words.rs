@@ -23,7 +23,7 @@ Runs neural networks at the edge: one file, known memory, the same bits on every
   cygnet verify MODEL
       --json
 
-All but verify: --program NAME, --no-checksum. All but inspect: --threads N, --cores LIST, --mlock, --nice N.
+All but verify: --program NAME, --no-checksum. All but inspect: --threads N, --cores LIST, --mlock, --huge-pages, --nice N.
 docs/cli.md explains them. This is the least build; the others print more help, and have doctor.
 
 Exit codes: 0 done, 1 the work failed, 2 wrong usage

@@ -197,3 +197,100 @@ fn an_affinity_mask_is_respected() {
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["threads"], 1);
 }
+
+/// What the system says of a running process.
+#[cfg(all(feature = "host", target_os = "linux"))]
+fn status_kib(id: u32, key: &str) -> Option<u64> {
+    let file = if key == "AnonHugePages" { "smaps_rollup" } else { "status" };
+    let text = std::fs::read_to_string(format!("/proc/{id}/{file}")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// Stopped and continued, a measurement says so, and no time that it was stopped for is in its figures.
+#[test]
+#[cfg(all(feature = "host", target_os = "linux"))]
+fn being_stopped_is_no_time_of_the_models() {
+    use std::time::Duration;
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(&folder);
+    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("cygnet"))
+        .args([
+            "bench",
+            &model,
+            "--runs",
+            "10",
+            "--warmup",
+            "5",
+            "--threads",
+            "2",
+            "--sustain",
+            "3s",
+            "--json",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let signal = |name: &str| {
+        let sent = std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(500));
+        signal("-STOP");
+        std::thread::sleep(Duration::from_millis(1200));
+        signal("-CONT");
+    }
+    let output = child.wait_with_output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let sustained = &json["sustained"];
+    // One of the three may fall between two runs, where it changes no figure.
+    let lost = sustained["interrupted"]["seconds"].as_f64().unwrap();
+    assert!(
+        sustained["interrupted"]["runs"].as_u64().unwrap() >= 1 && lost >= 1.0,
+        "{}",
+        sustained["interrupted"]
+    );
+    for window in sustained["windows"].as_array().unwrap() {
+        assert!(window["max_ms"].as_f64().unwrap() < 1000.0, "{window}");
+    }
+}
+
+/// Memory is locked, and of huge pages, while a model runs; where the system allows it.
+#[test]
+#[cfg(all(feature = "host", target_os = "linux"))]
+fn memory_is_of_the_pages_that_were_asked_for() {
+    // Scratch of sixteen threads: more than a huge page, of which there are none in less.
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/blaze_f32.cygnet");
+    let run = |option: &str, key: &str| {
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("cygnet"))
+            .args(["bench", model, "--sustain", "60s", "--threads", "16", option])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let begin = std::time::Instant::now();
+        let mut most = 0;
+        while most < 2048 && begin.elapsed().as_secs() < 10 && child.try_wait().unwrap().is_none() {
+            most = most.max(status_kib(child.id(), key).unwrap_or(0));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let refused = child.try_wait().unwrap().is_some();
+        let _ = child.kill();
+        child.wait().unwrap();
+        (most, refused)
+    };
+    let (locked, refused) = run("--mlock", "VmLck");
+    if refused {
+        eprintln!("SKIPPED: memory may not be locked here");
+    } else {
+        assert!(locked >= 2048, "{locked} KiB are locked");
+    }
+    let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+    if enabled.contains("[always]") || enabled.contains("[madvise]") {
+        let (huge, _) = run("--huge-pages", "AnonHugePages");
+        assert!(huge >= 2048, "{huge} KiB of huge pages");
+    } else {
+        eprintln!("SKIPPED: this system gives no huge pages");
+    }
+}

@@ -19,7 +19,7 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 use cygnet_format::program::{ARENA_ALIGN, Program, READ_SLACK};
 
-use crate::arena::Arena;
+use crate::arena::{Arena, Pages};
 use crate::cpu::Cpu;
 use crate::kernel::{Kernel, PrepareError};
 use crate::prepare::{Limits, prepare_for};
@@ -143,6 +143,20 @@ impl Leader {
         cpu: Cpu,
         threads: usize,
     ) -> Result<Self, ExecError> {
+        Self::of_pages(program, weights, cpu, threads, Pages::Usual)
+    }
+
+    /// As [`Self::new`], with memory of these pages.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_pages(
+        program: &Program,
+        weights: Arc<dyn Weights>,
+        cpu: Cpu,
+        threads: usize,
+        pages: Pages,
+    ) -> Result<Self, ExecError> {
         // Some kernels transform their weights now.
         let _environment = Environment::default_until_dropped();
         if weights.bytes().len() < READ_SLACK {
@@ -160,7 +174,7 @@ impl Leader {
             .map(|step| prepare_for(step, &program.tensors, &limits, cpu, threads))
             .collect::<Result<Vec<_>, _>>()?;
         let stages = stages(program, &kernels, threads);
-        Self::over(kernels, stages, arena_bytes, weights, threads)
+        Self::over(kernels, stages, arena_bytes, weights, threads, pages)
     }
 
     /// A leader of kernels that were prepared against these weights and an arena of this length.
@@ -170,6 +184,7 @@ impl Leader {
         arena_bytes: usize,
         weights: Arc<dyn Weights>,
         threads: usize,
+        pages: Pages,
     ) -> Result<Self, ExecError> {
         if !(1..=MAX_THREADS).contains(&threads) {
             return Err(ExecError::Threads(threads));
@@ -183,11 +198,12 @@ impl Leader {
         if let Some(stage) = stages.iter().find(|s| s.tiles() as u64 >= TILE_MASK) {
             return Err(ExecError::TooManyTiles(stage.first_step()));
         }
-        let arena = Arena::new(arena_bytes).ok_or(ExecError::NoMemory(arena_bytes as u64))?;
+        let arena = Arena::of_pages(arena_bytes, pages).ok_or(ExecError::NoMemory(arena_bytes as u64))?;
         let scratch_each =
             kernels.iter().map(|k| k.scratch()).max().unwrap_or(0).next_multiple_of(ARENA_ALIGN);
         let scratch_bytes = threads * scratch_each;
-        let scratch = Arena::new(scratch_bytes).ok_or(ExecError::NoMemory(scratch_bytes as u64))?;
+        let scratch =
+            Arena::of_pages(scratch_bytes, pages).ok_or(ExecError::NoMemory(scratch_bytes as u64))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 kernels,

@@ -48,7 +48,7 @@ mod walk;
 #[cfg(test)]
 mod testing;
 
-pub use arena::Arena;
+pub use arena::{Arena, Pages};
 pub use cpu::{Cpu, Features};
 pub use kernel::{Algorithm, Kernel, PrepareError};
 pub use prepare::{Limits, ROW_SLACK, prepare, prepare_by, works_in_place};

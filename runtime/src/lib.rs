@@ -40,8 +40,8 @@ pub mod vision;
 
 pub use cygnet_format as format;
 pub use cygnet_format::program::{DType, Program, Quant};
-pub use cygnet_kernels::Cpu;
 pub use cygnet_kernels::kernel::MAX_SCRATCH;
+pub use cygnet_kernels::{Cpu, Pages};
 pub use error::Error;
 pub use model::{Model, OpenOptions};
 pub use pool::{Pool, PoolOptions};

@@ -15,8 +15,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use cygnet_format::program::{ARENA_ALIGN, READ_SLACK};
-use cygnet_kernels::Arena;
 use cygnet_kernels::exec::Weights;
+use cygnet_kernels::{Arena, Pages};
 use memmap2::Mmap;
 
 use crate::bundle;
@@ -76,7 +76,12 @@ impl Bytes {
 
     /// Copies bytes into aligned memory; `None` when there is no such memory.
     pub fn copy(bytes: &[u8]) -> Option<Self> {
-        let mut arena = Arena::new(bytes.len())?;
+        Self::copy_to(bytes, Pages::Usual)
+    }
+
+    /// As [`Self::copy`], into these pages.
+    pub fn copy_to(bytes: &[u8], pages: Pages) -> Option<Self> {
+        let mut arena = Arena::of_pages(bytes.len(), pages)?;
         arena.bytes_mut().copy_from_slice(bytes);
         Some(Self { memory: Memory::Owned(arena) })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cygnet_format::program::Program;
 use cygnet_format::{FormatError, Meta, Reader};
+use cygnet_kernels::Pages;
 use cygnet_kernels::conv::pack::PACK_ID;
 use cygnet_kernels::exec::Weights;
 
@@ -20,11 +21,14 @@ pub struct OpenOptions {
     /// Whether the file is read into memory of the process instead of being mapped: for files that others may
     /// change in place while the model is open.
     pub copy: bool,
+    /// The pages of memory that the file is read into. Linux maps files by usual ones: with huge ones the file is copied,
+    /// and no longer shared with other processes.
+    pub pages: Pages,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { check_payload: true, copy: false }
+        Self { check_payload: true, copy: false, pages: Pages::Usual }
     }
 }
 
@@ -64,9 +68,15 @@ impl Model {
         let unreadable = |source| Error::Open { path: path.to_owned(), source };
         let bytes = if options.copy {
             let read = std::fs::read(path).map_err(unreadable)?;
-            Bytes::copy(&read).ok_or(Error::NoMemory(read.len()))?
+            Bytes::copy_to(&read, options.pages).ok_or(Error::NoMemory(read.len()))?
         } else {
-            Bytes::map(path).map_err(unreadable)?
+            let map = Bytes::map(path).map_err(unreadable)?;
+            match options.pages {
+                Pages::Usual => map,
+                Pages::Huge => {
+                    Bytes::copy_to(map.bytes(), options.pages).ok_or(Error::NoMemory(map.bytes().len()))?
+                }
+            }
         };
         Self::check(bytes, options).map_err(|error| match error {
             Error::Format(source) => Error::File { path: path.to_owned(), source },

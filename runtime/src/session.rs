@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytemuck::cast_slice;
 use cygnet_format::program::{DType, Port, Program, Quant, Storage, Tensor};
 use cygnet_kernels::exec::{ExecError, Helper, Leader, Weights};
-use cygnet_kernels::{Cpu, Kernel};
+use cygnet_kernels::{Cpu, Kernel, Pages};
 use half::f16;
 
 use crate::error::Error;
@@ -41,6 +41,8 @@ pub struct SessionOptions {
     pub program: Select,
     /// Workers to share with other sessions; by default the session has its own.
     pub pool: Option<Arc<Pool>>,
+    /// The pages of the arena and of scratch; see [`OpenOptions::pages`](crate::OpenOptions::pages) for the weights.
+    pub pages: Pages,
 }
 
 /// A prepared program. Making one takes all memory and does all decisions; running takes none and does none.
@@ -86,7 +88,7 @@ impl Session {
             Some(n) => n.min(pool.threads()),
             None => pool.threads(),
         };
-        let leader = Leader::new(&program, Arc::clone(&weights), cpu, threads)
+        let leader = Leader::of_pages(&program, Arc::clone(&weights), cpu, threads, options.pages)
             .map_err(|source| Error::Prepare { program: program.name.clone(), source })?;
         let parallel = threads > 1 && leader.is_parallel();
         let keeps: Vec<bool> = program.inputs.iter().map(|port| is_kept(&program, port)).collect();

@@ -8,8 +8,8 @@ use std::path::Path;
 pub struct Core {
     /// The system's number.
     pub id: usize,
-    /// Relative speed: the kernel's capacity (1024 for the fastest), else the highest frequency in kHz. Comparable
-    /// within one machine only.
+    /// Relative speed: the kernel's capacity (1024 for the fastest), else the highest frequency in kHz, half of it for
+    /// cores that are known to issue in order. Comparable within one machine only.
     pub speed: u64,
 }
 
@@ -45,9 +45,18 @@ impl Topology {
                 .map(|id| fs::read_to_string(root.join(format!("cpu{id}/{name}"))).ok()?.trim().parse().ok())
                 .collect()
         };
-        let speeds = figure("cpu_capacity")
-            .or_else(|| figure("cpufreq/cpuinfo_max_freq"))
-            .unwrap_or_else(|| vec![1024; ids.len()]);
+        let speeds = figure("cpu_capacity").unwrap_or_else(|| {
+            let mut speeds = figure("cpufreq/cpuinfo_max_freq").unwrap_or_else(|| vec![1024; ids.len()]);
+            for (speed, id) in speeds.iter_mut().zip(&ids) {
+                let midr = fs::read_to_string(root.join(format!("cpu{id}/regs/identification/midr_el1")));
+                if midr.is_ok_and(|text| is_in_order(text.trim())) {
+                    // What Linux's device trees say of their work in a cycle beside that of the big cores they come with
+                    // (`capacity-dmips-mhz`): Cortex-A53 485 of 1024 (RK3399), Cortex-A55 530 (RK3588).
+                    *speed /= 2;
+                }
+            }
+            speeds
+        });
         let mut cores: Vec<Core> = ids.iter().zip(speeds).map(|(&id, speed)| Core { id, speed }).collect();
         cores.sort_by_key(|core| (std::cmp::Reverse(core.speed), core.id));
         Self { cores }
@@ -66,6 +75,20 @@ impl Topology {
             (Some(first), Some(last)) => last.speed.saturating_mul(10) >= first.speed.saturating_mul(9),
             _ => true,
         }
+    }
+}
+
+/// Whether an identification register (MIDR_EL1, as Linux shows it) is that of a core which issues in order.
+fn is_in_order(midr: &str) -> bool {
+    // Arm's Cortex-A34, A53, A35, A55, A510 and A520; Qualcomm's cores made of A53 and A55.
+    const ARM: [u64; 6] = [0xd02, 0xd03, 0xd04, 0xd05, 0xd46, 0xd80];
+    const QUALCOMM: [u64; 3] = [0x801, 0x803, 0x805];
+    let Ok(midr) = u64::from_str_radix(midr.trim_start_matches("0x"), 16) else { return false };
+    let part = (midr >> 4) & 0xfff;
+    match (midr >> 24) & 0xff {
+        0x41 => ARM.contains(&part),
+        0x51 => QUALCOMM.contains(&part),
+        _ => false,
     }
 }
 
@@ -162,5 +185,22 @@ mod tests {
         assert_eq!(ids(&t.cores), [0, 2]);
         assert!(t.is_uniform());
         assert_eq!(ids(&Topology::read(&sys.0, &[2, 3]).cores), [2]);
+    }
+
+    /// An RK3588 whose kernel tells no capacity: 4 Cortex-A55 at 1.8 GHz, 4 Cortex-A76 at 2.4 GHz.
+    #[test]
+    fn cores_that_issue_in_order_are_little_whatever_their_clock() {
+        let folder = Folder::new("in-order");
+        folder.put("online", "0-7\n");
+        for id in 0..8 {
+            let (khz, midr) =
+                if id < 4 { (1_800_000, "0x00000000412fd050") } else { (2_400_000, "0x00000000414fd0b0") };
+            folder.put(&format!("cpu{id}/cpufreq/cpuinfo_max_freq"), &format!("{khz}\n"));
+            folder.put(&format!("cpu{id}/regs/identification/midr_el1"), &format!("{midr}\n"));
+        }
+        assert_eq!(ids(Topology::read(&folder.0, &[]).big()), [4, 5, 6, 7]);
+        // All of one kind: no core is little.
+        let alone = Topology::read(&folder.0, &[0, 1, 2, 3]);
+        assert_eq!(ids(alone.big()), [0, 1, 2, 3]);
     }
 }

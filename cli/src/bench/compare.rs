@@ -7,8 +7,8 @@ use cygnet::Session;
 use serde_json::{Value, json};
 
 use super::monitor::{Monitor, Seen};
-use super::timed;
 use super::times::{Sorted, ms};
+use super::timing::{Interrupted, uninterrupted};
 use crate::arrays::Input;
 use crate::common::CliError;
 
@@ -35,18 +35,20 @@ pub fn compare(
     monitor: &mut Monitor,
 ) -> Result<Compared, CliError> {
     let begin = Instant::now();
-    let (mut pairs, mut order) = (Vec::new(), [0, 1]);
+    let (mut pairs, mut order, mut interrupted) = (Vec::new(), [0, 1], Interrupted::default());
     let enough = |done: usize| match runs {
         Some(n) => done >= n as usize,
         None => done >= 1000 || (done >= 10 && begin.elapsed() > Duration::from_secs(5)),
     };
     while !enough(pairs.len()) {
-        let mut pair = [Duration::ZERO; 2];
+        let mut pair = [None; 2];
         for i in order {
             let side = &mut sides[i];
-            pair[i] = timed(&mut side.session, &side.inputs)?;
+            pair[i] = uninterrupted(&mut side.session, &side.inputs, &mut interrupted)?;
         }
-        pairs.push(pair);
+        if let [Some(first), Some(second)] = pair {
+            pairs.push([first, second]);
+        }
         order.reverse();
         monitor.tick();
     }

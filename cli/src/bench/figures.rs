@@ -10,6 +10,7 @@ use super::CLASSES;
 use super::monitor::{Monitor, Seen};
 use super::sustain::Sustained;
 use super::times::{Sorted, ms};
+use super::timing::Interrupted;
 use crate::common::{CliError, size};
 
 /// What was measured.
@@ -20,6 +21,7 @@ pub struct Figures {
     /// Runs before the timed ones, and whether times became steady.
     pub warm: (usize, Option<bool>),
     pub times: Sorted,
+    pub interrupted: Interrupted,
     /// The machine during the timed runs.
     pub seen: Seen,
     pub arena: u64,
@@ -68,6 +70,9 @@ impl Figures {
             }
             writeln!(out, "{:>12} {:.3} ms to {:.3}, the last bar: later", "", p(0), p(99))?;
         }
+        if let Some(line) = self.interrupted.line() {
+            writeln!(out, "interrupted {line}")?;
+        }
         writeln!(out, "throughput  {:.1} inferences/s, {:.2} GMAC/s", self.rate(), self.gmacs())?;
         match (self.joules(), monitor.meter()) {
             (Some(joules), Some(meter)) => {
@@ -115,6 +120,7 @@ impl Figures {
                 "deviation": self.times.deviation(),
             },
             "histogram_ms": self.times.histogram(CLASSES).iter().map(bin).collect::<Vec<_>>(),
+            "interrupted": self.interrupted.json(),
             "throughput_per_s": self.rate(),
             "gmac_per_s": self.gmacs(),
             "macs": self.macs,

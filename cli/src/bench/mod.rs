@@ -8,6 +8,7 @@ mod monitor;
 mod page;
 mod sustain;
 mod times;
+mod timing;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use inputs::default_inputs;
 use monitor::Monitor;
 use sustain::{parse_duration, sustain, warm_up};
 use times::Sorted;
+use timing::{Interrupted, timed, uninterrupted};
 
 const HELP: &str = "\
 Inputs are the file's golden ones, else fixed pseudo-random numbers; --input gives others. Setting them is not timed.
@@ -145,7 +147,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         return execute_compare(args, other, out);
     }
     let started = Instant::now();
-    let model = args.model.open()?;
+    let model = args.model.open(args.threads.pages())?;
     let loaded = started.elapsed();
     let mut session = args.model.session(&model, &args.threads)?;
     let prepared = started.elapsed();
@@ -157,7 +159,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let first = timed(&mut session, &inputs)?;
     let warm = warm(args, &mut session, &inputs)?;
     let mut monitor = Monitor::start(args.root.root());
-    let times = timed_runs(args, &mut session, &inputs, &mut monitor)?;
+    let (times, interrupted) = timed_runs(args, &mut session, &inputs, &mut monitor)?;
     let seen = monitor.take();
     let peak = process::memory("VmHWM");
     let mut profile = Profile::new(&session);
@@ -178,6 +180,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         first,
         warm,
         times: Sorted::new(times),
+        interrupted,
         seen,
         arena: session.arena_bytes() as u64,
         scratch: session.scratch_bytes() as u64,
@@ -221,25 +224,28 @@ fn timed_runs(
     session: &mut Session,
     inputs: &[Input],
     monitor: &mut Monitor,
-) -> Result<Vec<Duration>, CliError> {
+) -> Result<(Vec<Duration>, Interrupted), CliError> {
     let begin = Instant::now();
-    let mut times = Vec::new();
-    let enough = |done: usize| match args.runs {
+    let (mut times, mut interrupted) = (Vec::new(), Interrupted::default());
+    let enough = |done: usize, lost: Duration| match args.runs {
         Some(n) => done >= n as usize,
-        None => done >= 1000 || (done >= 10 && begin.elapsed() > Duration::from_secs(3)),
+        None => done >= 1000 || (done >= 10 && begin.elapsed() > Duration::from_secs(3) + lost),
     };
-    while !enough(times.len()) {
-        times.push(timed(session, inputs)?);
+    while !enough(times.len(), interrupted.time) {
+        match uninterrupted(session, inputs, &mut interrupted)? {
+            Some(time) => times.push(time),
+            None => monitor.skip(),
+        }
         monitor.tick();
     }
-    Ok(times)
+    Ok((times, interrupted))
 }
 
 fn execute_compare(args: &Args, other: &std::path::Path, out: &mut dyn Write) -> Result<(), CliError> {
     let pool = args.threads.pool()?;
     let side = |model: &ModelArgs| -> Result<Side, CliError> {
-        let opened = model.open()?;
-        let mut session = model.session_on(&opened, &pool)?;
+        let opened = model.open(args.threads.pages())?;
+        let mut session = model.session_on(&opened, &pool, args.threads.pages())?;
         let inputs = default_inputs(&opened, &session)?;
         warm(args, &mut session, &inputs)?;
         Ok(Side { name: model.model.display().to_string(), session, inputs })
@@ -269,11 +275,4 @@ fn page(args: &Args, figures: &Figures, result: &Value, monitor: &Monitor) -> St
         command: &format!("cygnet {}", command.join(" ")),
     }
     .html()
-}
-
-fn timed(session: &mut Session, inputs: &[Input]) -> Result<Duration, CliError> {
-    set_inputs(session, inputs)?;
-    let started = Instant::now();
-    session.run()?;
-    Ok(started.elapsed())
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::chart::{self, Curve, PANEL};
 use super::monitor::{Monitor, Seen};
-use super::timed;
 use super::times::{Sorted, ms};
+use super::timing::{Interrupted, timed, uninterrupted};
 use crate::arrays::Input;
 use crate::common::{CliError, save};
 use crate::process::{self, Held};
@@ -30,6 +30,7 @@ pub struct Sustained {
     pub windows: Vec<Window>,
     /// What the process held after the first stretch, and at the end.
     pub held: [Held; 2],
+    pub interrupted: Interrupted,
 }
 
 /// Parses `90s`, `30m`, `2h`, or seconds.
@@ -63,11 +64,16 @@ pub fn sustain(
     let each = (duration / 60).clamp(Duration::from_millis(500), Duration::from_secs(30));
     let begin = Instant::now();
     let (mut windows, mut held, mut first) = (Vec::<Window>::new(), None, None);
-    while begin.elapsed() < duration || windows.len() < 2 {
-        let started = Instant::now();
+    let mut interrupted = Interrupted::default();
+    // Time that was lost is no part of the duration.
+    while begin.elapsed() < duration + interrupted.time || windows.len() < 2 {
+        let (started, lost) = (Instant::now(), interrupted.time);
         let mut times = Vec::new();
-        while started.elapsed() < each || times.is_empty() {
-            times.push(timed(session, inputs)?);
+        while started.elapsed() < each + (interrupted.time - lost) || times.is_empty() {
+            match uninterrupted(session, inputs, &mut interrupted)? {
+                Some(time) => times.push(time),
+                None => monitor.skip(),
+            }
             monitor.tick();
         }
         let times = Sorted::new(times);
@@ -95,7 +101,7 @@ pub fn sustain(
         }
     }
     let now = process::held();
-    Ok(Sustained { windows, held: [held.unwrap_or(now), now] })
+    Ok(Sustained { windows, held: [held.unwrap_or(now), now], interrupted })
 }
 
 fn outputs(session: &Session) -> Result<Vec<u8>, CliError> {
@@ -146,11 +152,12 @@ impl Sustained {
         let [before, after] = &self.held;
         format!(
             "sustained   {span:.0} s: p50 {first:.3} ms in the first quarter, {last:.3} in the last ({:.0} % of the speed); \
-             held down by {slowed}\n{}{}             the outputs kept their bits; {}\n",
+             held down by {slowed}\n{}{}             the outputs kept their bits; {}{}\n",
             100.0 * first / last.max(1e-9),
             chart::bars(&curve, 6),
             format_args!("          └{}\n", "─".repeat(curve.len())),
             before.growth(after),
+            self.interrupted.line().map_or(String::new(), |line| format!("; interrupted: {line}")),
         )
     }
 
@@ -163,7 +170,7 @@ impl Sustained {
         let [before, after] = &self.held;
         json!({
             "first_quarter_p50_ms": first, "last_quarter_p50_ms": last,
-            "held_first": before.json(), "held_last": after.json(),
+            "interrupted": self.interrupted.json(), "held_first": before.json(), "held_last": after.json(),
             "windows": self.windows.iter().map(window).collect::<Vec<_>>(),
         })
     }
@@ -274,7 +281,7 @@ mod tests {
     fn the_ends_are_quarters() {
         let window = |p50| Window { at: 0.0, runs: 1, p50, p99: p50, max: p50, seen: Seen::default() };
         let windows = [1.0, 3.0, 5.0, 5.0, 5.0, 5.0, 7.0, 9.0].map(window).into();
-        let all = Sustained { windows, held: [process::held(); 2] };
+        let all = Sustained { windows, held: [process::held(); 2], interrupted: Interrupted::default() };
         assert_eq!(all.ends(), [2.0, 8.0]);
         assert!(all.text().contains("25 % of the speed"), "{}", all.text());
     }

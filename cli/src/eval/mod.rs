@@ -123,7 +123,7 @@ impl Scores {
 }
 
 pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    let model = args.model.open()?;
+    let model = args.model.open(args.threads.pages())?;
     let reference = args.reference.as_deref().map(Model::open).transpose()?;
     let score = args.task.unwrap_or(match model.meta().text(key::TASK).and_then(Task::from_name) {
         Some(Task::Classify) => Score::Classify,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::stages::one_by_one;
 use super::{ExecError, Leader};
-use crate::arena::Arena;
+use crate::arena::{Arena, Pages};
 use crate::kernel::Kernel;
 use crate::view::Mem;
 
@@ -58,7 +58,8 @@ fn leader(steps: &[(usize, Option<usize>, usize)], threads: usize) -> Leader {
         before = tiles;
     }
     let stages = one_by_one(&kernels);
-    Leader::over(kernels, stages, first * 4, Arc::new(Arena::new(64).unwrap()), threads).unwrap()
+    Leader::over(kernels, stages, first * 4, Arc::new(Arena::new(64).unwrap()), threads, Pages::Usual)
+        .unwrap()
 }
 
 fn words(leader: &Leader) -> Vec<u32> {
@@ -195,7 +196,8 @@ fn threads_at_work_have_scratch_of_their_own() {
     // One thread more wants to help than the leader has scratch for.
     let kernels: Vec<Box<dyn Kernel>> = vec![Box::new(Fill)];
     let stages = one_by_one(&kernels);
-    let leader = Leader::over(kernels, stages, 0, Arc::new(Arena::new(64).unwrap()), 3).unwrap();
+    let leader =
+        Leader::over(kernels, stages, 0, Arc::new(Arena::new(64).unwrap()), 3, Pages::Usual).unwrap();
     assert_eq!(leader.scratch_bytes(), 3 * 128);
     let (_, results) = with_helpers(leader, 3, |leader| [leader.run(), leader.run(), leader.run()]);
     assert_eq!(results, [Ok(()), Ok(()), Ok(())]);
@@ -224,7 +226,8 @@ fn tiles_run_in_the_default_environment_whatever_threads_have_set() {
     }
     let kernels: Vec<Box<dyn Kernel>> = vec![Box::new(Computes)];
     let stages = one_by_one(&kernels);
-    let mut leader = Leader::over(kernels, stages, 0, Arc::new(Arena::new(64).unwrap()), 2).unwrap();
+    let mut leader =
+        Leader::over(kernels, stages, 0, Arc::new(Arena::new(64).unwrap()), 2, Pages::Usual).unwrap();
     let (helper, stop) = (leader.helper(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
