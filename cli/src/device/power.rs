@@ -147,7 +147,7 @@ impl Sensor {
     }
 
     /// Watts now; `None` for sensors that count energy.
-    #[cfg(feature = "device")]
+    #[cfg(any(test, feature = "device"))]
     pub fn watts(&self, root: &Root) -> Option<f64> {
         match self.read(root)? {
             Reading::Watts(watts) => Some(watts),
