@@ -50,7 +50,7 @@ fn turn(name: &str, index: usize, expected: &mut Option<Vec<(String, String)>>) 
     let pool = Pool::new(&PoolOptions { threads: Some(1 + index % 4), cores: None }).unwrap();
     let options = SessionOptions {
         pool: Some(pool.into()),
-        pages: if index % 2 == 0 { Pages::Usual } else { Pages::Huge },
+        pages: if index.is_multiple_of(2) { Pages::Usual } else { Pages::Huge },
         ..SessionOptions::default()
     };
     let mut sessions = [0, 1].map(|_| Session::new(&model, &options).unwrap_or_else(|e| panic!("{e}")));
