@@ -95,3 +95,23 @@ fn a_reflection_of_a_whole() {
     let want = [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
     assert_eq!(outcome(nodes, 16), want);
 }
+
+/// The second of each pair lies between the firsts; its square, written over it, does too, and is read as one row.
+#[test]
+fn columns_written_in_place_and_read_as_a_row() {
+    let mut nodes = computed();
+    for (name, ints) in [("pairs", vec![4, 2]), ("row", vec![4])] {
+        let mut made = constant(name, 0);
+        made.attribute[0].ints = ints;
+        nodes.push(made);
+    }
+    nodes.push(node("Reshape", &["m", "pairs"], "p"));
+    nodes.push(constant("columns", 1));
+    nodes.push(node("Slice", &["p", "1", "4", "columns", "1"], "seconds"));
+    nodes.push(node("Mul", &["seconds", "seconds"], "squares"));
+    nodes.push(node("Reshape", &["squares", "row"], "flat"));
+    nodes.push(slice("x", "last", ["-4", "far", "1"]));
+    nodes.push(constant("far", 9));
+    nodes.push(node("Sub", &["flat", "last"], "y"));
+    assert_eq!(outcome(nodes, 4), [4.0 - 5.0, 16.0 - 6.0, 36.0 - 7.0, 64.0 - 8.0]);
+}

@@ -218,6 +218,9 @@ fn in_place(lir: &Lir, s: &mut Sharing, port: &[bool]) {
             let root = s.home(x).root;
             // Nothing else in the buffer may be of use any more, nor come to be.
             let mut others = (0..lir.tensors.len()).filter(|&m| m != x && s.home(m).root == root);
+            // What is a view of the output took its rows to lie close together.
+            let gaps = s.has_gaps(x, rows(&a.dims));
+            let mut views = (0..lir.tensors.len()).filter(|&m| s.dense_parent[m] && s.home(m).root == y);
             a.constant.is_none()
                 && a.dims == b.dims
                 && a.dtype == b.dtype
@@ -226,6 +229,7 @@ fn in_place(lir: &Lir, s: &mut Sharing, port: &[bool]) {
                 && !port[root]
                 && step.inputs.iter().flatten().filter(|&&other| s.home(other).root == root).all(|&o| o == x)
                 && others.all(|m| last_read[m] < i && !port[m])
+                && !(gaps && views.next().is_some())
         });
         if let Some(x) = found {
             s.parents[y] = Some((x, 0, 0));
