@@ -11,6 +11,7 @@ use crate::float64::Doubled;
 use crate::graph::{Attr, Graph, Node, Source, Tensor, ValueId};
 use crate::infer::{self, InferOptions};
 use crate::onnx::Narrow;
+use crate::ragged::{self, Ragged};
 
 /// More nodes than any network for the edge has: loops that unroll to more are refused.
 const MAX_NODES: usize = 1 << 17;
@@ -19,6 +20,8 @@ const MAX_NODES: usize = 1 << 17;
 pub struct Builder {
     /// The graph so far.
     pub graph: Graph,
+    /// Dimensions whose sizes the data decides.
+    pub ragged: Ragged,
     options: InferOptions,
     values: Names,
     nodes: Names,
@@ -31,6 +34,7 @@ impl Builder {
     pub fn new(options: InferOptions) -> Self {
         Self {
             graph: Graph::default(),
+            ragged: Ragged::default(),
             options,
             values: Names::default(),
             nodes: Names::default(),
@@ -101,6 +105,9 @@ impl Builder {
                 &node,
                 format!("makes the model longer than {MAX_NODES} nodes; export it with shorter loops"),
             ));
+        }
+        if ragged::concerns(self, &node) {
+            return ragged::push(self, &node);
         }
         self.attribute(&mut node);
         if let Some(doubled) = Doubled::of(&self.graph, &node) {

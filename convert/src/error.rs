@@ -72,22 +72,11 @@ pub enum ImportError {
         /// The value, `NaN`, `inf` or `-inf`.
         value: f64,
     },
-    /// A dimension of an input is not known and has no default.
-    #[error(
-        "input '{input}' has a dynamic dimension {index} ('{dim}') in {shape}; \
-         give all its dimensions with --shape '{input}={example}'"
-    )]
-    UnboundDim {
-        /// Name of the input.
-        input: String,
-        /// Index of the first dimension without a size.
-        index: usize,
-        /// Its symbolic name, `?` when it has none.
-        dim: String,
-        /// The shape as declared.
-        shape: String,
-        /// A value for the flag, with `N` where a number is wanted.
-        example: String,
+    /// Dimensions of inputs are not known and have no default; all such inputs.
+    #[error("{}; give all dimensions with {}", Open(inputs), Flags(inputs))]
+    UnboundDims {
+        /// Each input with what is open.
+        inputs: Vec<UnboundInput>,
     },
     /// A shape given by the user does not fit the model.
     #[error("--shape {input}={given}: {reason}")]
@@ -156,6 +145,48 @@ pub enum ImportError {
         /// What was expected, what was found, what to do.
         reason: String,
     },
+}
+
+/// An input with dimensions that the model leaves open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnboundInput {
+    /// Name of the input.
+    pub input: String,
+    /// Index of the first dimension without a size.
+    pub index: usize,
+    /// Its symbolic name, `?` when it has none.
+    pub dim: String,
+    /// The shape as declared.
+    pub shape: String,
+    /// A value for the flag, with `N` where a number is wanted.
+    pub example: String,
+}
+
+struct Open<'a>(&'a [UnboundInput]);
+
+impl fmt::Display for Open<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, u) in self.0.iter().enumerate() {
+            let lead = if i > 0 { ", " } else { "" };
+            write!(
+                f,
+                "{lead}input '{}' has a dynamic dimension {} ('{}') in {}",
+                u.input, u.index, u.dim, u.shape
+            )?;
+        }
+        Ok(())
+    }
+}
+
+struct Flags<'a>(&'a [UnboundInput]);
+
+impl fmt::Display for Flags<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, u) in self.0.iter().enumerate() {
+            write!(f, "{}--shape '{}={}'", if i > 0 { " " } else { "" }, u.input, u.example)?;
+        }
+        Ok(())
+    }
 }
 
 /// An operator that cannot be converted, with the places where the model uses it.

@@ -5,16 +5,35 @@
 //! could find equal what is not; nodes that do such are kept in a list, and refused unless the user allows it.
 
 use crate::error::{ImportError, UnsupportedOp};
-use crate::graph::{ElemType, Graph, Node, ValueId};
+use crate::graph::{Data, ElemType, Graph, Node, ValueId};
 
 /// Operators whose results are elements of their inputs, or those rounded, whatever the width.
 #[rustfmt::skip]
 const EXACT: &[&str] = &[
     "Abs", "Cast", "CastLike", "Clip", "Compress", "Concat", "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather",
-    "GatherElements", "GatherND", "GlobalMaxPool", "Identity", "IsNaN", "Max", "MaxPool", "Min", "Neg", "Pad",
+    "GatherElements", "GatherND", "GlobalMaxPool", "Identity", "IsInf", "IsNaN", "Max", "MaxPool", "Min", "Neg", "Pad",
     "ReduceMax", "ReduceMin", "Relu", "Reshape", "ReverseSequence", "Shape", "Sign", "Size", "Slice", "SpaceToDepth",
     "Split", "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where",
 ];
+
+/// Comparisons: exact where both sides are float32 numbers in double's clothes.
+const COMPARISONS: &[&str] = &["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"];
+
+/// Whether a value of doubles is known to hold none that float32 lacks: it is converted from a narrower type, or a
+/// constant of such numbers.
+fn is_narrow(graph: &Graph, v: ValueId) -> bool {
+    if let Some(t) = graph.constant(v) {
+        return match &t.data {
+            Data::F64(values) => values.iter().all(|&x| x.is_nan() || f64::from(x as f32) == x),
+            _ => true,
+        };
+    }
+    let maker = graph.nodes.iter().rev().find(|n| n.outputs.contains(&Some(v)));
+    maker.filter(|n| n.op == "Cast").and_then(|n| n.input(0)).is_some_and(|from| {
+        use ElemType::{BF16, Bool, F16, F32, I8, I16, U8, U16};
+        matches!(graph.elem(from), F32 | F16 | BF16 | I8 | U8 | I16 | U16 | Bool)
+    })
+}
 
 /// A node that computes with doubles while the model runs.
 #[derive(Clone, Debug)]
@@ -31,6 +50,11 @@ impl Doubled {
             let value = graph.value(*v);
             value.elem == Some(ElemType::F64) && value.constant.is_none()
         };
+        if COMPARISONS.contains(&node.op.as_str())
+            && node.inputs.iter().flatten().all(|&v| is_narrow(graph, v))
+        {
+            return None;
+        }
         let found = !EXACT.contains(&node.op.as_str()) && node.inputs.iter().flatten().any(runs);
         found.then(|| Self {
             op: node.op.clone(),

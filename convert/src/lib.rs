@@ -32,6 +32,7 @@ mod pipeline;
 pub mod plan;
 pub mod precision;
 pub mod predict;
+mod ragged;
 pub mod ranges;
 pub mod search;
 pub mod sensitivity;

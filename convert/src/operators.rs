@@ -14,18 +14,19 @@ const NOTES: &[(&str, &str)] = &[
     ("Cast", "to and from 8-bit and 4-bit floats and 2-bit and 4-bit integers too; no strings"),
     ("ConstantOfShape", "the shape has to be known"),
     ("Conv", "one and two spatial dimensions are a step; three become two-dimensional ones"),
-    ("ConvInteger", "as long as the sum of the products is exact in float32"),
+    ("Compress", "as many slices as there could be; those that are there come first"),
+    ("ConvInteger", "exact: input channels are summed in parts where float32 would round"),
     ("Dropout", "passes on what it gets; training mode is refused"),
     ("Einsum", "any equation with letters and one ellipsis, of one operand or more"),
     ("EyeLike", "the shape has to be known"),
     (
         "If",
-        "a condition known at conversion chooses; else both branches are computed, which need equal shapes",
+        "a condition known at conversion chooses; else both branches are computed, which need equal shapes but for rows whose number the data decides",
     ),
     ("Loop", "unrolled: the trip count has to be known at conversion; a condition may end it early"),
     ("MatMulInteger", "exact: long sums are cut where float32 would round"),
     ("NonMaxSuppression", "as many rows as there can be; those that are not used hold -1"),
-    ("NonZero", "only of what is known at conversion, since the shape of its output follows from it"),
+    ("NonZero", "as many columns as there could be; those that are there come first, the others hold -1"),
     ("Range", "the numbers have to be known"),
     ("Resize", "nearest, linear and cubic, with `antialias`; no `tf_crop_and_resize`"),
     ("Scan", "unrolled"),
@@ -151,7 +152,11 @@ own operator tests comes out stands in [tests/conformance](../tests/conformance)
 | strings, complex numbers, maps | refused |
 
 Tensors have at most 6 dimensions where steps take them, and every size is known at conversion: dimensions left open
-are given by `--shape`. Sequences and optionals exist while a model is read: an element of a sequence that is an input
+are given by `--shape`. Where the data decides how many rows there are (ONNX's `NonZero`, `Compress` and
+`NonMaxSuppression`, and what follows from them), there are as many as there could be: those that are there come first,
+and outputs of the model hold -1 behind them if they are signed integers, else zeros. Selections, sums, products, joins,
+slices and shapes of such rows see only those that are there; an operator that cannot tell them apart is refused by
+name. Sequences and optionals exist while a model is read: an element of a sequence that is an input
 or output of the model is one of the program, `NAME[0]` and so on; it is there when `--shape` or `--fix` names it, and
 so is an optional input.
 

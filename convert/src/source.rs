@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::ImportError;
+use crate::error::{ImportError, UnboundInput};
 use crate::fold;
 use crate::graph::{ElemType, Tensor};
 use crate::infer;
@@ -67,12 +67,14 @@ pub(crate) fn bind(
     let dims: Vec<Option<usize>> = (0..declared.len()).map(default).collect();
     if let Some(index) = dims.iter().position(Option::is_none) {
         let part = |d: &Option<usize>| d.map_or("N".to_owned(), |d| d.to_string());
-        return Err(ImportError::UnboundDim {
-            input: input.to_owned(),
-            index,
-            dim: declared[index].text(),
-            shape: shown,
-            example: dims.iter().map(part).collect::<Vec<_>>().join("x"),
+        return Err(ImportError::UnboundDims {
+            inputs: vec![UnboundInput {
+                input: input.to_owned(),
+                index,
+                dim: declared[index].text(),
+                shape: shown,
+                example: dims.iter().map(part).collect::<Vec<_>>().join("x"),
+            }],
         });
     }
     let dims: Vec<usize> = dims.into_iter().flatten().collect();
@@ -85,6 +87,29 @@ pub(crate) fn bind(
         });
     }
     Ok(dims)
+}
+
+/// Keeps errors about open dimensions until all inputs are looked at, so that one message names them all.
+#[derive(Default)]
+pub(crate) struct Unbound(Vec<UnboundInput>);
+
+impl Unbound {
+    /// Takes an error about open dimensions; `None` stands for the input then. Others are passed on.
+    pub(crate) fn keep<T>(&mut self, result: Result<T, ImportError>) -> Result<Option<T>, ImportError> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(ImportError::UnboundDims { inputs }) => {
+                self.0.extend(inputs);
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The error about all of them, if there are any.
+    pub(crate) fn told(self) -> Result<(), ImportError> {
+        if self.0.is_empty() { Ok(()) } else { Err(ImportError::UnboundDims { inputs: self.0 }) }
+    }
 }
 
 /// The value that the user fixes an input to, in the type that the model declares. One number stands for any input of

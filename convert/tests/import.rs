@@ -230,6 +230,28 @@ fn open_dimensions_are_named_with_the_flag_that_binds_them() {
     m.graph.as_mut().unwrap().input[0] = info("x", &[None, Some(1), None, Some(3)]);
     let text = refused(&m).to_string();
     assert!(text.contains("--shape 'x=1x1xNx3'") && text.contains("dimension 2 ('n')"), "{text}");
+    m.graph.as_mut().unwrap().input.push(info("state", &[Some(2), None]));
+    let text = refused(&m).to_string();
+    assert!(text.ends_with("give all dimensions with --shape 'x=1x1xNx3' --shape 'state=2xN'"), "{text}");
+}
+
+/// Operators that cannot tell rows that are there from others are named.
+#[test]
+fn rows_that_the_data_decides_are_refused_where_they_would_be_wrong() {
+    let mut tile = node("Tile", &["rows", "twice"], "y");
+    tile.name = Some("doubled".to_owned());
+    let twice =
+        TensorProto { data_type: Some(7), dims: vec![2], int64_data: vec![1, 2], ..Default::default() };
+    let twice = TensorProto { name: Some("twice".to_owned()), ..twice };
+    let graph = GraphProto {
+        input: vec![info("x", &[Some(3)])],
+        initializer: vec![twice],
+        node: vec![node("NonZero", &["x"], "rows"), tile],
+        output: vec![info("y", &[Some(1), None])],
+        ..Default::default()
+    };
+    let text = refused(&model(17, graph)).to_string();
+    assert!(text.starts_with("Tile 'doubled': its input 'rows' has a size that the data decides"), "{text}");
 }
 
 #[test]

@@ -166,13 +166,12 @@ impl Case {
             }
             let got = session.output(name).map_err(|e| e.to_string())?;
             let dims: Vec<usize> = got.dims.iter().map(|&d| d as usize).collect();
-            // Selected boxes come in as many rows as there can be; those left hold -1.
             let mut numbers_wanted = numbers(want);
-            let padded = dims.len() == 2 && want.dims.len() == 2 && dims[1..] == want.dims[1..];
-            if padded && dims[0] > want.dims[0] && got.dtype == DType::S64 {
-                numbers_wanted.resize(dims.iter().product(), -1.0);
-            } else if dims != want.dims {
-                return Err(format!("output '{name}' has dimensions {dims:?}, wanted are {:?}", want.dims));
+            if dims != want.dims {
+                let behind = if matches!(got.dtype, DType::S32 | DType::S64) { -1.0 } else { 0.0 };
+                numbers_wanted = padded(&numbers_wanted, &want.dims, &dims, behind).ok_or_else(|| {
+                    format!("output '{name}' has dimensions {dims:?}, wanted are {:?}", want.dims)
+                })?;
             }
             if !suits(want, got.dtype) {
                 return Err(format!("output '{name}' is {}, wanted is {}", got.dtype.name(), want.elem()));
@@ -187,6 +186,24 @@ impl Case {
         }
         Ok(())
     }
+}
+
+/// Rows whose number the data decides come in as many as there can be: those that are there first, then `behind`. `None`
+/// where more than one dimension differs.
+fn padded(values: &[f64], from: &[usize], to: &[usize], behind: f64) -> Option<Vec<f64>> {
+    let mut differ = (0..from.len().min(to.len())).filter(|&d| from[d] != to[d]);
+    let axis = differ.next().filter(|&d| from.len() == to.len() && from[d] < to[d])?;
+    if differ.next().is_some() {
+        return None;
+    }
+    let inner: usize = from[axis + 1..].iter().product();
+    let outer: usize = from[..axis].iter().product();
+    let mut all = Vec::new();
+    for o in 0..outer {
+        all.extend(&values[o * from[axis] * inner..(o + 1) * from[axis] * inner]);
+        all.resize((o + 1) * to[axis] * inner, behind);
+    }
+    Some(all)
 }
 
 /// A sequence in a file of its own.

@@ -139,6 +139,59 @@ fn quantized_layers_are_near_what_onnx_runtime_gives() {
     }
 }
 
+/// What is wrong with output `i`, of which ONNX Runtime gives the rows that are there: they come first, and behind them
+/// are -1 of integers, else zeros.
+fn compare_rows(session: &Session, i: usize, want: &Array) -> Result<(), String> {
+    let name = session.outputs().nth(i).ok_or("is missing")?.0.to_owned();
+    let got = session.output(&name).map_err(|e| e.to_string())?;
+    let fits = got.dims.len() == want.dims.len() && got.dims.iter().zip(&want.dims).all(|(a, b)| a >= b);
+    if !fits {
+        return Err(format!("is {:?} where {:?} belongs", got.dims, want.dims));
+    }
+    let (a, b) = (numbers(got.dtype, got.bytes), numbers(want.dtype, &want.bytes));
+    let behind = if matches!(got.dtype, DType::S32 | DType::S64) { -1.0 } else { 0.0 };
+    for (at, &value) in a.iter().enumerate() {
+        let (mut rest, mut place, mut step, mut there) = (at, 0, 1, true);
+        for (&d, &w) in got.dims.iter().zip(&want.dims).rev() {
+            let (d, w) = (d as usize, w as usize);
+            there &= rest % d < w;
+            place += rest % d * step;
+            (rest, step) = (rest / d, step * w);
+        }
+        let wanted = if there { b[place] } else { behind };
+        let allowed = if want.dtype == DType::F32 { 1e-5 * wanted.abs().max(1.0) } else { 0.0 };
+        if (value - wanted).abs() > allowed || value.is_nan() {
+            return Err(format!("has {value} at {at} of {:?} where {wanted} is wanted", got.dims));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn exported_graphs_give_what_onnx_runtime_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = cases("data/export_ops.npz");
+    assert_eq!(cases.len(), 34);
+    let answers = |name: &str, case: &Case| -> Result<(), String> {
+        let mut session = session(&converted(folder.path(), name, case)?);
+        let [inputs, outputs] = &case.runs[&0];
+        let names: Vec<String> = session.inputs().map(|(name, _)| name.to_owned()).collect();
+        for (i, a) in inputs {
+            let tensor = TensorRef::from_bytes(a.dtype, &a.bytes, &a.dims);
+            session.set_input(&names[*i], tensor).map_err(|e| e.to_string())?;
+        }
+        session.run().map_err(|e| e.to_string())?;
+        outputs
+            .iter()
+            .try_for_each(|(i, want)| compare_rows(&session, *i, want).map_err(|e| format!("output {i} {e}")))
+    };
+    let wrong: Vec<String> = cases
+        .iter()
+        .filter_map(|(name, case)| Some(format!("{name}: {}", answers(name, case).err()?)))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
 #[test]
 fn damaged_operators_end_in_a_result_or_an_error() {
     for (name, case) in cases("data/tflite_ops.npz") {

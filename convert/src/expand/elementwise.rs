@@ -133,7 +133,11 @@ fn hardmax(m: &mut Make<'_, '_>) -> Done {
 }
 
 fn is_inf(m: &mut Make<'_, '_>) -> Done {
-    let x = m.input(0)?;
+    let mut x = m.input(0)?;
+    if m.elem(x) == ElemType::F64 {
+        // Infinite doubles are infinite in float32.
+        x = m.cast(x, ElemType::F32)?;
+    }
     let (positive, negative) = (m.node.int("detect_positive", 1) != 0, m.node.int("detect_negative", 1) != 0);
     let y = match (positive, negative) {
         (true, true) => {

@@ -8,13 +8,13 @@ use crate::infer::axis;
 use crate::onnx::elem_number;
 
 /// A value made, or why not.
-pub(super) type Made = Result<ValueId, ImportError>;
+pub(crate) type Made = Result<ValueId, ImportError>;
 
 /// Whether a node was expanded.
-pub(super) type Done = Result<bool, ImportError>;
+pub(crate) type Done = Result<bool, ImportError>;
 
 /// A node being expanded, and the graph that its expansion goes to.
-pub(super) struct Make<'b, 'n> {
+pub(crate) struct Make<'b, 'n> {
     pub b: &'b mut Builder,
     pub node: &'n Node,
 }

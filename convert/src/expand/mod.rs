@@ -8,7 +8,7 @@ mod einsum;
 mod elementwise;
 mod index;
 mod loss;
-mod make;
+pub(crate) mod make;
 mod matrix;
 mod narrow;
 mod normal;

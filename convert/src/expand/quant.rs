@@ -202,15 +202,29 @@ fn shifted(m: &mut Make<'_, '_>, x: ValueId, zero: Option<ValueId>, at: usize) -
 /// Integers up to this are exact in f32.
 const EXACT: f64 = 16_777_216.0;
 
+/// The greatest magnitude that sums of these weights times bytes less one zero point can have: such numbers lie in an
+/// interval of 255 around zero, so either the positive weights count in full or the negative ones. Partial sums are
+/// within it too.
+fn greatest_sum(weights: impl Iterator<Item = f32>) -> f64 {
+    let (mut up, mut down) = (0.0, 0.0);
+    for w in weights {
+        if w > 0.0 {
+            up += f64::from(w);
+        } else {
+            down -= f64::from(w);
+        }
+    }
+    255.0 * f64::max(up, down)
+}
+
 /// How many products of bytes less their zero points can be summed exactly in f32: from the weights where they are
 /// known, else from what bytes can be.
 fn exact_depth(m: &Make<'_, '_>, weights: ValueId, depth: usize) -> usize {
     let worst = match m.known(weights).filter(|t| t.dims.len() == 2) {
-        // The greatest sum of magnitudes in a column.
         Some(t) => {
             let (v, n) = (t.to_f32(), t.dims[1]);
-            let sums = (0..n).map(|c| v.iter().skip(c).step_by(n).map(|w| f64::from(w.abs())).sum::<f64>());
-            255.0 * sums.fold(0.0, f64::max)
+            let columns = (0..n).map(|c| greatest_sum(v.iter().skip(c).step_by(n).copied()));
+            columns.fold(0.0, f64::max)
         }
         None => 255.0 * 255.0 * depth as f64,
     };
@@ -249,28 +263,72 @@ fn matmul_integer(m: &mut Make<'_, '_>) -> Done {
     m.done(y)
 }
 
+/// Ranges of input channels of `[O, I, ..]` weights whose products with bytes less a zero point sum exactly in f32.
+fn exact_channels(m: &Make<'_, '_>, w: ValueId) -> Vec<(usize, usize)> {
+    let dims = m.dims(w);
+    let (channels, window) = (dims[1], dims[2..].iter().product::<usize>());
+    let known = m.known(w).map(|t| t.to_f32());
+    let sum = |from: usize, to: usize| match &known {
+        Some(v) => {
+            let own = v.chunks(channels * window).map(|o| &o[from * window..to * window]);
+            own.map(|o| greatest_sum(o.iter().copied())).fold(0.0, f64::max)
+        }
+        None => 255.0 * 255.0 * ((to - from) * window) as f64,
+    };
+    let parts = (1..=channels).find(|&n| {
+        let each = channels.div_ceil(n);
+        (0..channels).step_by(each).all(|from| sum(from, (from + each).min(channels)) < EXACT)
+    });
+    let each = channels.div_ceil(parts.unwrap_or(channels).max(1)).max(1);
+    (0..channels).step_by(each).map(|from| (from, (from + each).min(channels))).collect()
+}
+
+/// Inputs: x, w, zero points of both. Where one sum of real numbers would not be exact, input channels are summed in
+/// parts, and the parts in int32.
 fn conv_integer(m: &mut Make<'_, '_>) -> Done {
     let (x, w) = (m.input(0)?, m.input(1)?);
     let x = shifted(m, x, m.opt(2), 1)?;
     let w = shifted(m, w, m.opt(3), 0)?;
-    let depth: usize = m.dims(w)[1..].iter().product();
-    if 255.0 * 255.0 * depth as f64 >= EXACT {
-        let largest = m.known(w).map(|t| {
-            let v = t.to_f32();
-            v.chunks(depth).map(|c| c.iter().map(|w| f64::from(w.abs())).sum::<f64>()).fold(0.0, f64::max)
-        });
-        if largest.is_none_or(|l| 255.0 * l >= EXACT) {
-            return m.fail(format!(
-                "sums {depth} products, which is not exact in float32; export it dequantized"
-            ));
-        }
+    if m.rank(w) < 3 || m.dims(w).contains(&0) {
+        return m.fail(format!("has weights {:?}, where [O, I, ..] are needed", m.dims(w)));
     }
     let keep = ["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
     let attrs: Vec<(&str, Attr)> =
         keep.iter().filter_map(|&k| m.node.attrs.get(k).map(|v| (k, v.clone()))).collect();
-    let product = m.op_with("Conv", &[x, w], &attrs)?;
-    let y = m.cast(product, ElemType::I32)?;
-    m.done(y)
+    let parts = exact_channels(m, w);
+    let group = usize::try_from(m.node.int("group", 1)).unwrap_or(1).max(1);
+    let mut sum: Option<ValueId> = None;
+    for (from, to) in parts {
+        let part = m.slice(w, 1, from, to)?;
+        let own = channels_of_groups(m, x, group, from, to)?;
+        let product = m.op_with("Conv", &[own, part], &attrs)?;
+        let whole = m.cast(product, ElemType::I32)?;
+        sum = Some(match sum {
+            None => whole,
+            Some(sum) => m.add(sum, whole)?,
+        });
+    }
+    match sum {
+        Some(sum) => m.done(sum),
+        None => m.fail("has no input channels"),
+    }
+}
+
+/// Channels `from..to` of each group of an image.
+fn channels_of_groups(m: &mut Make<'_, '_>, x: ValueId, group: usize, from: usize, to: usize) -> Made {
+    let channels = m.dims(x).get(1).copied().unwrap_or(0);
+    let each = channels / group;
+    if to > each {
+        return m.fail(format!("has {channels} channels in {group} groups, its weights need {to} in each"));
+    }
+    if from == 0 && to == each {
+        return Ok(x);
+    }
+    let mut parts = Vec::new();
+    for g in 0..group {
+        parts.push(m.slice(x, 1, g * each + from, g * each + to)?);
+    }
+    m.concat(&parts, 1)
 }
 
 /// Inputs: a, b, scales of both, zero points of both, bias.

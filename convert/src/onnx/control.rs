@@ -9,6 +9,7 @@ use super::schema::{GraphProto, NodeProto};
 use crate::error::ImportError;
 use crate::fold;
 use crate::graph::{Attr, ElemType, Tensor, ValueId};
+use crate::ragged;
 
 /// Most rounds of a loop: each becomes nodes of its own.
 const MAX_ROUNDS: i64 = 1 << 16;
@@ -79,6 +80,11 @@ impl Importer<'_> {
                 "chooses between sequences while the model runs; only tensors can be chosen",
             );
         };
+        if a != b
+            && let Some(chosen) = ragged::choose(&mut self.builder, name, condition, [a, b])?
+        {
+            return Ok(Bound::Tensor(chosen));
+        }
         let graph = &self.builder.graph;
         let (x, y) = (graph.value(a), graph.value(b));
         if a != b && (x.dims != y.dims || x.elem != y.elem) {

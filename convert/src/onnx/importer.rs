@@ -69,6 +69,7 @@ pub(super) fn read(
         functions: functions.collect(),
         frames: vec![Frame::new(Rc::new(versions), false)],
     };
+    importer.builder.ragged.active = true;
     importer.builder.graph.name = proto.name.clone().unwrap_or_default();
     importer.initializers(proto)?;
     importer.inputs(proto, options)?;

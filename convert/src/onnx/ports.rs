@@ -3,11 +3,12 @@
 use super::importer::{Bound, Importer};
 use super::schema::{GraphProto, TypeProto, ValueInfoProto};
 use super::{ImportOptions, tensor};
-use crate::error::ImportError;
+use crate::error::{ImportError, UnboundInput};
 use crate::fold;
 use crate::graph::{ElemType, Tensor, ValueId};
 use crate::infer;
-use crate::source::{self, Dim};
+use crate::ragged;
+use crate::source::{self, Dim, Unbound};
 
 impl Importer<'_> {
     /// Declares the inputs of the model. One that the user fixes is a constant, and so is one without elements. A
@@ -15,6 +16,7 @@ impl Importer<'_> {
     /// user names it.
     pub(super) fn inputs(&mut self, proto: &GraphProto, options: &ImportOptions) -> Result<(), ImportError> {
         let mut names: Vec<String> = Vec::new();
+        let mut unbound = Unbound::default();
         for info in &proto.input {
             let name = info.name.as_deref().unwrap_or("");
             if name.is_empty() {
@@ -40,7 +42,7 @@ impl Importer<'_> {
                 while given(&format!("{name}[{}]", parts.len())) {
                     let part_name = format!("{name}[{}]", parts.len());
                     let part = ValueInfoProto { name: Some(part_name.clone()), r#type: part.cloned() };
-                    parts.push(self.input(&part, &part_name, options)?);
+                    parts.extend(unbound.keep(self.input(&part, &part_name, options))?);
                     names.push(part_name);
                 }
                 let absent = optional && parts.is_empty();
@@ -52,8 +54,9 @@ impl Importer<'_> {
                 continue;
             }
             names.push(name.to_owned());
-            self.input(info, name, options)?;
+            unbound.keep(self.input(info, name, options))?;
         }
+        unbound.told()?;
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         source::check_names(&options.shapes, &names)?;
         source::check_fixed(&options.constants, &names)
@@ -122,6 +125,7 @@ impl Importer<'_> {
     }
 
     fn output(&mut self, name: &str, mut id: ValueId) -> Result<(), ImportError> {
+        id = ragged::finish(&mut self.builder, id)?;
         if self.builder.graph.value(id).name != name {
             // A value out of a subgraph, a function or an optional, under another name there.
             let own = self.builder.graph.add_value(name);
@@ -178,12 +182,14 @@ fn input_type(
     let (elem, dims) = declared(info, name)?;
     let Some(dims) = dims else {
         let fits = |g: &&Vec<usize>| infer::elements(g).is_some();
-        return given.filter(fits).map(|g| (elem, g.clone())).ok_or_else(|| ImportError::UnboundDim {
-            input: name.to_owned(),
-            index: 0,
-            dim: "?".to_owned(),
-            shape: "a shape of unknown rank".to_owned(),
-            example: "1xN".to_owned(),
+        return given.filter(fits).map(|g| (elem, g.clone())).ok_or_else(|| ImportError::UnboundDims {
+            inputs: vec![UnboundInput {
+                input: name.to_owned(),
+                index: 0,
+                dim: "?".to_owned(),
+                shape: "a shape of unknown rank".to_owned(),
+                example: "1xN".to_owned(),
+            }],
         });
     };
     Ok((elem, source::bind(name, &dims, given)?))

@@ -2,7 +2,8 @@
 //! bias of the convolution or product before them.
 
 use super::rewrite::{Index, add_constant, add_typed, node, output};
-use crate::graph::{ElemType, Graph, Node, Tensor, ValueId};
+use crate::graph::{Attr, ElemType, Graph, Node, Tensor, ValueId};
+use crate::onnx::elem_number;
 
 /// Folds node `i` (`Mul`, `Div` or `Add` with a constant) into the linear operator that feeds it alone.
 pub fn fuse_affine(graph: &mut Graph, index: &Index, i: usize) -> bool {
@@ -44,17 +45,31 @@ pub fn fuse_batch_norm(graph: &mut Graph, index: &Index, i: usize) -> bool {
         return true;
     }
     let (elem, rank) = (graph.elem(x), graph.dims(x).len());
-    if elem != ElemType::F32 {
+    let narrow = matches!(elem, ElemType::F16 | ElemType::BF16);
+    if elem != ElemType::F32 && !narrow {
         return false;
     }
     let mut dims = vec![1; rank.saturating_sub(1)];
     dims[0] = mul.len();
-    let narrow = |v: &[f64]| Tensor::f32(&dims, v.iter().map(|&v| v as f32).collect());
-    let mul = add_constant(graph, &format!("{}/scale", n.name), narrow(&mul));
-    let add = add_constant(graph, &format!("{}/shift", n.name), narrow(&add));
-    let scaled = add_typed(graph, &format!("{}/scaled", n.name), elem, graph.dims(x).to_vec());
-    let first = node("Mul", &format!("{}/scaled", n.name), &[x, mul], scaled, &[]);
-    graph.nodes.splice(i..=i, [first, node("Add", &n.name, &[scaled, add], y, &[])]);
+    let single = |v: &[f64]| Tensor::f32(&dims, v.iter().map(|&v| v as f32).collect());
+    let mul = add_constant(graph, &format!("{}/scale", n.name), single(&mul));
+    let add = add_constant(graph, &format!("{}/shift", n.name), single(&add));
+    let dims = graph.dims(x).to_vec();
+    let mut made = |what: &str| add_typed(graph, &format!("{}/{what}", n.name), ElemType::F32, dims.clone());
+    let scaled = made("scaled");
+    let part = |what: &str| format!("{}/{what}", n.name);
+    let (from, to) = if narrow { (made("wide"), made("shifted")) } else { (x, y) };
+    let mut nodes = vec![
+        node("Mul", &part("scaled"), &[from, mul], scaled, &[]),
+        node("Add", &n.name, &[scaled, add], to, &[]),
+    ];
+    if narrow {
+        // Scale and shift are those of float32, which narrower ones would round.
+        let cast = |elem| [("to", Attr::Int(i64::from(elem_number(elem))))];
+        nodes.insert(0, node("Cast", &part("wide"), &[x], from, &cast(ElemType::F32)));
+        nodes.push(node("Cast", &part("narrow"), &[to], y, &cast(elem)));
+    }
+    graph.nodes.splice(i..=i, nodes);
     true
 }
 

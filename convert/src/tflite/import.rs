@@ -14,7 +14,7 @@ use crate::graph::{Graph, ValueId};
 use crate::infer::{self, InferOptions};
 use crate::onnx::ImportOptions;
 use crate::passes;
-use crate::source::{self, Dim};
+use crate::source::{self, Dim, Unbound};
 
 /// Reads a TensorFlow Lite file. All shapes are static; whatever can be computed from constants is a constant.
 ///
@@ -174,6 +174,7 @@ impl<'a> Importer<'a> {
 
     fn inputs(&mut self, options: &ImportOptions) -> Result<(), ImportError> {
         let mut names = Vec::new();
+        let mut unbound = Unbound::default();
         for &index in &self.graph.inputs {
             let t = self.index(index)?;
             let info = self.graph.tensors[t];
@@ -186,7 +187,10 @@ impl<'a> Importer<'a> {
                 .map(|(&d, open)| Dim { size: (!open).then_some(d), name: "" })
                 .collect();
             let elem = info.elem().map_err(fail)?;
-            let dims = source::bind(&name, &declared, options.shapes.get(&name))?;
+            let Some(dims) = unbound.keep(source::bind(&name, &declared, options.shapes.get(&name)))? else {
+                names.push(name);
+                continue;
+            };
             if self.slots[t].stored.is_some()
                 || !info.buffer().and_then(|b| self.model.buffer(b)).map_err(fail)?.is_empty()
             {
@@ -200,6 +204,7 @@ impl<'a> Importer<'a> {
             self.slots[t].stored = Some(id);
             names.push(name);
         }
+        unbound.told()?;
         source::check_names(&options.shapes, &names.iter().map(String::as_str).collect::<Vec<_>>())
     }
 

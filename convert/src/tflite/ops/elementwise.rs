@@ -175,6 +175,12 @@ fn gelu(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
 
 /// To the element type of the output tensor.
 fn cast(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
+    if let Some([re, _]) = super::spectrum::parts(m, op)? {
+        // What is real of a complex number is its real part.
+        let to = m.output_elem(op, 0)?;
+        let y = m.cast(re, to)?;
+        return m.finish(op, 0, y, Form::Plain, 0);
+    }
     let (x, form) = laid(m, op, 0)?;
     let to = m.output_elem(op, 0)?;
     let y = m.cast(x, to)?;

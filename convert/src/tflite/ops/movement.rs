@@ -195,9 +195,18 @@ fn parts(m: &mut Importer<'_>, op: &Operator<'_>, x: ValueId, form: Form, at: us
 
 /// Inputs: values, begin, size (-1: to the end).
 fn slice(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
-    let x = plain(m, op, 0)?;
     let (begin, size) = (m.input(op, 1)?, m.input(op, 2)?);
     let (begin, size) = (m.ints(begin)?, m.ints(size)?);
+    if reshaped(m, op, |m, x| sliced(m, x, &begin, &size))? {
+        return Ok(());
+    }
+    let x = plain(m, op, 0)?;
+    let y = sliced(m, x, &begin, &size)?;
+    m.finish(op, 0, y, Form::Plain, 0)
+}
+
+/// So many elements from each begin on; all that follow where the size is negative.
+fn sliced(m: &mut Importer<'_>, x: ValueId, begin: &[i64], size: &[i64]) -> Result<ValueId, ImportError> {
     let rank = m.dims_of(x).len();
     if begin.len() != rank || size.len() != rank {
         return Err(m.err(format!(
@@ -207,10 +216,9 @@ fn slice(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
         )));
     }
     let end = |(&b, &s): (&i64, &i64)| if s < 0 { i64::MAX } else { b.saturating_add(s) };
-    let ends: Vec<i64> = begin.iter().zip(&size).map(end).collect();
-    let (starts, ends) = (m.list(&begin), m.list(&ends));
-    let y = m.node("Slice", &[x, starts, ends], &[])?;
-    m.finish(op, 0, y, Form::Plain, 0)
+    let ends: Vec<i64> = begin.iter().zip(size).map(end).collect();
+    let (starts, ends) = (m.list(begin), m.list(&ends));
+    m.node("Slice", &[x, starts, ends], &[])
 }
 
 /// Inputs: values, begin, end, strides. Fields, bit sets over the entries of these: begin_mask 0, end_mask 1,
@@ -296,9 +304,12 @@ fn strided_slice(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
 }
 
 fn transpose(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
-    let x = plain(m, op, 0)?;
     let perm = m.input(op, 1)?;
     let perm = m.ints(perm)?;
+    if reshaped(m, op, |m, x| m.node("Transpose", &[x], &[("perm", Attr::Ints(perm.clone()))]))? {
+        return Ok(());
+    }
+    let x = plain(m, op, 0)?;
     let y = m.node("Transpose", &[x], &[("perm", Attr::Ints(perm))])?;
     m.finish(op, 0, y, Form::Plain, 0)
 }

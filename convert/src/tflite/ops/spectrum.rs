@@ -15,9 +15,14 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("IMAG", |m, op| part(m, op, 1)),
 ];
 
-fn complex(m: &Importer<'_>, op: &Operator<'_>) -> Result<[ValueId; 2], ImportError> {
+/// Real and imaginary part of input 0; `None` where it is real.
+pub fn parts(m: &Importer<'_>, op: &Operator<'_>) -> Result<Option<[ValueId; 2]>, ImportError> {
     let t = m.input(op, 0)?;
-    m.slots[t].complex.ok_or_else(|| m.err("needs complex numbers, which only RFFT2D gives"))
+    Ok(m.slots[t].complex)
+}
+
+fn complex(m: &Importer<'_>, op: &Operator<'_>) -> Result<[ValueId; 2], ImportError> {
+    parts(m, op)?.ok_or_else(|| m.err("needs complex numbers, which only RFFT2D gives"))
 }
 
 /// A transform of `length` numbers along an axis of `[.., 2]`, or of reals as `[.., 1]`.
@@ -72,8 +77,7 @@ pub fn reshaped(
     op: &Operator<'_>,
     shape: impl Fn(&mut Importer<'_>, ValueId) -> Result<ValueId, ImportError>,
 ) -> Result<bool, ImportError> {
-    let t = m.input(op, 0)?;
-    let Some([re, im]) = m.slots[t].complex else { return Ok(false) };
+    let Some([re, im]) = parts(m, op)? else { return Ok(false) };
     let parts = [shape(m, re)?, shape(m, im)?];
     give(m, op, parts)?;
     Ok(true)
