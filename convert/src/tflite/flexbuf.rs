@@ -18,6 +18,10 @@ const INDIRECT_INT: u8 = 6;
 const INDIRECT_UINT: u8 = 7;
 const INDIRECT_FLOAT: u8 = 8;
 const MAP: u8 = 9;
+const VECTOR: u8 = 10;
+const VECTOR_INT: u8 = 11;
+const VECTOR_UINT: u8 = 12;
+const VECTOR_FLOAT: u8 = 13;
 const BOOL: u8 = 26;
 
 /// More entries than any operator has options.
@@ -25,6 +29,19 @@ const MAX_ENTRIES: usize = 1024;
 
 /// The numbers and booleans of the map that the bytes hold, by their keys; entries of other types are left out.
 pub fn numbers(bytes: &[u8]) -> Result<BTreeMap<String, f64>> {
+    entries(bytes, |b, kind, at, width| b.number(kind, at, width))
+}
+
+/// The vectors of numbers of the map that the bytes hold, by their keys; entries of other types are left out.
+pub fn lists(bytes: &[u8]) -> Result<BTreeMap<String, Vec<f64>>> {
+    entries(bytes, |b, kind, at, width| b.list(kind, at, width))
+}
+
+/// What `read` finds of each entry: its type, where it lies, in which width.
+fn entries<T>(
+    bytes: &[u8],
+    read: impl Fn(&Bytes<'_>, u8, usize, usize) -> Result<Option<T>>,
+) -> Result<BTreeMap<String, T>> {
     let &[.., kind, width] = bytes else {
         return Err(format!("its options take {} bytes, a FlexBuffer at least 3", bytes.len()));
     };
@@ -46,8 +63,8 @@ pub fn numbers(bytes: &[u8]) -> Result<BTreeMap<String, f64>> {
     for i in 0..count {
         let key = b.text(b.back(keys + i * key_width, key_width)?)?;
         let kind = *bytes.get(at + count * width + i).ok_or("a type of its options is missing")?;
-        if let Some(number) = b.number(kind, at + i * width, width)? {
-            found.insert(key, number);
+        if let Some(value) = read(&b, kind, at + i * width, width)? {
+            found.insert(key, value);
         }
     }
     Ok(found)
@@ -100,6 +117,35 @@ impl Bytes<'_> {
         Ok(String::from_utf8_lossy(&rest[..end]).into_owned())
     }
 
+    /// A vector: before it stands, in its width, the number of its entries; behind one of entries of different types
+    /// stand these.
+    fn list(&self, kind: u8, at: usize, width: usize) -> Result<Option<Vec<f64>>> {
+        let own = 1 << (kind & 3);
+        let each = match kind >> 2 {
+            VECTOR_INT => Some(INT),
+            VECTOR_UINT => Some(UINT),
+            VECTOR_FLOAT => Some(FLOAT),
+            VECTOR => None,
+            _ => return Ok(None),
+        };
+        let at = self.back(at, width)?;
+        let before = at.checked_sub(own).ok_or("a vector of its options begins too early")?;
+        let count = self.uint(before, own)? as usize;
+        if count > MAX_ENTRIES {
+            return Err(format!("its options have a vector of {count}, at most {MAX_ENTRIES} are read"));
+        }
+        let mut values = Vec::with_capacity(count);
+        for i in 0..count {
+            let kind = match each {
+                Some(kind) => kind << 2 | (kind_width(own)),
+                None => *self.0.get(at + count * own + i).ok_or("a type of its options is missing")?,
+            };
+            let Some(value) = self.number(kind, at + i * own, own)? else { return Ok(None) };
+            values.push(value);
+        }
+        Ok(Some(values))
+    }
+
     fn number(&self, kind: u8, at: usize, width: usize) -> Result<Option<f64>> {
         let own = 1 << (kind & 3);
         Ok(Some(match kind >> 2 {
@@ -112,6 +158,11 @@ impl Bytes<'_> {
             _ => return Ok(None),
         }))
     }
+}
+
+/// The logarithm of a width.
+fn kind_width(bytes: usize) -> u8 {
+    bytes.trailing_zeros() as u8
 }
 
 #[cfg(test)]
@@ -187,6 +238,35 @@ mod tests {
         let found = numbers(MAP).unwrap();
         let found: Vec<(&str, f64)> = found.iter().map(|(k, &v)| (k.as_str(), v)).collect();
         assert_eq!(found, [("a", 7.0), ("b", -2.0), ("c", 1.0), ("d", 0.5)]);
+    }
+
+    /// `{"v": [3, -1], "w": 4}` in values of one byte, laid out by hand.
+    #[test]
+    fn a_vector_written_by_hand() {
+        let map = [
+            b'v',
+            0,
+            b'w',
+            0, // keys at 0 and 2
+            2,
+            3,
+            0xff, // a vector: its number of entries, then at 5 itself
+            2,
+            8,
+            7, // keys: their number, then at 8 each the distance back to a key
+            2,
+            1,
+            2, // the keys lie 2 back from 10 and take a byte each; 2 entries
+            8,
+            4, // at 13: the vector lies 8 back; 4
+            VECTOR_INT << 2,
+            INT << 2, // types
+            4,
+            MAP << 2,
+            1, // at 17: the map lies 4 back
+        ];
+        assert_eq!(lists(&map).unwrap(), BTreeMap::from([("v".to_owned(), vec![3.0, -1.0])]));
+        assert_eq!(numbers(&map).unwrap(), BTreeMap::from([("w".to_owned(), 4.0)]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod conv;
 mod detection;
 mod elementwise;
 mod index;
+mod landmarks;
 mod movement;
 mod recurrent;
 mod reduce;
@@ -47,7 +48,10 @@ const BUILTIN: &[&[(&str, Rule)]] = &[
 
 const CUSTOM: &[(&str, Rule)] = &[
     ("Convolution2DTransposeBias", conv::transpose_bias),
+    ("Landmarks2TransformMatrix", landmarks::transform_matrix),
     ("TFLite_Detection_PostProcess", detection::post_process),
+    ("TransformLandmarks", landmarks::transform_landmarks),
+    ("TransformTensorBilinear", landmarks::transform_tensor),
 ];
 
 /// The rule of an operator; `None` for one that is not supported.
