@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::emit::{Emitted, Weights, emit_for_looking};
 use crate::lir::{Id, Kind, Lir};
-use crate::precision::add_padding_rows;
+use crate::precision::{add_padding_rows, infinite};
 
 pub use choice::Calibrator;
 pub use file::CalibrationFileError;
@@ -89,9 +89,13 @@ pub struct Watched {
     pub stats: Stats,
 }
 
-/// The tensors that calibration looks at: all computed real ones, and the inputs.
+/// The tensors that calibration looks at: all computed real ones, and the inputs; but for those that masks put infinity
+/// into, which stay in f32.
 fn watched(lir: &Lir) -> Vec<Id> {
-    let real = |id: &Id| lir.tensors[*id].constant.is_none() && lir.tensors[*id].dtype == DType::F32;
+    let infinite = infinite(lir);
+    let real = |id: &Id| {
+        lir.tensors[*id].constant.is_none() && lir.tensors[*id].dtype == DType::F32 && !infinite[*id]
+    };
     let mut ids: Vec<Id> =
         lir.inputs.iter().map(|i| i.1).chain(lir.steps.iter().map(|s| s.output)).filter(real).collect();
     ids.sort_unstable();

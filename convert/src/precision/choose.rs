@@ -9,6 +9,7 @@ use cygnet_format::program::DType;
 use half::f16;
 
 use super::blocks::why_not;
+use super::infinite::infinite;
 use super::rows::is_embedding;
 use super::weights::MAX_K;
 use crate::lir::{Const, Id, Kind, Lir, Step};
@@ -270,6 +271,7 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
         .map(|i| is_product(&lir.steps[i]) && !readers[lir.steps[i].output].iter().any(|&r| before[r]))
         .collect();
     let keep_last = low == DType::S8 && is_cheap(lir, &last);
+    let infinite = if low == DType::S8 { infinite(lir) } else { vec![false; lir.tensors.len()] };
     let beyond = if low == DType::F16 { beyond_f16(lir, &producers) } else { vec![false; n] };
     let mut plan = Plan::float(0);
     for (i, step) in lir.steps.iter().enumerate() {
@@ -293,6 +295,8 @@ pub fn choose(lir: &Lir, precision: Precision) -> Plan {
             Some("comes before the first convolution or matrix product")
         } else if low == DType::S8 && !has_s8(step) {
             Some("has no int8 form")
+        } else if step.inputs.iter().flatten().chain([&step.output]).any(|&id| infinite[id]) {
+            Some("works with numbers that stand for infinity, as masks have them")
         } else if low == DType::F16 && !has_f16(step) {
             Some("has no float16 form")
         } else if beyond[i] {

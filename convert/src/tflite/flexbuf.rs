@@ -262,7 +262,7 @@ mod tests {
             VECTOR_INT << 2,
             INT << 2, // types
             4,
-            MAP << 2,
+            super::MAP << 2,
             1, // at 17: the map lies 4 back
         ];
         assert_eq!(lists(&map).unwrap(), BTreeMap::from([("v".to_owned(), vec![3.0, -1.0])]));
