@@ -64,6 +64,7 @@ const TFLITE_NOTES: &[(&str, &str)] = &[
     ("REAL", "of what `RFFT2D` gives, reshaped or not"),
     ("RFFT2D", "lengths up to 16384"),
     ("RNN", "the state persists"),
+    ("SEGMENT_SUM", "the numbers of the segments have to be known"),
     ("SVDF", "the state persists"),
     (
         "TFLite_Detection_PostProcess",

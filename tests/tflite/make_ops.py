@@ -500,6 +500,15 @@ def rfft2d_real_part(model):
     g.give(y, im)
 
 
+for kind in ("SUM", "MAX", "MIN", "PROD"):
+    name = "UNSORTED_SEGMENT_" + kind
+    options = f"UnsortedSegment{kind.title()}Options"
+    simple(name.lower(), name, [late.normal(size=(2, 3, 4)).astype(F), np.array([[0, 3, 1], [-1, 0, 3]], I), one(5)],
+           [(F, (5, 4))], options)
+simple("segment_sum", "SEGMENT_SUM", [late.integers(-9, 9, size=(5, 3)).astype(I), ints(0, 0, 1, 2, 2)], [(I, (3, 3))],
+       "SegmentSumOptions")
+
+
 def packed(**options):
     b = flexbuffers.Builder()
     with b.Map():

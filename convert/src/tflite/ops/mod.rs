@@ -12,6 +12,7 @@ mod landmarks;
 mod movement;
 mod recurrent;
 mod reduce;
+mod segment;
 mod spatial;
 mod spectrum;
 mod state;
@@ -41,6 +42,7 @@ const BUILTIN: &[&[(&str, Rule)]] = &[
     movement::RULES,
     recurrent::RULES,
     reduce::RULES,
+    segment::RULES,
     spatial::RULES,
     spectrum::RULES,
     state::RULES,
