@@ -652,6 +652,45 @@ param_struct! {
     }
 }
 
+word_enum! {
+    /// How many consecutive inputs of a [`SparseConv`] have their weights together.
+    GroupKind {
+        /// Two.
+        Pairs = 0 "pairs",
+        /// Four.
+        Fours = 1 "fours",
+    }
+}
+
+impl GroupKind {
+    /// Inputs of a group.
+    pub const fn inputs(self) -> usize {
+        match self {
+            Self::Pairs => 2,
+            Self::Fours => 4,
+        }
+    }
+}
+
+param_struct! {
+    /// Convolution of s8, and the product of rows with a constant matrix, by weights of which most are zero: for each output
+    /// channel a list of those groups of consecutive inputs that are not. A group is 2 or 4 input channels of one tap, the
+    /// last group of a tap filled up with zeros; groups are counted tap by tap, row by row of the window.
+    ///
+    /// Inputs: 0 `x` s8 `[N, H, W, C]` (any rank for 1 x 1, stride 1, no padding: rows x C); 1 packed weights `[E, group]`; 2
+    /// packed numbers of groups u16 `[E]`; 3 ends of the channels' lists s32 `[M]`; 4 bias s32 `[M]`; 5 multiplier f32
+    /// `[M]`; 6 padding row `[C]` (when the window pads); 7 table of 256 s8 (optional). Output: `y` s8 `[N, OH, OW, M]`, the
+    /// bits of a [`Conv`] by the same weights.
+    SparseConv {
+        /// The window; kernel times C, filled up to groups, is at most 8128.
+        window: Window,
+        /// Inputs of a group.
+        group: GroupKind,
+        /// What happens to the result.
+        epilogue: Epilogue,
+    }
+}
+
 ops! {
     Conv = 1 "conv", inputs 3..=7, 1 word since minor 1;
     DepthwiseConv = 2 "depthwise-conv", inputs 3..=6;
@@ -680,4 +719,5 @@ ops! {
     QuantizeRows = 25 "quantize-rows", inputs 2..=2;
     Attention = 26 "attention", inputs 3..=4;
     BlockConv = 27 "block-conv", inputs 4..=4;
+    SparseConv = 28 "sparse-conv", inputs 6..=8;
 }

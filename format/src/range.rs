@@ -14,6 +14,7 @@ impl Op {
                 Self::DepthwiseConv(p) => window_ok(&p.window) && epilogue_ok(&p.epilogue),
                 Self::ConvTranspose(p) => window_ok(&p.window) && p.groups > 0 && epilogue_ok(&p.epilogue),
                 Self::BlockConv(p) => window_ok(&p.window) && epilogue_ok(&p.epilogue),
+                Self::SparseConv(p) => window_ok(&p.window) && epilogue_ok(&p.epilogue),
                 Self::MatMul(p) => p.scale.is_finite() && epilogue_ok(&p.epilogue),
                 Self::Binary(p) => p.scale_a.is_finite() && p.scale_b.is_finite() && epilogue_ok(&p.epilogue),
                 Self::Pool(p) => window_ok(&p.window) && p.scale.is_finite(),

@@ -37,6 +37,7 @@ impl Op {
             Self::ConvTranspose(p) => Some(p.epilogue.unary.kind),
             Self::MatMul(p) => Some(p.epilogue.unary.kind),
             Self::BlockConv(p) => Some(p.epilogue.unary.kind),
+            Self::SparseConv(p) => Some(p.epilogue.unary.kind),
             Self::Binary(p) => Some(p.epilogue.unary.kind),
             Self::Map(p) => Some(p.unary.kind),
             _ => None,

@@ -1,8 +1,8 @@
 //! docs/format.md says what the code does.
 
 use cygnet_format::op::{
-    Algorithm, BinaryKind, BlockKind, CellKind, CumulateKind, Op, Outside, PoolKind, ReduceKind, ResizeKind,
-    SampleKind, ScatterKind, UnaryKind,
+    Algorithm, BinaryKind, BlockKind, CellKind, CumulateKind, GroupKind, Op, Outside, PoolKind, ReduceKind,
+    ResizeKind, SampleKind, ScatterKind, UnaryKind,
 };
 use cygnet_format::{DType, Kind, Precision, layout, meta};
 
@@ -85,6 +85,7 @@ fn enumerations() {
     line("kind of outside", Outside::ALL, |k| k as u32, Outside::name);
     line("kind of recurrent", CellKind::ALL, |k| k as u32, CellKind::name);
     line("kind of block-conv", BlockKind::ALL, |k| k as u32, BlockKind::name);
+    line("kind of sparse-conv", GroupKind::ALL, |k| k as u32, GroupKind::name);
     let precisions: Vec<_> = Precision::ALL.iter().map(|&p| format!("{} {}", p as u32, p.name())).collect();
     assert!(part("## 6. QUAN").contains(&format!("precision ({})", precisions.join(", "))));
 }

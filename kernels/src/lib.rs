@@ -24,6 +24,7 @@ pub mod recurrent;
 pub mod resize;
 pub mod sample;
 pub mod scatter;
+pub mod sparse;
 pub mod suppress;
 pub mod top_k;
 pub mod view;

@@ -94,6 +94,7 @@ fn prepare_in(
         Op::NonMaxSuppression(p) => crate::suppress::prepare(p, cx),
         Op::Recurrent(p) => crate::recurrent::prepare(p, cx),
         Op::BlockConv(p) => crate::blocks::prepare(p, cx),
+        Op::SparseConv(p) => crate::sparse::prepare(p, cx),
         Op::QuantizeRows(p) => crate::quantize_rows::prepare(p, cx),
         Op::Attention(p) => crate::attention::prepare(p, cx),
     }
