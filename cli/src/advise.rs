@@ -151,6 +151,7 @@ fn row(
         calibrator: Calibrator::default(),
         tools: Tools::default(),
         winograd: true,
+        sparse: true,
         budget: Budget { device: Some(device.clone()), ..Budget::default() },
         judge,
         meta: described.meta.clone(),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use cygnet::format::Meta;
 use cygnet::format::meta::key;
+use cygnet::format::op::GroupKind;
 use cygnet::{DType, MAX_SCRATCH, Model};
 use cygnet_convert::compare::compare;
 use cygnet_convert::sensitivity::spread;
@@ -94,6 +95,11 @@ pub struct Args {
     #[arg(long)]
     no_winograd: bool,
 
+    /// Steps by sparse weights for int8 products of pruned models: where they are faster on the target, or never; the bits
+    /// are the same
+    #[arg(long, value_enum, default_value_t = Sparse::Auto)]
+    sparse: Sparse,
+
     #[command(flatten)]
     source_args: SourceArgs,
 
@@ -142,6 +148,14 @@ enum Arithmetic {
     WeightInt8,
     /// 4-bit weights of products, in blocks of 32 with a scale each; computed in f32
     WeightInt4,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Sparse {
+    /// Where they are faster on the target, without one wherever they are faster on every core that is known
+    Auto,
+    /// Nowhere
+    Never,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -235,6 +249,7 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         calibrator: calibrator(args),
         tools: tools(args),
         winograd: !args.no_winograd,
+        sparse: args.sparse == Sparse::Auto,
         budget: args.budget.budget()?,
         judge: &*judge,
         meta: described.meta,
@@ -328,11 +343,12 @@ fn record(args: &Args) -> String {
     let without = args.without.iter().map(|tool| format!(" --without {tool}")).collect::<String>();
     let precision = precision(args.precision);
     let winograd = if args.no_winograd { " --no-winograd" } else { "" };
+    let sparse = if args.sparse == Sparse::Never { " --sparse never" } else { "" };
     let io = if args.io == Io::Int8 { " --io int8" } else { "" };
     let source = args.source_args.record();
     let budget = args.budget.record();
     format!(
-        "--precision {precision}{io} --goldens {}{budget}{percentile}{without}{winograd}{source}{buckets}",
+        "--precision {precision}{io} --goldens {}{budget}{percentile}{without}{winograd}{sparse}{source}{buckets}",
         args.goldens
     )
 }
@@ -412,6 +428,31 @@ fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(),
     for step in converted.steps.iter().filter(|s| s.macs > 0) {
         if let Some(reason) = &step.reason {
             writeln!(out, "  {} stays {}: {reason}", step.name, step.dtype.name())?;
+        }
+    }
+    sparsity(converted, out)
+}
+
+/// What is said of products with many weights of zero: how many are sparse, and why the others are not.
+fn sparsity(converted: &Converted, out: &mut dyn Write) -> Result<(), CliError> {
+    let found = &converted.sparsity;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let sparse = found.iter().filter(|f| f.outcome.is_ok()).count();
+    writeln!(out, "sparsity: {} products have many weights of zero; {sparse} are sparse steps", found.len())?;
+    for f in found {
+        let pattern = f.of_four.map_or(String::new(), |n| format!(" ({n} of 4 at most are not)"));
+        let zeros = format!("{:.0} % of the weights are zero{pattern}", f.zeros * 100.0);
+        match &f.outcome {
+            Ok(group) => writeln!(
+                out,
+                "  {} is sparse: {zeros}, {:.0} % of the groups of {}",
+                f.step,
+                100.0 * if *group == GroupKind::Fours { f.fours } else { f.pairs },
+                group.inputs()
+            )?,
+            Err(why) => writeln!(out, "  {} is dense: {zeros}; {why}", f.step)?,
         }
     }
     Ok(())

@@ -121,6 +121,7 @@ fn outcome(
         budget: cygnet_convert::Budget::default(),
         judge: &cygnet_convert::judge::Outputs,
         winograd: true,
+        sparse: true,
         meta,
         goldens: 1,
         provenance: format!("--precision {precision} (demo)"),

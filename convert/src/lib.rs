@@ -37,6 +37,7 @@ pub mod ranges;
 pub mod search;
 pub mod sensitivity;
 mod source;
+pub mod sparsity;
 pub mod state;
 pub mod tflite;
 pub mod tune;

@@ -31,6 +31,7 @@ use crate::precision::{Plan, Precision, add_padding_rows, apply, choose};
 use crate::ranges::Range;
 use crate::search::{Bench, Budget, Found, Level};
 use crate::sensitivity;
+use crate::sparsity::{self, Finding};
 use crate::state;
 use crate::tflite;
 use crate::tune::{Tools, tune};
@@ -57,6 +58,8 @@ pub struct Options<'a> {
     pub tools: Tools,
     /// Whether f32 convolutions may use Winograd's algorithm where it is faster.
     pub winograd: bool,
+    /// Whether int8 products whose weights are mostly zero may be steps by sparse weights where those are faster.
+    pub sparse: bool,
     /// In `auto`, what the choice of precisions has to keep to.
     pub budget: Budget,
     /// In `auto`, what counts as an error of the outputs.
@@ -162,6 +165,8 @@ pub struct Converted {
     pub steps: Vec<StepSummary>,
     /// What became of each operator of the source model, in the first program.
     pub explained: Vec<Explained>,
+    /// Products of the first program with many weights of zero, and what became of them.
+    pub sparsity: Vec<Finding>,
     /// What about the samples makes no sense, in words for the user.
     pub warnings: Vec<String>,
     /// What `auto` has found.
@@ -223,6 +228,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         calibrator,
         tools,
         winograd,
+        sparse,
         budget,
         judge,
         meta,
@@ -295,7 +301,9 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
     progress.stage("planning and packing", None);
     let mut weights = Weights::default();
     let name = if buckets.is_empty() { MAIN.to_owned() } else { bucket_name(&import_options.shapes) };
-    let low = typed(&lir, &plan, &ranges, winograd, None)?;
+    let mut low = typed(&lir, &plan, &ranges, winograd, None)?;
+    let target = budget.device.as_ref().and_then(|device| device.rates());
+    let sparsity = sparsity::choose(&mut low, target, sparse, None);
     let emitted = emit(&low, &name, false, &mut weights).map_err(ConvertError::Step)?;
     let lowered = lir.steps.iter().flat_map(|s| s.sources.iter().copied()).collect();
     let explained = explain(&graph.sources, &lowered, &emitted.sources);
@@ -313,8 +321,9 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
                  these shapes to a file of their own"
             ))
         })?;
-        let low = typed(&lir, &plan, &ranges, winograd, Some(&low))?;
-        programs.push(emit(&low, &name, false, &mut weights).map_err(ConvertError::Step)?.program);
+        let mut other = typed(&lir, &plan, &ranges, winograd, Some(&low))?;
+        sparsity::choose(&mut other, target, sparse, Some(&low));
+        programs.push(emit(&other, &name, false, &mut weights).map_err(ConvertError::Step)?.program);
     }
     let weights = weights.finish();
 
@@ -335,6 +344,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         weights_bytes: weights.len(),
         steps,
         explained,
+        sparsity,
         warnings,
         found: notes.found,
         ranges: report.tensors,

@@ -7,9 +7,11 @@
 
 use cygnet::profile::Profile as Steps;
 use cygnet::{Model, Session, SessionOptions};
-use cygnet_format::op::{Algorithm, Op, Window};
+use cygnet_format::op::{Algorithm, Op, SparseConv, Window};
 use cygnet_format::program::{DType, Program, Step, Storage};
 use cygnet_targets::{Cluster, Kernels, Profile};
+
+use crate::sparsity::{Rates, Shape};
 
 /// A device, and how it is used.
 #[derive(Clone, Debug)]
@@ -18,6 +20,7 @@ pub struct Device {
     pub name: String,
     cluster: Cluster,
     kernels: Kernels,
+    rates: Option<Rates>,
     bytes_per_s: f64,
 }
 
@@ -48,9 +51,15 @@ impl Device {
         Some(Self {
             name: profile.name.clone(),
             kernels: cluster.kernels.clone()?,
+            rates: Rates::of(profile),
             cluster,
             bytes_per_s: f64::from(profile.memory.peak_gb_per_s) * 1e9 * BANDWIDTH,
         })
+    }
+
+    /// What kernels of s8 products reach, as far as sparse ones are known.
+    pub fn rates(&self) -> Option<&Rates> {
+        self.rates.as_ref()
     }
 
     /// Name of the core.
@@ -83,7 +92,7 @@ impl Device {
         for (step, profile) in program.steps.iter().zip(known.steps()) {
             let kernels = &self.kernels;
             let cycles =
-                kernels.step + cycles(kernels, program, step, (profile.macs as f64, profile.bytes as f64));
+                kernels.step + self.cycles(program, step, (profile.macs as f64, profile.bytes as f64));
             let memory = weights(program, step) / self.bytes_per_s;
             seconds += (cycles / hertz).max(memory);
             // Small steps run on one thread.
@@ -95,11 +104,32 @@ impl Device {
     }
 }
 
+/// Cycles of a step by sparse weights that does so many multiply-accumulates.
+fn sparse(rates: &Rates, program: &Program, step: &Step, p: &SparseConv, macs: f64) -> Option<f64> {
+    let x = &program.tensors[(*step.inputs.first()?)? as usize];
+    let (y, depth) = (&program.tensors[step.output as usize], *x.dims.last()? as usize);
+    let taps = p.window.kernel.iter().product::<u32>() as usize;
+    let m = *y.dims.last()? as usize;
+    let pixels = y.elements() as usize / m;
+    let shape = Shape { pixels, m, taps, depth, k: taps * depth, three: false };
+    Some(rates.sparse(&shape, p.group, macs / (p.group.inputs() * pixels) as f64))
+}
+
 /// Bytes of a step's constants.
 fn weights(program: &Program, step: &Step) -> f64 {
     let constant = |&id: &u32| program.tensors[id as usize].storage == Storage::Weights;
     let bytes = step.inputs.iter().flatten().filter(|id| constant(id));
     bytes.map(|&id| program.tensors[id as usize].extent() as f64).sum()
+}
+
+impl Device {
+    fn cycles(&self, program: &Program, step: &Step, (macs, bytes): (f64, f64)) -> f64 {
+        let sparse = match (&step.op, &self.rates) {
+            (Op::SparseConv(p), Some(rates)) => sparse(rates, program, step, p, macs),
+            _ => None,
+        };
+        sparse.unwrap_or_else(|| cycles(&self.kernels, program, step, (macs, bytes)))
+    }
 }
 
 fn cycles(k: &Kernels, program: &Program, step: &Step, (macs, bytes): (f64, f64)) -> f64 {
@@ -115,7 +145,7 @@ fn cycles(k: &Kernels, program: &Program, step: &Step, (macs, bytes): (f64, f64)
     };
     let rate = match &step.op {
         Op::Conv(c) if is_winograd(c.algorithm, &c.window, dtype) => narrow,
-        Op::Conv(_) | Op::ConvTranspose(_) => conv,
+        Op::Conv(_) | Op::ConvTranspose(_) | Op::SparseConv(_) => conv,
         Op::DepthwiseConv(_) => depthwise,
         Op::MatMul(_) => matmul,
         _ => return bytes / k.bytes,

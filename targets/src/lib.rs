@@ -179,8 +179,24 @@ pub struct Kernels {
     pub depthwise_f16: Option<f64>,
     pub bytes: f64,
     pub step: f64,
+    /// Those of sparse products; without them nothing is known of where they are faster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparse: Option<SparseKernels>,
     /// The measurements that gave the figures.
     pub source: String,
+}
+
+/// What kernels of products by sparse weights reach on one core: `fours_s8` and `pairs_s8` are multiply-accumulates per
+/// cycle, those of groups of 4 and 2 inputs that are not zero; `copy` the bytes of inputs that are copied first per cycle, for
+/// each tap of a window; `store_s8` cycles for every result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct SparseKernels {
+    pub fours_s8: f64,
+    pub pairs_s8: f64,
+    pub copy: f64,
+    pub store_s8: f64,
 }
 
 impl Kernels {
@@ -201,6 +217,10 @@ impl Kernels {
             ("depthwise_f16", self.depthwise_f16),
             ("bytes", Some(self.bytes)),
             ("step", Some(self.step)),
+            ("sparse.fours_s8", self.sparse.as_ref().map(|s| s.fours_s8)),
+            ("sparse.pairs_s8", self.sparse.as_ref().map(|s| s.pairs_s8)),
+            ("sparse.copy", self.sparse.as_ref().map(|s| s.copy)),
+            ("sparse.store_s8", self.sparse.as_ref().map(|s| s.store_s8)),
         ];
         all.into_iter().filter_map(|(name, v)| Some((name, v?)))
     }

@@ -132,6 +132,7 @@ impl Case {
             precision: Precision::F32,
             tools: Tools::default(),
             winograd: true,
+            sparse: true,
             samples: None,
             int8_io: false,
             calibration: None,

@@ -111,6 +111,7 @@ impl Source {
             budget: cygnet_convert::Budget::default(),
             judge: &cygnet_convert::judge::Outputs,
             winograd: true,
+            sparse: true,
             meta: cygnet::format::Meta::new(),
             goldens: 0,
             provenance: String::new(),

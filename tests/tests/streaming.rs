@@ -25,6 +25,7 @@ fn tied(path: &Path, states: &[(&str, &str)], precision: Precision) -> Result<Co
         precision,
         tools: Tools::default(),
         winograd: true,
+        sparse: true,
         samples: Some(&mut samples),
         int8_io: false,
         calibration: None,

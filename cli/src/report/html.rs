@@ -22,9 +22,18 @@ pub fn page(r: &Report<'_>) -> String {
          <title>{title}</title><style>{STYLE}</style></head><body><main>\n"
     );
     let _ = write!(out, "<h1>{title}</h1><p>converted with --precision {}</p>", escape(&r.precision));
-    for part in
-        [cards(r), strip(r), raised(r), errors(r), layers(r), memory(r), sizes(r), targets(r), steps(r)]
-    {
+    for part in [
+        cards(r),
+        strip(r),
+        raised(r),
+        sparsity(r),
+        errors(r),
+        layers(r),
+        memory(r),
+        sizes(r),
+        targets(r),
+        steps(r),
+    ] {
         out.push_str(&part);
         out.push('\n');
     }
@@ -152,6 +161,36 @@ fn raised(r: &Report<'_>) -> String {
         )
     });
     section("Layers that stay higher", &measure, &body)
+}
+
+/// Products with many weights of zero, where there are any.
+fn sparsity(r: &Report<'_>) -> String {
+    let found = &r.converted.sparsity;
+    if found.is_empty() {
+        return String::new();
+    }
+    let mut body = String::from(
+        "<div class=\"scroll\"><table><tr><th>layer</th><th class=\"n\">zeros</th><th class=\"n\">groups of 4</th>\
+         <th class=\"n\">groups of 2</th><th>step</th></tr>",
+    );
+    for f in found {
+        let outcome = match &f.outcome {
+            Ok(group) => format!("sparse, by groups of {}", group.inputs()),
+            Err(why) => format!("dense: {}", escape(why)),
+        };
+        let _ = write!(
+            body,
+            "<tr><td class=\"name\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+             <td class=\"why\">{outcome}</td></tr>",
+            escape(&f.step),
+            percent(f.zeros),
+            percent(f.fours),
+            percent(f.pairs),
+        );
+    }
+    body.push_str("</table></div>");
+    let text = "Products with many weights of zero: share of weights, and of groups of consecutive inputs, that are zero.";
+    section("Sparsity", text, &body)
 }
 
 fn errors(r: &Report<'_>) -> String {

@@ -12,6 +12,7 @@ use cygnet::profile::{Profile, memory_timeline};
 use cygnet::{DType, Model, Session, SessionOptions};
 use cygnet_convert::Converted;
 use cygnet_convert::compare::Layer;
+use cygnet_convert::sparsity::Finding;
 use serde_json::{Value, json};
 
 use crate::common::{CliError, save};
@@ -131,6 +132,7 @@ impl<'a> Report<'a> {
             "error": c.found.as_ref().map(|f| json!({
                 "measure": f.measure, "of_accepted": number(f.error), "all_int8": number(f.whole), "trials": f.trials })),
             "groups": groups.collect::<Vec<_>>(),
+            "sparsity": c.sparsity.iter().map(finding_json).collect::<Vec<_>>(),
             "steps": steps,
             "layers": layers,
             "samples": self.samples,
@@ -146,6 +148,12 @@ impl<'a> Report<'a> {
 fn step_json(s: &Step) -> Value {
     json!({ "name": s.name, "op": s.op, "dtype": s.dtype, "dims": s.dims, "macs": s.macs, "arena_bytes": s.arena,
             "sqnr_db": s.sqnr_db.map(|db| number(db.into())), "cost": s.cost.map(number), "reason": s.reason })
+}
+
+fn finding_json(f: &Finding) -> Value {
+    json!({ "step": f.step, "zeros": f.zeros, "zero_groups_of_4": f.fours, "zero_groups_of_2": f.pairs,
+            "nonzero_of_4": f.of_four, "sparse_by_groups_of": f.outcome.as_ref().ok().map(|g| g.inputs()),
+            "reason": f.outcome.as_ref().err() })
 }
 
 fn layer_json(l: &Layer) -> Value {
