@@ -210,7 +210,7 @@ fn verdict(s: &Shape, weights: &[i8], rates: &[Rates]) -> Result<GroupKind, Stri
             (100.0 * needed).ceil()
         ),
         None => format!(
-            "for {} pixels and {} channels a sparse step never wins on {}: copying its inputs takes as long",
+            "for {} pixels and {} channels a sparse step never wins on {}: copying inputs and storing results takes as long",
             s.pixels, s.m, rates.core
         ),
     })

@@ -8,14 +8,14 @@ use super::row::{Job, STAGE, Store, Tap};
 /// Pixels of a unit.
 const UNIT: usize = 8;
 
-/// Copies a tap's inputs to planes of pairs of 16 bits, of units of `UNIT` pixels.
+/// Copies a tap's inputs to planes of pairs of 16 bits.
 ///
 /// # Safety
 /// As [`super::row::Row`].
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn fill<const U: usize, const UNIT: usize>(tap: &Tap) {
+pub(super) unsafe fn fill(tap: &Tap) {
     // SAFETY: the caller's promise.
-    unsafe { fill::pairs::<__m128i, true>(tap, U * UNIT) }
+    unsafe { fill::pairs::<__m128i, true>(tap) }
 }
 
 /// The products of some channels, by groups of `PAIRS` pairs.

@@ -14,9 +14,9 @@ const UNIT: usize = 8;
 /// # Safety
 /// As [`super::row::Row`].
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn fill<const U: usize>(tap: &Tap) {
+pub(super) unsafe fn fill(tap: &Tap) {
     // SAFETY: the caller's promise.
-    unsafe { fill::fours::<uint8x16_t, false>(tap, U * UNIT) }
+    unsafe { fill::fours::<uint8x16_t, false>(tap) }
 }
 
 /// `sum + x . w`, groups of four bytes.

@@ -12,12 +12,13 @@ const AT_ONCE: usize = 16;
 /// Inputs of a pixel that are copied before those of the next pixels: a line of the cache.
 const LINE: usize = 64;
 
-/// Planes of four inputs of `pixels`, a multiple of 4; with `UNSIGNED` 128 is added to them.
+/// Planes of four inputs of pixels, a multiple of 4; with `UNSIGNED` 128 is added to them.
 ///
 /// # Safety
 /// As [`super::row::Row`].
 #[inline(always)]
-pub(super) unsafe fn fours<B: Bytes, const UNSIGNED: bool>(tap: &Tap, pixels: usize) {
+pub(super) unsafe fn fours<B: Bytes, const UNSIGNED: bool>(tap: &Tap) {
+    let pixels = tap.pixels;
     let plane = pixels * 4;
     for line in (0..tap.planes).step_by(LINE / 4) {
         for pixel in (0..pixels).step_by(4) {
@@ -43,12 +44,13 @@ pub(super) unsafe fn fours<B: Bytes, const UNSIGNED: bool>(tap: &Tap, pixels: us
     }
 }
 
-/// Planes of two inputs of `pixels`, a multiple of 8; with `WIDE` in 16 bits each.
+/// Planes of two inputs of pixels, a multiple of 8; with `WIDE` in 16 bits each.
 ///
 /// # Safety
 /// As [`super::row::Row`]; `WIDE` on x86-64 where there is AVX2.
 #[inline(always)]
-pub(super) unsafe fn pairs<B: Bytes, const WIDE: bool>(tap: &Tap, pixels: usize) {
+pub(super) unsafe fn pairs<B: Bytes, const WIDE: bool>(tap: &Tap) {
+    let pixels = tap.pixels;
     let pair = if WIDE { 4 } else { 2 };
     let plane = pixels * pair;
     for line in (0..tap.planes).step_by(LINE / 2) {

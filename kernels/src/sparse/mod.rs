@@ -183,7 +183,7 @@ fn padding_row(cx: &Context<'_>, x: &View) -> Result<View, PrepareError> {
 fn cut(row: &Row, k: usize, pixels: usize) -> (usize, usize) {
     let unit_bytes = k * row.width * row.unit;
     let fit = (MAX_SCRATCH - STAGE_BYTES) / unit_bytes;
-    let most = (INPUT_BYTES / unit_bytes).clamp(FEW_UNITS, MAX_UNITS).min(fit);
+    let most = (INPUT_BYTES / unit_bytes).clamp(FEW_UNITS, row.most).min(fit);
     let all = pixels.div_ceil(row.unit);
     let blocks = all.div_ceil(most);
     let units = all.div_ceil(blocks);
@@ -274,8 +274,9 @@ impl SparseConv {
             // SAFETY: addresses of rows of the input, which can be read up to a multiple of 16, or of the padding row;
             // the scratch has room for the planes of all taps.
             unsafe {
-                (self.row.fill[self.units - 1])(&Tap {
+                (self.row.fill)(&Tap {
                     from: from.as_ptr(),
+                    pixels: block,
                     depth: self.x.cols(),
                     planes: self.planes,
                     to: to.add(tap * tap_bytes),
@@ -375,6 +376,7 @@ unsafe impl Kernel for SparseConv {
                 };
                 (self.row.multiply[self.units - 1])(&Job {
                     inputs,
+                    units: self.units,
                     weights: self.weights.ptr(mem),
                     indices: self.indices.ptr(mem),
                     start: if channel == 0 { 0 } else { ends.sub(1).read_unaligned() as usize },

@@ -2,6 +2,7 @@
 //! pixels' sums.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 use super::fill;
 use super::row::{Job, STAGE, Store, Tap};
@@ -14,10 +15,43 @@ const UNIT: usize = 8;
 /// # Safety
 /// As [`super::row::Row`].
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn fill<const U: usize>(tap: &Tap) {
+pub(super) unsafe fn fill(tap: &Tap) {
     // SAFETY: the caller's promise.
-    unsafe { fill::pairs::<uint8x16_t, false>(tap, U * UNIT) }
+    unsafe { fill::pairs::<uint8x16_t, false>(tap) }
 }
+
+/// Four registers.
+trait Fours {
+    /// Keeps what made them apart, in the code, from what is made of them: cores that issue in order have something to do
+    /// until a result is there, and no more registers are taken than there are.
+    fn apart(&mut self);
+}
+
+macro_rules! fours {
+    ($($ty:ty),+) => {$(
+        impl Fours for [$ty; 4] {
+            #[inline(always)]
+            fn apart(&mut self) {
+                let [a, b, c, d] = self;
+                // SAFETY: there is no instruction.
+                unsafe {
+                    asm!(
+                        "/* {0:v} {1:v} {2:v} {3:v} */",
+                        inout(vreg) *a,
+                        inout(vreg) *b,
+                        inout(vreg) *c,
+                        inout(vreg) *d,
+                        options(pure, nomem, nostack, preserves_flags),
+                    );
+                }
+            }
+        }
+    )+};
+}
+fours!(int8x16_t, int16x8_t);
+
+/// Units whose products are made together.
+const TOGETHER: usize = 2;
 
 /// Adds the products of two planes with a pair of weights each.
 ///
@@ -28,13 +62,32 @@ unsafe fn two<const U: usize>(sums: &mut [[int32x4_t; 2]; U], planes: [*const u8
     // SAFETY: the caller's promise; every aarch64 core has Advanced SIMD.
     unsafe {
         let w = [vreinterpretq_s8_s16(vdupq_n_s16(w[0])), vreinterpretq_s8_s16(vdupq_n_s16(w[1]))];
-        for (u, sum) in sums.iter_mut().enumerate() {
-            let at = u * UNIT * 2;
-            let x = [vld1q_s8(planes[0].add(at).cast()), vld1q_s8(planes[1].add(at).cast())];
-            let low = vmull_s8(vget_low_s8(x[0]), vget_low_s8(w[0]));
-            let low = vmlal_s8(low, vget_low_s8(x[1]), vget_low_s8(w[1]));
-            let high = vmlal_high_s8(vmull_high_s8(x[0], w[0]), x[1], w[1]);
-            *sum = [vpadalq_s16(sum[0], low), vpadalq_s16(sum[1], high)];
+        for first in (0..U).step_by(TOGETHER) {
+            // Of an odd number of units the last has no other beside it.
+            let other = if first + 1 < U { first + 1 } else { first };
+            let load = |plane: usize, u: usize| vld1q_s8(planes[plane].add(u * UNIT * 2).cast());
+            let mut x = [load(0, first), load(0, other), load(1, first), load(1, other)];
+            x.apart();
+            let mut products = [
+                vmull_s8(vget_low_s8(x[0]), vget_low_s8(w[0])),
+                vmull_high_s8(x[0], w[0]),
+                vmull_s8(vget_low_s8(x[1]), vget_low_s8(w[0])),
+                vmull_high_s8(x[1], w[0]),
+            ];
+            products.apart();
+            products = [
+                vmlal_s8(products[0], vget_low_s8(x[2]), vget_low_s8(w[1])),
+                vmlal_high_s8(products[1], x[2], w[1]),
+                vmlal_s8(products[2], vget_low_s8(x[3]), vget_low_s8(w[1])),
+                vmlal_high_s8(products[3], x[3], w[1]),
+            ];
+            products.apart();
+            sums[first] =
+                [vpadalq_s16(sums[first][0], products[0]), vpadalq_s16(sums[first][1], products[1])];
+            if other != first {
+                sums[other] =
+                    [vpadalq_s16(sums[other][0], products[2]), vpadalq_s16(sums[other][1], products[3])];
+            }
         }
     }
 }

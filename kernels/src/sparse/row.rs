@@ -28,6 +28,7 @@ pub(super) const STAGE: usize = MAX_UNITS * MAX_UNIT;
 pub(super) struct Tap {
     /// Where the inputs of each pixel are: as many addresses as the block's units have pixels.
     pub from: *const *const u8,
+    pub pixels: usize,
     /// Inputs of each.
     pub depth: usize,
     /// Planes that they make.
@@ -38,8 +39,9 @@ pub(super) struct Tap {
 
 /// Some output channels of all pixels of a block.
 pub(super) struct Job {
-    /// The planes.
+    /// The planes, of so many units of pixels.
     pub inputs: *const u8,
+    pub units: usize,
     /// Weights and numbers of the step's groups.
     pub weights: *const i8,
     pub indices: *const u16,
@@ -84,29 +86,26 @@ pub(super) struct Row {
     pub needs: Features,
     /// Inputs of a group.
     pub group: GroupKind,
-    /// Pixels of a unit.
+    /// Pixels of a unit, and most units of a block: as many as there are registers for.
     pub unit: usize,
+    pub most: usize,
     /// Inputs of a plane: those of a group, or fewer.
     pub plane: usize,
     /// Bytes of an input in a plane.
     pub width: usize,
     /// What is added to inputs, so that the biases are to be less this times the sums of the weights.
     pub offset: i32,
+    pub fill: unsafe fn(&Tap),
     /// For blocks of so many units, less 1.
-    pub fill: [unsafe fn(&Tap); MAX_UNITS],
     pub multiply: [unsafe fn(&Job); MAX_UNITS],
     pub store: unsafe fn(&Store),
 }
 
-/// A function for every number of units.
+/// A function for every number of units; the last one for those beyond it.
 macro_rules! each {
-    ($function:ident $(::$more:ident)? $(<$($generic:tt),+>)?) => {
-        [
-            $function$(::$more)?::<1 $($(, $generic)+)?>, $function$(::$more)?::<2 $($(, $generic)+)?>,
-            $function$(::$more)?::<3 $($(, $generic)+)?>, $function$(::$more)?::<4 $($(, $generic)+)?>,
-            $function$(::$more)?::<5 $($(, $generic)+)?>, $function$(::$more)?::<6 $($(, $generic)+)?>,
-            $function$(::$more)?::<7 $($(, $generic)+)?>, $function$(::$more)?::<8 $($(, $generic)+)?>,
-        ]
+    ($module:ident::$function:ident; $($units:literal)+) => { [$($module::$function::<$units>),+] };
+    ($module:ident::$function:ident<$generic:tt>; $($units:literal)+) => {
+        [$($module::$function::<$units, $generic>),+]
     };
 }
 
@@ -118,11 +117,12 @@ pub(super) const ROWS: &[Row] = &[
         needs: Features::AVX512_VNNI,
         group: GroupKind::Fours,
         unit: 16,
+        most: MAX_UNITS,
         plane: 4,
         width: 1,
         offset: vnni::OFFSET,
-        fill: each!(vnni::fill<16>),
-        multiply: each!(vnni::multiply_512),
+        fill: vnni::fill,
+        multiply: each!(vnni::multiply_512; 1 2 3 4 5 6 7 8),
         store: avx2::store,
     },
     #[cfg(target_arch = "x86_64")]
@@ -131,11 +131,12 @@ pub(super) const ROWS: &[Row] = &[
         needs: Features::AVX2.union(Features::AVX_VNNI),
         group: GroupKind::Fours,
         unit: 8,
+        most: MAX_UNITS,
         plane: 4,
         width: 1,
         offset: vnni::OFFSET,
-        fill: each!(vnni::fill<8>),
-        multiply: each!(vnni::multiply_256),
+        fill: vnni::fill,
+        multiply: each!(vnni::multiply_256; 1 2 3 4 5 6 7 8),
         store: avx2::store,
     },
     #[cfg(target_arch = "x86_64")]
@@ -144,11 +145,12 @@ pub(super) const ROWS: &[Row] = &[
         needs: Features::AVX512_VNNI,
         group: GroupKind::Pairs,
         unit: 16,
+        most: MAX_UNITS,
         plane: 2,
         width: 2,
         offset: 0,
-        fill: each!(avx2::fill<16>),
-        multiply: each!(vnni::multiply_pairs),
+        fill: avx2::fill,
+        multiply: each!(vnni::multiply_pairs; 1 2 3 4 5 6 7 8),
         store: avx2::store,
     },
     #[cfg(target_arch = "x86_64")]
@@ -157,11 +159,12 @@ pub(super) const ROWS: &[Row] = &[
         needs: Features::AVX2,
         group: GroupKind::Fours,
         unit: 8,
+        most: MAX_UNITS,
         plane: 2,
         width: 2,
         offset: 0,
-        fill: each!(avx2::fill<8>),
-        multiply: each!(avx2::multiply<2>),
+        fill: avx2::fill,
+        multiply: each!(avx2::multiply<2>; 1 2 3 4 5 6 7 8),
         store: avx2::store,
     },
     #[cfg(target_arch = "x86_64")]
@@ -170,11 +173,12 @@ pub(super) const ROWS: &[Row] = &[
         needs: Features::AVX2,
         group: GroupKind::Pairs,
         unit: 8,
+        most: MAX_UNITS,
         plane: 2,
         width: 2,
         offset: 0,
-        fill: each!(avx2::fill<8>),
-        multiply: each!(avx2::multiply<1>),
+        fill: avx2::fill,
+        multiply: each!(avx2::multiply<1>; 1 2 3 4 5 6 7 8),
         store: avx2::store,
     },
     #[cfg(target_arch = "aarch64")]
@@ -183,11 +187,12 @@ pub(super) const ROWS: &[Row] = &[
         needs: Features::NEON.union(Features::DOTPROD),
         group: GroupKind::Fours,
         unit: 8,
+        most: MAX_UNITS,
         plane: 4,
         width: 1,
         offset: 0,
-        fill: each!(dotprod::fill),
-        multiply: each!(dotprod::multiply),
+        fill: dotprod::fill,
+        multiply: each!(dotprod::multiply; 1 2 3 4 5 6 7 8),
         store: neon::store,
     },
     #[cfg(target_arch = "aarch64")]
@@ -196,11 +201,12 @@ pub(super) const ROWS: &[Row] = &[
         needs: Features::NEON,
         group: GroupKind::Fours,
         unit: 8,
+        most: 6,
         plane: 2,
         width: 1,
         offset: 0,
-        fill: each!(neon::fill),
-        multiply: each!(neon::multiply_4),
+        fill: neon::fill,
+        multiply: each!(neon::multiply_4; 1 2 3 4 5 6 6 6),
         store: neon::store,
     },
     #[cfg(target_arch = "aarch64")]
@@ -209,11 +215,12 @@ pub(super) const ROWS: &[Row] = &[
         needs: Features::NEON,
         group: GroupKind::Pairs,
         unit: 8,
+        most: 6,
         plane: 2,
         width: 1,
         offset: 0,
-        fill: each!(neon::fill),
-        multiply: each!(neon::multiply_2),
+        fill: neon::fill,
+        multiply: each!(neon::multiply_2; 1 2 3 4 5 6 6 6),
         store: neon::store,
     },
     Row {
@@ -221,11 +228,12 @@ pub(super) const ROWS: &[Row] = &[
         needs: Features::NONE,
         group: GroupKind::Fours,
         unit: 8,
+        most: MAX_UNITS,
         plane: 4,
         width: 1,
         offset: 0,
-        fill: each!(generic::fill<4>),
-        multiply: each!(generic::multiply<4>),
+        fill: generic::fill::<4>,
+        multiply: [generic::multiply::<4>; MAX_UNITS],
         store: generic::store,
     },
     Row {
@@ -233,11 +241,12 @@ pub(super) const ROWS: &[Row] = &[
         needs: Features::NONE,
         group: GroupKind::Pairs,
         unit: 8,
+        most: MAX_UNITS,
         plane: 2,
         width: 1,
         offset: 0,
-        fill: each!(generic::fill<2>),
-        multiply: each!(generic::multiply<2>),
+        fill: generic::fill::<2>,
+        multiply: [generic::multiply::<2>; MAX_UNITS],
         store: generic::store,
     },
 ];

@@ -9,14 +9,14 @@ use super::{avx2, fill};
 /// What makes signed inputs unsigned.
 pub(super) const OFFSET: i32 = 128;
 
-/// Copies a tap's inputs to planes of four, unsigned, of units of `UNIT` pixels.
+/// Copies a tap's inputs to planes of four, unsigned.
 ///
 /// # Safety
 /// As [`super::row::Row`].
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn fill<const U: usize, const UNIT: usize>(tap: &Tap) {
+pub(super) unsafe fn fill(tap: &Tap) {
     // SAFETY: the caller's promise.
-    unsafe { fill::fours::<__m128i, true>(tap, U * UNIT) }
+    unsafe { fill::fours::<__m128i, true>(tap) }
 }
 
 /// The products of some channels, in registers of 512 bits: `$bytes` of weights meet planes in `$dot`.
