@@ -31,6 +31,7 @@ fn converted(widths: &[usize], precision: Precision) -> Option<Converted> {
         calibrator: Calibrator::default(),
         tools: Tools::default(),
         winograd: true,
+        sparse: true,
         budget: cygnet_convert::Budget::default(),
         judge: &cygnet_convert::judge::Outputs,
         meta: cygnet::format::Meta::new(),

@@ -88,6 +88,7 @@ fn converted(path: PathBuf, states: &[(&str, &str)]) -> Session {
         budget: cygnet_convert::Budget::default(),
         judge: &cygnet_convert::judge::Outputs,
         winograd: true,
+        sparse: true,
         meta: cygnet::format::Meta::new(),
         goldens: 0,
         provenance: String::new(),

@@ -56,6 +56,7 @@ fn converted(folder: &Path, name: &str, case: &Case) -> Result<Converted, String
         budget: cygnet_convert::Budget::default(),
         judge: &cygnet_convert::judge::Outputs,
         winograd: false,
+        sparse: true,
         meta: cygnet::format::Meta::new(),
         goldens: 0,
         provenance: String::new(),

@@ -43,6 +43,7 @@ fn outcome(nodes: Vec<NodeProto>, len: i64) -> Vec<f32> {
         budget: cygnet_convert::Budget::default(),
         judge: &cygnet_convert::judge::Outputs,
         winograd: false,
+        sparse: true,
         meta: cygnet::format::Meta::new(),
         goldens: 0,
         provenance: String::new(),
