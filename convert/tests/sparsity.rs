@@ -49,7 +49,7 @@ fn two_of_four(w: &mut [f32]) {
 
 /// Of every five weights three are gone, here and there.
 fn scattered(w: &mut [f32]) {
-    w.iter_mut().enumerate().filter(|(i, _)| (i * 40_503 >> 5) % 5 < 3).for_each(|(_, w)| *w = 0.0);
+    w.iter_mut().enumerate().filter(|(i, _)| ((i * 40_503) >> 5) % 5 < 3).for_each(|(_, w)| *w = 0.0);
 }
 
 fn attribute(name: &str, ints: &[i64]) -> AttributeProto {
