@@ -209,7 +209,7 @@ pub(super) fn stages(program: &Program, kernels: &[Box<dyn Kernel>], threads: us
 /// Each step a stage.
 #[cfg(test)]
 pub(super) fn one_by_one(kernels: &[Box<dyn Kernel>]) -> Vec<Stage> {
-    (0..kernels.len()).map(|i| Stage::new(vec![i..i + 1], kernels, &[], 1)).collect()
+    (0..kernels.len()).map(|i| Stage::new(std::iter::once(i..i + 1).collect(), kernels, &[], 1)).collect()
 }
 
 #[cfg(test)]

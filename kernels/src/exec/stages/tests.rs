@@ -195,9 +195,9 @@ fn shuffled(stage: &Stage, random: &mut Random) -> Vec<usize> {
     tiles
 }
 
-/// The units of each stage.
-fn units(stages: &[Stage]) -> Vec<Vec<std::ops::Range<usize>>> {
-    stages.iter().map(|s| s.units.iter().map(|u| u.steps.clone()).collect()).collect()
+/// The first step of each unit and the one behind its last, by stages.
+fn units(stages: &[Stage]) -> Vec<Vec<[usize; 2]>> {
+    stages.iter().map(|s| s.units.iter().map(|u| [u.steps.start, u.steps.end]).collect()).collect()
 }
 
 fn kernels_of(build: &Build) -> Vec<Box<dyn Kernel>> {
@@ -218,7 +218,10 @@ fn branches_are_one_stage_and_rows_one_chain() {
     // Over what the addition read, but of all rows at once: behind the chain.
     build.step(map(), &[t[0]], t[1]);
     let kernels = kernels_of(&build);
-    assert_eq!(units(&stages(&build.program, &kernels, 2)), [vec![0..1, 1..2], vec![2..4], vec![4..5]]);
+    assert_eq!(
+        units(&stages(&build.program, &kernels, 2)),
+        [vec![[0, 1], [1, 2]], vec![[2, 4]], vec![[4, 5]]]
+    );
 }
 
 #[test]
@@ -232,9 +235,9 @@ fn a_chain_ends_where_memory_is_used_again_by_other_rows() {
     build.step(add(), &[t[0], t[2]], t[3]);
     build.step(add(), &[t[3], t[2]], shifted);
     let kernels = kernels_of(&build);
-    assert_eq!(units(&stages(&build.program, &kernels, 2)), [vec![0..1], vec![1..2]]);
+    assert_eq!(units(&stages(&build.program, &kernels, 2)), [vec![[0, 1]], vec![[1, 2]]]);
     // In its very place.
     build.program.steps[1].output = t[0];
     let kernels = kernels_of(&build);
-    assert_eq!(units(&stages(&build.program, &kernels, 2)), [vec![0..2]]);
+    assert_eq!(units(&stages(&build.program, &kernels, 2)), [vec![[0, 2]]]);
 }
