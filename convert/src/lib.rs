@@ -10,6 +10,7 @@ pub mod algorithm;
 mod attention;
 mod build;
 pub mod calibrate;
+mod clip;
 pub mod compare;
 pub mod emit;
 pub mod error;

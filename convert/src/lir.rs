@@ -11,6 +11,8 @@ use cygnet_format::op::Op;
 use cygnet_format::program::{DType, Quant};
 use half::f16;
 
+use crate::precision::{Memo, rounding::Block};
+
 /// Index of a tensor in [`Lir::tensors`].
 pub type Id = usize;
 
@@ -98,7 +100,12 @@ pub struct Tensor {
     pub constant: Option<Arc<Const>>,
     /// What is known of its channels, for an input of a product that is to be quantized.
     pub channels: Option<Arc<Channels>>,
+    /// For weights that are to be rounded adaptively, of each group of rows what is known of the inputs they meet.
+    pub met: Option<Arc<Met>>,
 }
+
+/// Of each group of a product's rows, what is known of the inputs that it meets, block by block.
+pub type Met = Vec<Vec<Block>>;
 
 /// What calibration has shown of the last dimension of a tensor, and what for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -204,6 +211,8 @@ pub struct Lir {
     pub outputs: Vec<(String, Id)>,
     /// What persists from run to run.
     pub states: Vec<State>,
+    /// Weights that have been quantized already.
+    pub memo: Memo,
 }
 
 impl Lir {
@@ -226,6 +235,7 @@ impl Lir {
             quant: None,
             constant: None,
             channels: None,
+            met: None,
         });
         self.tensors.len() - 1
     }
@@ -247,6 +257,7 @@ impl Lir {
             quant: None,
             constant: Some(Arc::new(value)),
             channels: None,
+            met: None,
         });
         self.tensors.len() - 1
     }

@@ -16,6 +16,7 @@ use crate::algorithm;
 use crate::attention;
 use crate::calibrate::file::CalibrationFileError;
 use crate::calibrate::{CalibrateError, Calibration, Calibrator, Samples, calibrate, sanity};
+use crate::clip::clip;
 use crate::emit::{Weights, emit};
 use crate::error::ImportError;
 use crate::explain::{Explained, explain};
@@ -272,13 +273,19 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
             return Ok((lir, none));
         };
         let stats = seen.stats(&lir)?;
-        Ok(tune(lir, plan, &stats, calibrator, tools))
+        let moments = seen.moments(&lir)?;
+        Ok(tune(lir, plan, &stats, &moments, calibrator, tools))
     };
     let (lir, mut ranges) = tuned(lir, &plan)?;
 
     let mut notes = Notes::new(lir.steps.len());
     if let (true, Some(samples)) = (plan.needs_ranges(), samples.as_deref_mut()) {
         let few = sensitivity::spread(samples, LAYER_SAMPLES)?;
+        if tools.clipping {
+            let macs: u64 = lir.steps.iter().map(|step| lir.macs(step)).sum();
+            let count = (CLIP_MACS / macs.max(1)).clamp(CLIP_SAMPLES.0, CLIP_SAMPLES.1) as usize;
+            clip(&lir, &plan, &mut ranges, &sensitivity::spread(samples, count)?, progress)?;
+        }
         if precision == Precision::Auto {
             let macs: u64 = lir.steps.iter().map(|step| lir.macs(step)).sum();
             let count = (TRIAL_MACS / macs.max(1)).clamp(TRIAL_SAMPLES.0, TRIAL_SAMPLES.1) as usize;
@@ -350,6 +357,10 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         ranges: report.tensors,
     })
 }
+
+/// Samples that narrower ranges are tried on, at least and at most, and in between so many multiply-accumulates.
+const CLIP_SAMPLES: (u64, u64) = (4, 16);
+const CLIP_MACS: u64 = 5_000_000_000;
 
 /// Samples that each layer's own loss is measured on.
 const LAYER_SAMPLES: usize = 2;

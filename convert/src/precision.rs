@@ -6,12 +6,15 @@ mod choose;
 mod functions;
 mod groups;
 mod infinite;
+mod memo;
 mod reals;
+pub mod rounding;
 mod rows;
 mod weights;
 
 pub use apply::{add_padding_rows, apply};
 pub use choose::{Plan, Precision, choose, has_real, is_product};
 pub use functions::{Function, functions};
-pub use groups::quants as scales;
+pub use groups::{quants as scales, shared};
 pub use infinite::infinite;
+pub use memo::Memo;

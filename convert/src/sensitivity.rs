@@ -87,16 +87,16 @@ pub fn spread(samples: &mut dyn Samples, most: usize) -> Result<Vec<Vec<Array>>,
     places.into_iter().map(get).collect()
 }
 
-fn original(i: usize) -> String {
+pub(crate) fn original(i: usize) -> String {
     format!("float:{i}")
 }
 
-fn twin(i: usize) -> String {
+pub(crate) fn twin(i: usize) -> String {
     format!("int8:{i}")
 }
 
 /// Steps in their order, cut where their results take too much.
-fn parts(lir: &Lir, chosen: &[usize]) -> Vec<Vec<usize>> {
+pub(crate) fn parts(lir: &Lir, chosen: &[usize]) -> Vec<Vec<usize>> {
     let mut parts: Vec<Vec<usize>> = Vec::new();
     let mut bytes = usize::MAX;
     for &i in chosen {
@@ -114,14 +114,14 @@ fn parts(lir: &Lir, chosen: &[usize]) -> Vec<Vec<usize>> {
 }
 
 /// A float graph in which some steps stand a second time, in int8, with the same inputs.
-struct Twins {
-    lir: Lir,
-    plan: Plan,
-    ranges: Vec<Option<Range>>,
+pub(crate) struct Twins {
+    pub(crate) lir: Lir,
+    pub(crate) plan: Plan,
+    pub(crate) ranges: Vec<Option<Range>>,
 }
 
 impl Twins {
-    fn new(lir: &Lir, plan: &Plan, ranges: &[Option<Range>], part: &[usize]) -> Self {
+    pub(crate) fn new(lir: &Lir, plan: &Plan, ranges: &[Option<Range>], part: &[usize]) -> Self {
         // The scales of the whole plan, not those that the twins alone would have.
         let quants = scales(lir, plan, ranges);
         let range = |q: &Option<Quant>| q.map(range_of);

@@ -75,18 +75,14 @@ impl Calibrator {
     }
 }
 
-/// Where a bin begins.
-fn edge(stats: &Stats, bin: usize) -> f64 {
-    (bin as f64 - HALF as f64) * stats.reach_of_bins() / HALF as f64
-}
-
 fn percentile(stats: &Stats, percent: f64) -> Option<Range> {
-    let counts = stats.bins();
+    let histogram = stats.histogram();
+    let counts = histogram.counts();
     let total: u64 = counts.iter().sum();
     let outside = (total as f64 * (1.0 - percent / 100.0) / 2.0) as u64;
     let low = end(counts, outside, 0..2 * HALF)?;
     let high = end(counts, outside, (0..2 * HALF).rev())?;
-    Some(Range { min: edge(stats, low) as f32, max: edge(stats, high + 1) as f32 })
+    Some(Range { min: histogram.edge(low) as f32, max: histogram.edge(high + 1) as f32 })
 }
 
 /// The first of `bins` before which no more than `outside` values lie.
@@ -105,7 +101,7 @@ const LEVELS: usize = 128;
 /// distribution of the magnitudes below it, the others counted at its end, diverges least from that of 128 levels. Exact
 /// zeros lose nothing whatever the threshold, and are left out.
 fn entropy(stats: &Stats) -> Range {
-    let counts = stats.bins();
+    let counts = stats.histogram().counts();
     let magnitudes: Vec<f64> = (0..HALF)
         .map(|i| {
             let zeros = if i == 0 { stats.zeros } else { 0 };
@@ -138,12 +134,12 @@ fn entropy(stats: &Stats) -> Range {
     let last = (0..HALF).rev().find(|&i| magnitudes[i] > 0.0).map_or(1, |i| i + 1);
     if last <= LEVELS {
         // Fewer bins than levels: nothing is to be gained.
-        let all = stats.reach_of_bins() as f32;
+        let all = stats.histogram().reach() as f32;
         return Range { min: -all, max: all };
     }
     let costs = (LEVELS..=last).map(|n| (n, divergence(n)));
     let best = costs.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(last, |(n, _)| n);
-    let threshold = edge(stats, HALF + best) as f32;
+    let threshold = stats.histogram().edge(HALF + best) as f32;
     Range { min: -threshold, max: threshold }
 }
 
@@ -152,42 +148,35 @@ const STEPS: usize = 100;
 
 /// The ends, one after the other drawn in, at which rounding and saturation together cost least.
 fn least_error(stats: &Stats, whole: Range) -> Range {
-    let (mut low, mut high) = (f64::from(whole.min.min(0.0)), f64::from(whole.max.max(0.0)));
-    let (full_low, full_high) = (low, high);
-    let mut least = squared_error(stats, low, high);
+    let full = [f64::from(whole.min.min(0.0)), f64::from(whole.max.max(0.0))];
+    let mut ends = full;
+    let mut least = squared_error(stats, ends);
     // Twice: what is best for one end depends on the other.
     for _ in 0..2 {
-        for step in (STEPS / 5)..STEPS {
-            let end = full_high * step as f64 / STEPS as f64;
-            let error = squared_error(stats, low, end);
-            if error < least {
-                (least, high) = (error, end);
-            }
-        }
-        for step in (STEPS / 5)..STEPS {
-            let end = full_low * step as f64 / STEPS as f64;
-            let error = squared_error(stats, end, high);
-            if error < least {
-                (least, low) = (error, end);
+        for side in [1, 0] {
+            for step in (STEPS / 5)..STEPS {
+                let mut tried = ends;
+                tried[side] = full[side] * step as f64 / STEPS as f64;
+                let error = squared_error(stats, tried);
+                if error < least {
+                    (least, ends) = (error, tried);
+                }
             }
         }
     }
-    Range { min: low as f32, max: high as f32 }
+    Range { min: ends[0] as f32, max: ends[1] as f32 }
 }
 
 /// The sum of squared errors of quantizing to 255 steps from `low` to `high`: a twelfth of a squared step for each value
 /// inside but exact zeros, the squared distance for each outside.
-fn squared_error(stats: &Stats, low: f64, high: f64) -> f64 {
+fn squared_error(stats: &Stats, [low, high]: [f64; 2]) -> f64 {
     let step = (high - low) / 255.0;
     let rounding = step * step / 12.0;
-    let width = stats.reach_of_bins() / HALF as f64;
-    let mut error = -(stats.zeros as f64) * rounding;
-    for (bin, &count) in stats.bins().iter().enumerate().filter(|(_, count)| **count > 0) {
-        let center = edge(stats, bin) + width / 2.0;
-        let beyond = (center - high).max(low - center).max(0.0);
-        error += count as f64 * (rounding + beyond * beyond);
-    }
-    error
+    let cost = |(middle, count): (f64, u64)| {
+        let beyond = (middle - high).max(low - middle).max(0.0);
+        count as f64 * (rounding + beyond * beyond)
+    };
+    stats.histogram().middles().map(cost).sum::<f64>() - stats.zeros as f64 * rounding
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! "\x89CYGCAL\n" | u32 version | model: 32 bytes | settings: text | u64 samples | u64 hash ...
-//! | u32 tensors | tensor ... | SHA-256 of all before
+//! | u32 tensors | tensor ... | u32 products | product ... | SHA-256 of all before
 //! tensor: name: text | f32 least | f32 greatest | u64 values | u64 zeros | u64 samples | i128 sum of least values
-//!   | i128 of greatest | i32 exponent | u32 first bin | u32 bins | u64 count ... | u32 channels | channel ...
+//!   | i128 of greatest | histogram | u32 channels | channel ...
+//! histogram: i32 exponent | u32 first bin | u32 bins | u64 count ...
+//! product: name text | u64 windows | u64 sums | i128 sum ...
 //! channel: f32 least | f32 greatest | i128 sum | i128 sum of squares
 //! ```
 //!
@@ -16,12 +18,14 @@ use std::path::{Path, PathBuf};
 use cygnet_format::save::write_atomic;
 use sha2::{Digest, Sha256};
 
+use super::histogram::Histogram;
+use super::moments::Moments;
 use super::stats::{Channel, HALF, Stats};
-use super::{Calibration, Watched};
+use super::{Calibration, Met, Watched};
 use crate::ranges::Range;
 
 const MAGIC: &[u8; 8] = b"\x89CYGCAL\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const NO_EXPONENT: i32 = i32::MIN;
 
 /// Why calibrations cannot be read, written or merged.
@@ -97,17 +101,40 @@ impl<'a> In<'a> {
     }
 }
 
+impl Histogram {
+    fn write(&self, out: &mut Out) {
+        out.0.extend(self.exponent.unwrap_or(NO_EXPONENT).to_le_bytes());
+        let first = self.counts.iter().position(|&c| c > 0).unwrap_or(0);
+        let end = self.counts.iter().rposition(|&c| c > 0).map_or(first, |last| last + 1);
+        out.0.extend([first as u32, (end - first) as u32].iter().flat_map(|v| v.to_le_bytes()));
+        out.0.extend(self.counts[first..end].iter().flat_map(|v| v.to_le_bytes()));
+    }
+
+    fn read(input: &mut In<'_>) -> Option<Self> {
+        let exponent = input.array().map(i32::from_le_bytes)?;
+        let (first, n) = (input.u32()? as usize, input.u32()? as usize);
+        let end = first.checked_add(n).filter(|&end| end <= 2 * HALF)?;
+        let mut counts = vec![0; 2 * HALF];
+        for count in &mut counts[first..end] {
+            *count = input.u64()?;
+        }
+        let known = exponent == NO_EXPONENT || (-149..=128).contains(&exponent);
+        known.then_some(Self { exponent: (exponent != NO_EXPONENT).then_some(exponent), counts })
+    }
+
+    /// The number of values.
+    fn total(&self) -> Option<u64> {
+        self.counts.iter().try_fold(0_u64, |sum, &c| sum.checked_add(c))
+    }
+}
+
 impl Stats {
     fn write(&self, out: &mut Out) {
         let Range { min, max } = self.range.unwrap_or(Range { min: 0.0, max: 0.0 });
         out.0.extend([min, max].iter().flat_map(|v| v.to_le_bytes()));
         out.0.extend([self.values, self.zeros, self.samples].iter().flat_map(|v| v.to_le_bytes()));
         out.0.extend(self.ends.iter().flat_map(|v| v.to_le_bytes()));
-        out.0.extend(self.exponent.unwrap_or(NO_EXPONENT).to_le_bytes());
-        let first = self.counts.iter().position(|&c| c > 0).unwrap_or(0);
-        let end = self.counts.iter().rposition(|&c| c > 0).map_or(first, |last| last + 1);
-        out.0.extend([first as u32, (end - first) as u32].iter().flat_map(|v| v.to_le_bytes()));
-        out.0.extend(self.counts[first..end].iter().flat_map(|v| v.to_le_bytes()));
+        self.histogram.write(out);
         out.0.extend((self.channels.len() as u32).to_le_bytes());
         for c in &self.channels {
             out.0.extend([c.min, c.max].iter().flat_map(|v| v.to_le_bytes()));
@@ -119,13 +146,7 @@ impl Stats {
         let range = Range { min: input.f32()?, max: input.f32()? };
         let (values, zeros, samples) = (input.u64()?, input.u64()?, input.u64()?);
         let ends = [input.i128()?, input.i128()?];
-        let exponent = input.array().map(i32::from_le_bytes)?;
-        let (first, n) = (input.u32()? as usize, input.u32()? as usize);
-        let end = first.checked_add(n).filter(|&end| end <= 2 * HALF)?;
-        let mut counts = vec![0; 2 * HALF];
-        for count in &mut counts[first..end] {
-            *count = input.u64()?;
-        }
+        let histogram = Histogram::read(input)?;
         let n = input.u32()?;
         let n = input.count(n.into(), 40)?;
         let mut channels = Vec::with_capacity(n);
@@ -137,19 +158,26 @@ impl Stats {
             }
             channels.push(channel);
         }
-        let total = counts.iter().try_fold(0_u64, |sum, &c| sum.checked_add(c))?;
-        let known = exponent == NO_EXPONENT || (-149..=128).contains(&exponent);
+        let total = histogram.total()?;
         let finite = range.min.is_finite() && range.max.is_finite() && range.min <= range.max;
-        (known && finite && total == values && zeros <= values && samples <= values).then_some(Self {
+        (finite && total == values && zeros <= values && samples <= values).then_some(Self {
             range: (samples > 0).then_some(range),
             values,
             zeros,
             samples,
             ends,
-            exponent: (exponent != NO_EXPONENT).then_some(exponent),
-            counts,
+            histogram,
             channels,
         })
+    }
+}
+
+impl Met {
+    fn read(input: &mut In<'_>) -> Option<Self> {
+        let (name, windows, n) = (input.text()?, input.u64()?, input.u64()?);
+        let n = input.count(n, 16)?;
+        let sums = (0..n).map(|_| input.i128()).collect::<Option<_>>()?;
+        Some(Self { name, moments: Moments { windows, sums } })
     }
 }
 
@@ -166,6 +194,13 @@ impl Calibration {
         for t in &self.tensors {
             out.text(&t.name);
             t.stats.write(&mut out);
+        }
+        out.0.extend((self.products.len() as u32).to_le_bytes());
+        for p in &self.products {
+            out.text(&p.name);
+            out.0.extend(p.moments.windows.to_le_bytes());
+            out.0.extend((p.moments.sums.len() as u64).to_le_bytes());
+            out.0.extend(p.moments.sums.iter().flat_map(|v| v.to_le_bytes()));
         }
         let digest = Sha256::digest(&out.0);
         out.0.extend(digest);
@@ -184,7 +219,7 @@ impl Calibration {
         let body = body.ok_or("the file is damaged or was not written to its end")?;
         let mut input = In(&bytes[MAGIC.len()..body]);
         if input.u32() != Some(VERSION) {
-            return Err("the file is of a later version of this program");
+            return Err("the file is of another version of this program");
         }
         Self::read(&mut input).filter(|_| input.0.is_empty()).ok_or("the file holds what no calibration does")
     }
@@ -200,7 +235,10 @@ impl Calibration {
         let tensors = (0..n)
             .map(|_| Some(Watched { name: input.text()?, stats: Stats::read(input)? }))
             .collect::<Option<_>>()?;
-        samples.is_sorted().then_some(Self { model, settings, samples, tensors })
+        let n = input.u32()?;
+        let n = input.count(n.into(), 20)?;
+        let products = (0..n).map(|_| Met::read(input)).collect::<Option<_>>()?;
+        samples.is_sorted().then_some(Self { model, settings, samples, tensors, products })
     }
 
     /// Reads a file.
@@ -234,7 +272,10 @@ mod tests {
             Watched { name: "a".to_owned(), stats: a },
             Watched { name: "never seen".to_owned(), stats: Stats::new(0) },
         ];
-        Calibration { model: [7; 32], settings: "--shape x=1x2".to_owned(), samples: vec![3, 5, 5], tensors }
+        let products =
+            vec![Met { name: "p".to_owned(), moments: Moments { windows: 2, sums: vec![5, -1 << 90] } }];
+        let settings = "--shape x=1x2".to_owned();
+        Calibration { model: [7; 32], settings, samples: vec![3, 5, 5], tensors, products }
     }
 
     #[test]
@@ -268,6 +309,7 @@ mod tests {
                 if let Ok(c) = Calibration::from_bytes(&forged) {
                     let mut sum = c.clone();
                     sum.tensors.iter_mut().zip(&c.tensors).for_each(|(a, b)| a.stats.merge(&b.stats));
+                    sum.products.iter_mut().zip(&c.products).for_each(|(a, b)| a.moments.merge(&b.moments));
                 }
             }
         }

@@ -5,9 +5,13 @@
 
 mod choice;
 pub mod file;
+pub mod histogram;
+pub mod moments;
 pub mod part;
 pub mod sanity;
 pub mod stats;
+
+use std::collections::BTreeMap;
 
 use cygnet::format::Array;
 use cygnet::{Model, Session, SessionOptions, TensorRef};
@@ -23,6 +27,7 @@ use crate::precision::{add_padding_rows, infinite};
 
 pub use choice::Calibrator;
 pub use file::CalibrationFileError;
+use moments::{Moments, Windows};
 pub use stats::Stats;
 
 /// Where samples come from, one after another.
@@ -78,6 +83,17 @@ pub struct Calibration {
     pub samples: Vec<u64>,
     /// The tensors seen, by their position in the lowered graph.
     pub tensors: Vec<Watched>,
+    /// The products with constant weights, by their position in the lowered graph.
+    pub products: Vec<Met>,
+}
+
+/// What the weights of one product meet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Met {
+    /// The product's name in the lowered graph.
+    pub name: String,
+    /// What is known of it.
+    pub moments: Moments,
 }
 
 /// One tensor that is looked at.
@@ -117,6 +133,12 @@ fn by_channel(lir: &Lir) -> Vec<bool> {
     wanted
 }
 
+/// The products whose inputs' moments are kept, by their position in the graph.
+fn products(lir: &Lir) -> Vec<(usize, Windows)> {
+    let steps = lir.steps.iter().enumerate();
+    steps.filter_map(|(i, step)| Some((i, Windows::of(lir, step)?))).collect()
+}
+
 impl Calibration {
     /// One that has seen nothing.
     pub fn new(lir: &Lir, model: [u8; 32], settings: String) -> Self {
@@ -129,7 +151,11 @@ impl Calibration {
                 Watched { name: t.name.clone(), stats: Stats::new(n) }
             })
             .collect();
-        Self { model, settings, samples: Vec::new(), tensors }
+        let products = products(lir)
+            .into_iter()
+            .map(|(i, at)| Met { name: lir.steps[i].name.clone(), moments: Moments::new(&at) })
+            .collect();
+        Self { model, settings, samples: Vec::new(), tensors, products }
     }
 
     /// What is known of each tensor of the lowered graph that this is a calibration of.
@@ -152,13 +178,34 @@ impl Calibration {
         Ok(found)
     }
 
+    /// What is known of the inputs of each product of the lowered graph that this is a calibration of, by its steps.
+    ///
+    /// # Errors
+    /// When it is one of another graph.
+    pub fn moments(&self, lir: &Lir) -> Result<BTreeMap<usize, (Windows, &Moments)>, CalibrateError> {
+        let other = |what: String| Err(CalibrateError::OtherModel(what));
+        let all = products(lir);
+        if all.len() != self.products.len() {
+            return other(format!("{} products, not {}", self.products.len(), all.len()));
+        }
+        let mut found = BTreeMap::new();
+        for ((i, at), own) in all.into_iter().zip(&self.products) {
+            if lir.steps[i].name != own.name || !own.moments.fits(&at) {
+                return other(format!("product '{}', not '{}'", own.name, lir.steps[i].name));
+            }
+            found.insert(i, (at, &own.moments));
+        }
+        Ok(found)
+    }
+
     /// Takes in what another one has seen.
     ///
     /// # Errors
     /// When the two are of different models or settings, or when one has seen nothing that the other has not.
     pub fn merge(&mut self, other: &Self) -> Result<(), CalibrationFileError> {
         let shape = |c: &Self| -> Vec<(String, usize)> {
-            c.tensors.iter().map(|t| (t.name.clone(), t.stats.channels().len())).collect()
+            let tensors = c.tensors.iter().map(|t| (t.name.clone(), t.stats.channels().len()));
+            tensors.chain(c.products.iter().map(|p| (p.name.clone(), p.moments.sums.len()))).collect()
         };
         if self.model != other.model || shape(self) != shape(other) {
             return Err(CalibrationFileError::Unlike { what: "models" });
@@ -178,6 +225,9 @@ impl Calibration {
         for (own, other) in self.tensors.iter_mut().zip(&other.tensors) {
             own.stats.merge(&other.stats);
         }
+        for (own, other) in self.products.iter_mut().zip(&other.products) {
+            own.moments.merge(&other.moments);
+        }
         Ok(())
     }
 }
@@ -188,6 +238,8 @@ pub struct Looker {
     /// For each watched tensor, in their order: how many steps have been done when it is there, and the program's tensor.
     /// By the steps.
     order: Vec<(usize, u32, usize)>,
+    /// For each watched tensor the products that it is the input of: their places among all of them, and their windows.
+    products: Vec<Vec<(usize, Windows)>>,
 }
 
 /// Whether samples of the model follow one another, since it keeps states: calibration then sees a stream, in order.
@@ -219,7 +271,14 @@ impl Looker {
             .filter_map(|(i, id)| Some((ready[id].unwrap_or(0), tensors[id]?, i)))
             .collect();
         order.sort_unstable();
-        Ok(Self { session, order })
+        let ids = watched(lir);
+        let mut by_tensor = vec![Vec::new(); ids.len()];
+        for (place, (i, at)) in products(lir).into_iter().enumerate() {
+            if let Some(tensor) = lir.steps[i].inputs[0].and_then(|x| ids.binary_search(&x).ok()) {
+                by_tensor[tensor].push((place, at));
+            }
+        }
+        Ok(Self { session, order, products: by_tensor })
     }
 
     /// Runs one sample and takes in what its tensors hold. `index` is for errors alone.
@@ -241,7 +300,10 @@ impl Looker {
                 .set_input(&a.name, TensorRef::from_bytes(a.dtype, &a.bytes, &a.dims))
                 .map_err(run)?;
         }
-        let (order, tensors) = (&self.order, &mut seen.tensors);
+        let start = digest.finalize()[..8].try_into().expect("32 bytes");
+        let hash = u64::from_le_bytes(start);
+        let (order, tensors, known) = (&self.order, &mut seen.tensors, &mut seen.products);
+        let readers = &self.products;
         let mut next = 0;
         let mut odd = None;
         self.session
@@ -253,6 +315,11 @@ impl Looker {
                     if odd.is_none() && !watched.stats.add(&values) {
                         odd = Some(watched.name.clone());
                     }
+                    if odd.is_none() {
+                        for (place, at) in &readers[i] {
+                            known[*place].moments.add(at, &values, hash);
+                        }
+                    }
                     next += 1;
                 }
             })
@@ -260,8 +327,6 @@ impl Looker {
         if let Some(tensor) = odd {
             return Err(CalibrateError::NonFinite { index, tensor });
         }
-        let start = digest.finalize()[..8].try_into().expect("32 bytes");
-        let hash = u64::from_le_bytes(start);
         let at = seen.samples.partition_point(|&s| s <= hash);
         seen.samples.insert(at, hash);
         Ok(())

@@ -107,12 +107,12 @@ fn of_first_layer(lir: &Lir, step: usize, out: &Stats, name: &str, input: &Stats
 
 /// The share of values in the bin of `bound` and above, of those that are not zero.
 fn share_at(stats: &Stats, bound: f32) -> f64 {
-    let reach = stats.reach_of_bins();
+    let reach = stats.histogram().reach();
     if reach == 0.0 {
         return 0.0;
     }
-    let half = (stats.bins().len() / 2) as f64;
+    let half = (stats.histogram().counts().len() / 2) as f64;
     let first = (f64::from(bound) / reach * half).floor() + half;
-    let above: u64 = stats.bins().iter().skip(first as usize).sum();
+    let above: u64 = stats.histogram().counts().iter().skip(first as usize).sum();
     above as f64 / (stats.values - stats.zeros).max(1) as f64
 }

@@ -4,19 +4,20 @@
 //! Counts are integers, bins are powers of two wide, and a sum over samples adds integers: what one sample gives is
 //! rounded once, to a multiple of 2^-50. So the statistics of two parts added up are those of the whole, bit for bit.
 
+use super::histogram::Histogram;
 use crate::ranges::Range;
 
 /// Bins of a histogram on each side of zero.
 pub const HALF: usize = 1024;
 
 /// Sums are multiples of 2^-50.
-const UNIT: f64 = (1_u64 << 50) as f64;
+pub(super) const UNIT: f64 = (1_u64 << 50) as f64;
 
 /// What one sample adds to a sum is at most 2^50 in magnitude: 2^27 samples cannot overflow.
 const MOST: i128 = 1 << 100;
 
 /// A real number as a multiple of the unit of sums.
-fn fixed(value: f64) -> i128 {
+pub(super) fn fixed(value: f64) -> i128 {
     // Rounds towards zero.
     ((value * UNIT) as i128).clamp(-MOST, MOST)
 }
@@ -42,10 +43,8 @@ impl Channel {
     }
 }
 
-/// What is known of one tensor: its ends, sums of each sample's ends, a histogram, and on request each channel.
-///
-/// The histogram lies over [-reach, reach], the reach being the least power of two above all magnitudes: it doubles as
-/// larger values come, neighbouring bins merging. 16 KiB whatever the number of values, and 40 bytes for each channel.
+/// What is known of one tensor: its ends, sums of each sample's ends, a histogram, and on request each channel: 16 KiB
+/// whatever the number of values, and 40 bytes for each channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
     /// The least and greatest value; `None` before the first.
@@ -57,17 +56,8 @@ pub struct Stats {
     pub(super) samples: u64,
     /// Sums over samples of the least and of the greatest value.
     pub(super) ends: [i128; 2],
-    /// The reach is 2^exponent; `None` while all values are zero.
-    pub(super) exponent: Option<i32>,
-    pub(super) counts: Vec<u64>,
+    pub(super) histogram: Histogram,
     pub(super) channels: Vec<Channel>,
-}
-
-/// The least e with |value| < 2^e, for a finite value other than zero.
-fn exponent_above(value: f32) -> i32 {
-    // Exact in f64, where no f32 is denormal.
-    let bits = f64::from(value).to_bits();
-    ((bits >> 52) & 0x7ff) as i32 - 1023 + 1
 }
 
 impl Stats {
@@ -79,8 +69,7 @@ impl Stats {
             zeros: 0,
             samples: 0,
             ends: [0; 2],
-            exponent: None,
-            counts: vec![0; 2 * HALF],
+            histogram: Histogram::new(HALF),
             channels: vec![Channel::NONE; channels],
         }
     }
@@ -99,23 +88,11 @@ impl Stats {
         self.ends[0] = self.ends[0].wrapping_add(fixed(range.min.into()));
         self.ends[1] = self.ends[1].wrapping_add(fixed(range.max.into()));
         let greatest = range.max.max(-range.min);
-        if greatest > 0.0 {
-            self.reach(exponent_above(greatest));
-        }
-        self.count(values);
+        self.values += values.len() as u64;
+        self.zeros += values.iter().filter(|v| **v == 0.0).count() as u64;
+        self.histogram.add(values, greatest);
         self.add_channels(values);
         true
-    }
-
-    fn count(&mut self, values: &[f32]) {
-        self.values += values.len() as u64;
-        let per_unit = self.exponent.map_or(0.0, |e| HALF as f64 * f64::from(-e).exp2());
-        for &v in values {
-            self.zeros += u64::from(v == 0.0);
-            // Below HALF in magnitude, since |v| < reach, and exact: the factor is a power of two.
-            let bin = (f64::from(v) * per_unit).floor() as i32 + HALF as i32;
-            self.counts[bin as usize] += 1;
-        }
     }
 
     fn add_channels(&mut self, values: &[f32]) {
@@ -140,22 +117,6 @@ impl Stats {
         }
     }
 
-    /// Widens the histogram to a reach of at least 2^exponent: each pair of bins becomes one.
-    fn reach(&mut self, exponent: i32) {
-        let Some(mut at) = self.exponent else {
-            // All values were zero: they are in the bin that begins at zero, whatever the reach.
-            self.exponent = Some(exponent);
-            return;
-        };
-        while at < exponent {
-            let merged: Vec<u64> = self.counts.as_chunks::<2>().0.iter().map(|[a, b]| a + b).collect();
-            self.counts.fill(0);
-            self.counts[HALF / 2..HALF / 2 + HALF].copy_from_slice(&merged);
-            at += 1;
-        }
-        self.exponent = Some(at);
-    }
-
     /// Takes in what is known of the same tensor from other samples.
     pub fn merge(&mut self, other: &Self) {
         self.range = match (self.range, other.range) {
@@ -168,16 +129,7 @@ impl Stats {
         for (end, o) in self.ends.iter_mut().zip(other.ends) {
             *end = end.wrapping_add(o);
         }
-        let mut other = other.clone();
-        let exponent = self.exponent.max(other.exponent);
-        for side in [&mut *self, &mut other] {
-            if let Some(e) = exponent {
-                side.reach(e);
-            }
-        }
-        for (count, o) in self.counts.iter_mut().zip(&other.counts) {
-            *count = count.saturating_add(*o);
-        }
+        self.histogram.merge(&other.histogram);
         for (channel, o) in self.channels.iter_mut().zip(&other.channels) {
             channel.join(o);
         }
@@ -194,14 +146,9 @@ impl Stats {
         self.samples
     }
 
-    /// Where the histogram ends; 0 while all values are zero.
-    pub fn reach_of_bins(&self) -> f64 {
-        self.exponent.map_or(0.0, |e| f64::from(e).exp2())
-    }
-
-    /// The bins from -reach to reach.
-    pub fn bins(&self) -> &[u64] {
-        &self.counts
+    /// All values.
+    pub fn histogram(&self) -> &Histogram {
+        &self.histogram
     }
 
     /// How each channel's values spread.
@@ -231,8 +178,8 @@ mod tests {
         assert_eq!(s.range, Some(Range { min: -100.0, max: 7.0 }));
         // (-0.25 + 7 - 100) / 3 and (0.5 + 7 - 100) / 3
         assert_eq!(s.mean_range(), Some(Range { min: -31.083334, max: -30.833334 }));
-        assert_eq!(s.counts.iter().sum::<u64>(), 4);
-        assert_eq!(s.reach_of_bins(), 128.0);
+        assert_eq!(s.histogram.counts().iter().sum::<u64>(), 4);
+        assert_eq!(s.histogram.reach(), 128.0);
     }
 
     #[test]
@@ -240,8 +187,8 @@ mod tests {
         let mut s = Stats::new(0);
         // Bins of a reach of 4 are 1/256 wide; the reach is above all magnitudes.
         assert!(s.add(&[2.0, -2.0, 0.0, 1.0 / 256.0]));
-        assert_eq!(s.reach_of_bins(), 4.0);
-        let filled: Vec<usize> = (0..2 * HALF).filter(|&b| s.counts[b] > 0).collect();
+        assert_eq!(s.histogram.reach(), 4.0);
+        let filled: Vec<usize> = (0..2 * HALF).filter(|&b| s.histogram.counts()[b] > 0).collect();
         assert_eq!(filled, [HALF - 512, HALF, HALF + 1, HALF + 512]);
         assert_eq!((s.zeros, s.values), (1, 4));
     }

@@ -12,6 +12,7 @@ use half::f16;
 use super::choose::Plan;
 use super::functions::{Function, functions};
 use super::groups::quants;
+use super::memo::Origin;
 use super::weights::{MAX_K, MAX_K_COMPUTED, Product, multipliers, quantize as quantize_weights};
 use crate::lir::{Const, Id, Kind, Lir, State, Step};
 use crate::ranges::{Range, quantize, quantized};
@@ -326,14 +327,25 @@ impl Cast<'_> {
         }
         // Depthwise weights lie [taps][C]: each channel's own together while they are quantized.
         let depthwise = groups == 0;
-        let by_channel = if depthwise { swapped(wc.f32(), k, m) } else { wc.f32().to_vec() };
-        let q = quantize_weights(&Product {
-            weights: &by_channel,
-            bias: bc.f32(),
-            x: xq,
-            channels: self.old.tensors[x].channels.as_deref(),
-            depth: wd[wd.len() - 1],
-            groups,
+        let channels = self.old.tensors[x].channels.clone();
+        let origin = Origin {
+            weights: Arc::clone(wc),
+            bias: Some(Arc::clone(bc)),
+            scale: xq.scale,
+            channels: channels.clone(),
+            met: wt.met.clone(),
+        };
+        let q = self.old.memo.get(origin, || {
+            let by_channel = if depthwise { swapped(wc.f32(), k, m) } else { wc.f32().to_vec() };
+            quantize_weights(&Product {
+                weights: &by_channel,
+                bias: bc.f32(),
+                x: xq,
+                channels: channels.as_deref(),
+                depth: wd[wd.len() - 1],
+                groups,
+                met: wt.met.as_deref(),
+            })
         });
         let transposed = matches!(step.kind, Kind::Op(Op::ConvTranspose(_)));
         let bias = if transposed {
@@ -342,7 +354,7 @@ impl Cast<'_> {
         } else {
             fold_zero_point(&q.bias, &q.weights, k, xq.zero_point)
         };
-        let weights = if depthwise { swapped(&q.weights, m, k) } else { q.weights };
+        let weights = if depthwise { swapped(&q.weights, m, k) } else { q.weights.clone() };
         let name = |what: &str| format!("{}:{what}", step.name);
         let weights = self.new.add_const(wt.name.clone(), &wd, Const::S8(weights));
         let bias = self.new.add_const(name("bias"), &[bias.len()], Const::S32(bias));
@@ -422,6 +434,7 @@ pub fn add_padding_rows(lir: &mut Lir) {
                 quant: None,
                 constant: Some(Arc::new(zeros)),
                 channels: None,
+                met: None,
             });
             lir.tensors.len() - 1
         });

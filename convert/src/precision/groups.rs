@@ -45,8 +45,13 @@ fn keeps_scale(step: &Step) -> bool {
         }
 }
 
-/// The quantization of every computed tensor that an s8 step reads or writes.
-pub fn quants(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Vec<Option<Quant>> {
+/// For each tensor the first of those that share its scale.
+pub fn shared(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Vec<Id> {
+    let mut sets = sets(lir, plan, ranges);
+    (0..lir.tensors.len()).map(|id| sets.find(id)).collect()
+}
+
+fn sets(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Sets {
     let mut sets = Sets((0..lir.tensors.len()).collect());
     let s8 = |i: usize| plan.types[i] == DType::S8 && !plan.real[i];
     for (_, step) in lir.steps.iter().enumerate().filter(|&(i, s)| s8(i) && keeps_scale(s)) {
@@ -69,6 +74,13 @@ pub fn quants(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Vec<Option<Qu
             }
         }
     }
+    sets
+}
+
+/// The quantization of every computed tensor that an s8 step reads or writes.
+pub fn quants(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Vec<Option<Quant>> {
+    let mut sets = sets(lir, plan, ranges);
+    let s8 = |i: usize| plan.types[i] == DType::S8 && !plan.real[i];
     let mut merged = vec![None; lir.tensors.len()];
     merge_ranges(&mut sets, ranges, &mut merged);
     // A softmax yields numbers from 0 to 1 whatever the samples showed.

@@ -1,10 +1,13 @@
 //! Products of s8 whose results are real numbers: the last ones of a network, and all of dynamic range quantization.
 
+use std::sync::Arc;
+
 use cygnet_format::op::{self, Op, ReduceKind, Window};
 use cygnet_format::program::{DType, Quant};
 use cygnet_kernels::conv::pack::fold_zero_point;
 
 use super::apply::Cast;
+use super::memo::Origin;
 use super::weights::{Product, quantize as quantize_weights};
 use crate::lir::{Const, Id, Kind, Step};
 
@@ -33,26 +36,34 @@ impl Cast<'_> {
         let (name_of_weights, wd, m) = (wt.name.clone(), wt.dims.clone(), bt.len());
         let (k, c) = (wt.len() / m, *self.old.tensors[x].dims.last().unwrap_or(&1));
         let bias = bt.constant.as_ref().ok_or("bias is computed")?;
-        let product = |bias| Product {
-            weights: constant.f32(),
-            bias,
-            x: Quant { scale: 1.0, zero_point: input.zero_point },
-            channels: self.old.tensors[x].channels.as_deref(),
-            depth: c,
-            groups: 1,
+        let (channels, met) = (self.old.tensors[x].channels.clone(), wt.met.clone().filter(|_| !dynamic));
+        let origin = Origin {
+            weights: Arc::clone(constant),
+            bias: None,
+            scale: 1.0,
+            channels: channels.clone(),
+            met: met.clone(),
         };
-        // Biases are real numbers of their own: scales need not leave room for them.
-        let zeros = vec![0.0; m];
-        let mut q = quantize_weights(&product(&zeros));
+        let q = self.old.memo.get(origin, || {
+            quantize_weights(&Product {
+                weights: constant.f32(),
+                // Biases are real numbers of their own: scales need not leave room for them.
+                bias: &vec![0.0; m],
+                x: Quant { scale: 1.0, zero_point: input.zero_point },
+                channels: channels.as_deref(),
+                depth: c,
+                groups: 1,
+                met: met.as_deref(),
+            })
+        });
         let real_bias: Vec<f32> = q.real_bias.iter().zip(bias.f32()).map(|(off, b)| off + b).collect();
-        q.bias.fill(0);
         let bias_values = bias.f32().to_vec();
-        let folded = fold_zero_point(&q.bias, &q.weights, k, input.zero_point);
+        let folded = fold_zero_point(&vec![0; m], &q.weights, k, input.zero_point);
         let scale = q.scales.iter().map(|&w| (f64::from(w) * input.scale) as f32).collect();
         let name = |what: &str| format!("{}:{what}", step.name);
         let mut inputs = vec![
             Some(input.form),
-            Some(self.new.add_const(name_of_weights, &wd, Const::S8(q.weights))),
+            Some(self.new.add_const(name_of_weights, &wd, Const::S8(q.weights.clone()))),
             Some(self.new.add_const(name("zero point"), &[m], Const::S32(folded))),
             Some(self.new.add_const(name("scale"), &[m], Const::F32(scale))),
             None,

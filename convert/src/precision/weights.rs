@@ -2,7 +2,7 @@
 
 use cygnet_format::program::Quant;
 
-use crate::lir::Channels;
+use crate::lir::{Channels, Met};
 
 /// Least scale of a channel's weights: below it (a channel of zeros) nothing would be gained and reciprocals overflow.
 const LEAST_SCALE: f32 = 1e-20;
@@ -33,6 +33,8 @@ pub(super) struct Product<'a> {
     /// Input channels that a row sees at each tap, and for how many groups; 0 groups for a depthwise product.
     pub(super) depth: usize,
     pub(super) groups: usize,
+    /// Of each group of rows, what is known of the inputs together.
+    pub(super) met: Option<&'a Met>,
 }
 
 impl Product<'_> {
@@ -42,6 +44,16 @@ impl Product<'_> {
             return m;
         }
         m / (self.bias.len() / self.groups) * self.depth + k % self.depth
+    }
+
+    /// The weights of a row, rounded.
+    fn rounded(&self, m: usize, row: &[f32], scale: f32) -> Vec<i8> {
+        let mut rounded: Vec<i8> = row.iter().map(|&w| round(w, scale)).collect();
+        if let Some(blocks) = self.met.and_then(|met| met.get(m / (self.bias.len() / met.len()))) {
+            let steps: Vec<f64> = row.iter().map(|&w| f64::from(w) / f64::from(scale)).collect();
+            blocks.iter().for_each(|block| block.round(&steps, &mut rounded));
+        }
+        rounded
     }
 
     /// What an error of each weight of a row counts for: the mean square of what it meets.
@@ -83,7 +95,7 @@ pub(super) fn quantize(p: &Product<'_>) -> Quantized {
             None => greatest / 127.0,
         };
         let scale = least.max(for_bias).max(LEAST_SCALE);
-        let rounded: Vec<i8> = weights.iter().map(|&w| round(w, scale)).collect();
+        let rounded = p.rounded(row, weights, scale);
         let b = f64::from(b) - p.mean_error(row, weights, &rounded, scale);
         out.weights.extend(rounded);
         out.scales.push(scale);
@@ -138,7 +150,7 @@ mod tests {
 
     fn product<'a>(weights: &'a [f32], bias: &'a [f32], channels: Option<&'a Channels>) -> Product<'a> {
         let depth = weights.len() / bias.len();
-        Product { weights, bias, x: X, channels, depth, groups: 1 }
+        Product { weights, bias, x: X, channels, depth, groups: 1, met: None }
     }
 
     #[test]

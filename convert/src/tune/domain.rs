@@ -6,7 +6,6 @@ use cygnet_format::op::Op;
 use cygnet_format::program::{DType, Quant};
 
 use crate::calibrate::Stats;
-use crate::calibrate::stats::HALF;
 use crate::lir::{Id, Kind, Lir};
 use crate::precision::{Plan, functions};
 use crate::ranges::Range;
@@ -54,16 +53,14 @@ fn best(function: &dyn Fn(f32) -> f32, seen: &Stats, out: Quant) -> Range {
     let whole = seen.range.unwrap_or(Range { min: 0.0, max: 0.0 });
     let full = [f64::from(whole.min.min(0.0)), f64::from(whole.max.max(0.0))];
     let f = |x: f64| f64::from(function(x as f32));
-    let width = seen.reach_of_bins() / HALF as f64;
+    let histogram = seen.histogram();
+    let width = histogram.width();
     // Values of a bin lie anywhere in it: three of them stand for all.
-    let points: Vec<(f64, f64, f64)> = seen
-        .bins()
-        .iter()
-        .enumerate()
-        .filter(|(_, count)| **count > 0)
-        .flat_map(|(bin, &count)| {
-            [1.0, 3.0, 5.0].map(|at| {
-                let x = (bin as f64 - HALF as f64 + at / 6.0) * width;
+    let points: Vec<(f64, f64, f64)> = histogram
+        .middles()
+        .flat_map(|(middle, count)| {
+            [-1.0, 0.0, 1.0].map(|at| {
+                let x = middle + at * width / 3.0;
                 (x, f(x), count as f64 / 3.0)
             })
         })

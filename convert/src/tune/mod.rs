@@ -8,6 +8,7 @@
 mod domain;
 mod equalize;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -15,9 +16,11 @@ use std::sync::Arc;
 use cygnet_format::op::Op;
 use cygnet_format::program::DType;
 
+use crate::calibrate::moments::{self, Moments, Windows};
 use crate::calibrate::{Calibrator, Stats};
 use crate::lir::{Channels, Kind, Lir};
 use crate::precision::Plan;
+use crate::precision::rounding::Block;
 use crate::ranges::Range;
 
 /// Which of the tools are used.
@@ -31,18 +34,35 @@ pub struct Tools {
     pub weight_scales: bool,
     /// Biases that take up the mean error of rounded weights.
     pub bias_correction: bool,
+    /// Weights rounded by what they meet.
+    pub adaptive_rounding: bool,
+    /// Ranges narrowed where those who read lose less by it.
+    pub clipping: bool,
 }
 
 impl Default for Tools {
     fn default() -> Self {
-        Self { equalization: true, domains: true, weight_scales: true, bias_correction: true }
+        Self {
+            equalization: true,
+            domains: true,
+            weight_scales: true,
+            bias_correction: true,
+            adaptive_rounding: true,
+            clipping: true,
+        }
     }
 }
 
 impl Tools {
     /// None of them.
-    pub const NONE: Self =
-        Self { equalization: false, domains: false, weight_scales: false, bias_correction: false };
+    pub const NONE: Self = Self {
+        equalization: false,
+        domains: false,
+        weight_scales: false,
+        bias_correction: false,
+        adaptive_rounding: false,
+        clipping: false,
+    };
 
     /// Without this one.
     pub fn without(mut self, tool: Tool) -> Self {
@@ -51,6 +71,8 @@ impl Tools {
             Tool::Domains => self.domains = false,
             Tool::WeightScales => self.weight_scales = false,
             Tool::BiasCorrection => self.bias_correction = false,
+            Tool::AdaptiveRounding => self.adaptive_rounding = false,
+            Tool::Clipping => self.clipping = false,
         }
         self
     }
@@ -64,14 +86,18 @@ pub enum Tool {
     Domains,
     WeightScales,
     BiasCorrection,
+    AdaptiveRounding,
+    Clipping,
 }
 
 impl Tool {
-    const NAMES: [(Self, &'static str); 4] = [
+    const NAMES: [(Self, &'static str); 6] = [
         (Self::Equalization, "equalization"),
         (Self::Domains, "domains"),
         (Self::WeightScales, "weight-scales"),
         (Self::BiasCorrection, "bias-correction"),
+        (Self::AdaptiveRounding, "adaptive-rounding"),
+        (Self::Clipping, "clipping"),
     ];
 }
 
@@ -97,6 +123,7 @@ pub fn tune(
     mut lir: Lir,
     plan: &Plan,
     stats: &[Option<&Stats>],
+    moments: &BTreeMap<usize, (Windows, &Moments)>,
     calibrator: Calibrator,
     tools: Tools,
 ) -> (Lir, Vec<Option<Range>>) {
@@ -110,6 +137,9 @@ pub fn tune(
         vec![None; lir.tensors.len()]
     };
     tell(&mut lir, stats, &factors, tools);
+    if tools.adaptive_rounding {
+        tell_weights(&mut lir, moments, &factors, tools);
+    }
     (lir, ranges)
 }
 
@@ -135,5 +165,44 @@ fn tell(lir: &mut Lir, stats: &[Option<&Stats>], factors: &[Option<Vec<f32>>], t
             squares: if tools.weight_scales { all.iter().map(|m| m.1).collect() } else { Vec::new() },
         };
         lir.tensors[x].channels = Some(Arc::new(channels));
+    }
+}
+
+/// Tells weights what they meet.
+fn tell_weights(
+    lir: &mut Lir,
+    moments: &BTreeMap<usize, (Windows, &Moments)>,
+    factors: &[Option<Vec<f32>>],
+    tools: Tools,
+) {
+    let mut uses = vec![0; lir.tensors.len()];
+    lir.steps.iter().flat_map(|s| s.inputs.iter().flatten()).for_each(|&id| uses[id] += 1);
+    for (&i, (windows, seen)) in moments {
+        let (Some(x), Some(w)) = (lir.steps[i].inputs[0], lir.steps[i].inputs[1]) else { continue };
+        if uses[w] != 1 {
+            continue;
+        }
+        let positions = windows.positions();
+        let depth = windows.depth();
+        let group = |(g, blocks): (usize, &Vec<moments::Block>)| -> Vec<Block> {
+            let one = |(block, places): (&moments::Block, &Vec<usize>)| {
+                let factor = |k: usize| {
+                    factors[x].as_ref().map_or(1.0, |f| f64::from(f[g * depth + places[k] % depth]))
+                };
+                let n = places.len();
+                let covariance = |at: usize| {
+                    let (a, b) = (at / n, at % n);
+                    // The bias takes up what the means make of errors.
+                    let of_means = if tools.bias_correction { block.means[a] * block.means[b] } else { 0.0 };
+                    (block.products[at] - of_means) * factor(a) * factor(b)
+                };
+                Block::new(places, &(0..n * n).map(covariance).collect::<Vec<_>>())
+            };
+            blocks.iter().zip(&positions).filter_map(one).collect()
+        };
+        let met: Vec<Vec<Block>> = seen.blocks(windows).iter().enumerate().map(group).collect();
+        if !met.is_empty() {
+            lir.tensors[w].met = Some(Arc::new(met));
+        }
     }
 }
