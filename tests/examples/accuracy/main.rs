@@ -8,6 +8,8 @@
 //! views each: center and corners, and their mirror images. Models are calibrated with the whole photos alone.
 
 #[cfg(target_arch = "x86_64")]
+mod classifiers;
+#[cfg(target_arch = "x86_64")]
 mod suites;
 
 #[cfg(target_arch = "x86_64")]

@@ -11,21 +11,38 @@ use cygnet_tests::photos::{list, load};
 use cygnet_tests::source::{Source, run, session};
 use cygnet_tests::{bits, place};
 
+use super::classifiers::{classifiers, prequantized};
+
 /// What the command line says.
-struct Settings {
-    precision: Precision,
-    calibrator: Calibrator,
-    tools: Tools,
+pub(super) struct Settings {
+    pub(super) precision: Precision,
+    pub(super) calibrator: Calibrator,
+    pub(super) tools: Tools,
+    /// Whether what is compared has no part in the calibration.
+    held_out: bool,
+    /// Where inputs are written, for other runtimes.
+    pub(super) save: Option<PathBuf>,
+}
+
+impl Settings {
+    /// What is calibrated with and what is compared: all and all, or each half by the other.
+    pub(super) fn folds(&self, photos: &[PathBuf]) -> Vec<[Vec<PathBuf>; 2]> {
+        if !self.held_out {
+            return vec![[photos.to_vec(), photos.to_vec()]];
+        }
+        let half = |odd: usize| photos.iter().skip(odd).step_by(2).cloned().collect::<Vec<_>>();
+        vec![[half(0), half(1)], [half(1), half(0)]]
+    }
 }
 
 /// A float model and a quantized one.
-struct Pair {
-    float: Session,
-    quantized: Session,
+pub(super) struct Pair {
+    pub(super) float: Session,
+    pub(super) quantized: Session,
 }
 
 impl Pair {
-    fn new(source: &Source, samples: Vec<Vec<Array>>, settings: &Settings) -> Self {
+    pub(super) fn new(source: &Source, samples: Vec<Vec<Array>>, settings: &Settings) -> Self {
         let convert = |precision| {
             let converted = source.convert_as(samples.clone(), |options| {
                 options.precision = precision;
@@ -38,15 +55,20 @@ impl Pair {
     }
 
     /// What both answer: for each output its values.
-    fn run(&mut self, inputs: &[Array]) -> [Vec<Vec<f32>>; 2] {
+    pub(super) fn run(&mut self, inputs: &[Array]) -> [Vec<Vec<f32>>; 2] {
         [&mut self.float, &mut self.quantized]
             .map(|session| run(session, inputs).into_iter().map(|(_, values)| values).collect())
     }
 }
 
 pub fn main() {
-    let mut settings =
-        Settings { precision: Precision::Int8, calibrator: Calibrator::default(), tools: Tools::default() };
+    let mut settings = Settings {
+        precision: Precision::Int8,
+        calibrator: Calibrator::default(),
+        tools: Tools::default(),
+        held_out: false,
+        save: None,
+    };
     let mut args = std::env::args().skip(1);
     let mut suites = Vec::new();
     while let Some(arg) = args.next() {
@@ -63,34 +85,39 @@ pub fn main() {
                     settings.tools = settings.tools.without(name.parse().unwrap());
                 }
             }
+            "--held-out" => settings.held_out = true,
+            "--save" => settings.save = Some(args.next().expect("a file").into()),
             name => suites.push(name.to_owned()),
         }
     }
     for suite in suites {
         match suite.as_str() {
             "classifiers" => classifiers(&settings),
+            "prequantized" => prequantized(&settings),
             "fashion" => fashion(&settings),
             "segmentation" => segmentation(&settings),
             "landmarks" => landmarks(&settings),
             "text" => text(&settings),
             other => {
-                panic!("suite {other} is none of classifiers, fashion, segmentation, landmarks and text")
+                panic!(
+                    "suite {other} is none of classifiers, prequantized, fashion, segmentation, landmarks and text"
+                )
             }
         }
     }
 }
 
-fn best(values: &[f32]) -> usize {
+pub(super) fn best(values: &[f32]) -> usize {
     (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b])).expect("values")
 }
 
-fn data(folder: &str) -> Vec<PathBuf> {
+pub(super) fn data(folder: &str) -> Vec<PathBuf> {
     let models = place::models().expect("CYGNET_MODELS names the folder of models");
     list(&models.join("../data").join(folder))
 }
 
 /// The whole picture, its four corners of `part` of each side, and all of them mirrored.
-fn views(picture: &Image, part: f32) -> Vec<Image> {
+pub(super) fn views(picture: &Image, part: f32) -> Vec<Image> {
     let (w, h) = (picture.width() as f32, picture.height() as f32);
     let mut parts = vec![picture.bounds()];
     for (x, y) in
@@ -119,75 +146,29 @@ fn mirrored(picture: &Image) -> Image {
 }
 
 /// Turns pictures into a model's only input.
-struct Eye {
+pub(super) struct Eye {
     name: String,
     dims: Vec<u32>,
     preprocess: Preprocess,
 }
 
 impl Eye {
-    fn new(source: &Source, task: Task, meta: &[(&str, &str)]) -> Self {
+    pub(super) fn new(source: &Source, task: Task, meta: &[(&str, &str)]) -> Self {
         let input = &source.inputs[0];
         let meta = meta.iter().copied().collect();
         let preprocess = Preprocess::from_meta(&meta, &input.dims, task).unwrap();
         Self { name: input.name.clone(), dims: input.dims.clone(), preprocess }
     }
 
-    fn see(&self, picture: &Image) -> Vec<Array> {
+    pub(super) fn see(&self, picture: &Image) -> Vec<Array> {
         let (fitted, _) = self.preprocess.fit(picture).unwrap();
         vec![floats(&self.name, &self.dims, self.preprocess.values(&fitted))]
     }
 }
 
-fn floats(name: &str, dims: &[u32], values: Vec<f32>) -> Array {
+pub(super) fn floats(name: &str, dims: &[u32], values: Vec<f32>) -> Array {
     let bytes = values.into_iter().flat_map(f32::to_le_bytes).collect();
     Array { name: name.to_owned(), dtype: DType::F32, dims: dims.to_vec(), bytes }
-}
-
-fn classifiers(settings: &Settings) {
-    let torchvision = [
-        ("preprocess.mean", "0.485,0.456,0.406"),
-        ("preprocess.std", "0.229,0.224,0.225"),
-        ("preprocess.crop", "0.875"),
-    ];
-    let lite = [("preprocess.mean", "1"), ("preprocess.scale", "0.0078125"), ("preprocess.crop", "0.875")];
-    for (file, meta) in
-        [("cls_mobilenetv2.onnx", &torchvision[..]), ("cls_efficientnet_lite0.onnx", &lite[..])]
-    {
-        let Some(source) = Source::find("accuracy", file) else { continue };
-        let eye = Eye::new(&source, Task::Classify, meta);
-        let labelled = data("imagenet20");
-        let photos: Vec<PathBuf> = labelled.iter().cloned().chain(data("photos")).collect();
-        let samples = photos.iter().map(|p| eye.see(&load(p))).collect();
-        let mut pair = Pair::new(&source, samples, settings);
-        let mut right = [0; 2];
-        for photo in &labelled {
-            let stem = photo.file_stem().unwrap().to_string_lossy();
-            let class: usize = stem.rsplit('_').next().unwrap().parse().unwrap();
-            let answers = pair.run(&eye.see(&load(photo)));
-            for (right, answer) in right.iter_mut().zip(&answers) {
-                *right += usize::from(best(&answer[0]) == class);
-            }
-        }
-        let (mut agree, mut all, mut cosine) = (0, 0, 0.0);
-        for photo in &photos {
-            for view in views(&load(photo), 0.7) {
-                let [a, b] = pair.run(&eye.see(&view));
-                agree += usize::from(best(&a[0]) == best(&b[0]));
-                cosine += compare(&b[0], &a[0]).cosine;
-                all += 1;
-            }
-        }
-        println!(
-            "{file}: {} {} of {}, float {}; same class on {agree} of {all} views ({:.1} %), mean cosine {:.5}",
-            settings.precision,
-            right[1],
-            labelled.len(),
-            right[0],
-            100.0 * agree as f64 / all as f64,
-            cosine / all as f64
-        );
-    }
 }
 
 fn fashion(settings: &Settings) {
@@ -224,22 +205,24 @@ fn segmentation(settings: &Settings) {
     let Some(source) = Source::find("accuracy", "seg_selfie.onnx") else { return };
     let eye = Eye::new(&source, Task::Segment, &[]);
     let photos: Vec<PathBuf> = data("photos").into_iter().chain(data("imagenet20")).collect();
-    let mut pair = Pair::new(&source, photos.iter().map(|p| eye.see(&load(p))).collect(), settings);
     let (mut worst, mut sum, mut count) = (1.0_f64, 0.0, 0);
     // Elsewhere there is nobody, and no mask to speak of.
     let people =
         |p: &&PathBuf| ["astronaut", "bus", "zidane"].iter().any(|n| p.file_stem().is_some_and(|s| s == *n));
-    for photo in photos.iter().filter(people) {
-        for view in views(&load(photo), 0.8) {
-            let [a, b] = pair.run(&eye.see(&view));
-            let inside = |v: &f32| *v > 0.5;
-            let pairs = || a[0].iter().zip(&b[0]);
-            let both = pairs().filter(|(a, b)| inside(a) && inside(b)).count();
-            let either = pairs().filter(|(a, b)| inside(a) || inside(b)).count();
-            let iou = both as f64 / either as f64;
-            worst = worst.min(iou);
-            sum += iou;
-            count += 1;
+    for [calibrated, compared] in settings.folds(&photos) {
+        let mut pair = Pair::new(&source, calibrated.iter().map(|p| eye.see(&load(p))).collect(), settings);
+        for photo in compared.iter().filter(people) {
+            for view in views(&load(photo), 0.8) {
+                let [a, b] = pair.run(&eye.see(&view));
+                let inside = |v: &f32| *v > 0.5;
+                let pairs = || a[0].iter().zip(&b[0]);
+                let both = pairs().filter(|(a, b)| inside(a) && inside(b)).count();
+                let either = pairs().filter(|(a, b)| inside(a) || inside(b)).count();
+                let iou = both as f64 / either as f64;
+                worst = worst.min(iou);
+                sum += iou;
+                count += 1;
+            }
         }
     }
     println!(
