@@ -87,7 +87,8 @@ pub struct Args {
     #[arg(long, value_name = "X", value_parser = parse_percentile, conflicts_with = "calibrator")]
     percentile: Option<f64>,
 
-    /// Tools of int8's accuracy to do without, to measure what they do: equalization, domains, weight-scales, bias-correction
+    /// Tools of int8's accuracy to do without, to measure what they do: equalization, domains, weight-scales, bias-correction,
+    /// adaptive-rounding, clipping
     #[arg(long, value_name = "TOOL,...", value_delimiter = ',')]
     without: Vec<Tool>,
 
