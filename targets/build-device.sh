@@ -61,8 +61,6 @@ if is_bookworm; then
     flags="-C force-unwind-tables=no -Z location-detail=none"
     if $minimal; then
         flags+=" -Z unstable-options -C panic=immediate-abort"
-        # Larger pages would leave a hole of up to their size in the file.
-        export CYGNET_PAGE=16384
     fi
     if $dynamic; then
         CYGNET_GLIBC_STUBS=$target_folder/glibc-stubs

@@ -41,7 +41,7 @@ impl Block {
     }
 
     /// Rounds the weights of this block, in units of a step, to -127 to 127: as they say, or as is better by the
-    /// covariances.
+    /// covariances. What is zero stays so: somebody has pruned it.
     pub fn round(&self, weights: &[f64], out: &mut [i8]) {
         let n = self.positions.len();
         let exact: Vec<f64> = self.positions.iter().map(|&at| weights[at]).collect();
@@ -49,7 +49,7 @@ impl Block {
         let mut moved = exact.clone();
         let mut found = Vec::with_capacity(n);
         for i in 0..n {
-            let rounded = round(moved[i]);
+            let rounded = if exact[i] == 0.0 { 0.0 } else { round(moved[i]) };
             let error = moved[i] - rounded;
             found.push(rounded);
             let shares = &self.shares[i * n + i + 1..(i + 1) * n];
@@ -134,6 +134,15 @@ mod tests {
         let block = Block::new(&[1, 0], &[1.0, 0.0, 0.0, 2.0]).unwrap();
         block.round(&[10.4, -7.4], &mut out);
         assert_eq!(out, [10, -7]);
+    }
+
+    #[test]
+    fn zeros_stay_zeros() {
+        let block = Block::new(&[0, 1], &[4.0, 1.98, 1.98, 1.0]).unwrap();
+        let mut out = [1; 2];
+        // One step of the other would make up for most of the error.
+        block.round(&[10.5, 0.0], &mut out);
+        assert_eq!(out[1], 0);
     }
 
     /// By exhaustion: no other choice of neighbours is much better, and that of each weight's nearest is worse.

@@ -12,7 +12,7 @@ use super::guard::{Guard, Guarded, POISON};
 const STACK: usize = 96 << 10;
 
 /// Bytes of it that a kernel has to do with.
-const MOST: usize = 48 << 10;
+const MOST: usize = 64 << 10;
 
 /// What the callee does.
 struct Job<'a> {
