@@ -20,8 +20,8 @@ use crate::lir::{Const, Id, Kind, Lir};
 use crate::precision::Plan;
 use crate::ranges::Range;
 
-/// Channels are enlarged at most so many times: a channel that seems small in the samples may not be so elsewhere. Of 2 to
-/// 1024 on photos that calibration had not seen.
+/// Channels are enlarged at most so many times: a channel that seems small in the samples may not be so elsewhere
+/// (docs/accuracy.md, "Held out").
 const MOST: f64 = 4.0;
 
 /// Room left to each channel for values that calibration has not seen: a tensor's whole range is more surely known than that
