@@ -227,6 +227,13 @@ unsafe impl Kernel for Binary {
     }
     unsafe fn run_rows(&self, mem: &Mem, rows: Range<usize>) {
         let Some(by) = self.by_rows else { return };
+        if by.dense {
+            // SAFETY: `mem` is the memory of these views, which have the rows, one behind the other.
+            return unsafe {
+                let [y, a, b] = self.at(mem, by.pitches.map(|pitch| rows.start * pitch));
+                self.run(a, b, y.cast_mut(), rows.len() * self.y.cols(), by.steps);
+            };
+        }
         for row in rows {
             // SAFETY: `mem` is the memory of these views, which have the row.
             unsafe {
@@ -244,18 +251,27 @@ struct ByRows {
     pitches: [usize; 3],
     /// Whether each operand advances within a row.
     steps: [bool; 2],
+    /// Whether rows that follow one another are one run for all operands.
+    dense: bool,
 }
 
 impl ByRows {
-    /// Unless an operand is broadcast in another way.
+    /// Fewest elements of rows that are worth a call each.
+    const LEAST: usize = 128;
+
+    /// Unless an operand is broadcast in another way, or rows are short and apart.
     fn find([y, a, b]: [&View; 3]) -> Option<Self> {
         // Dimensions broadcast: as many rows are the same rows.
         let pitch = |v: &View| match v.rows() {
             1 => Some(0),
             rows => (rows == y.rows()).then_some(v.pitch),
         };
-        let steps = [a, b].map(|v| v.cols() == y.cols());
-        Some(Self { pitches: [y.pitch, pitch(a)?, pitch(b)?], steps })
+        // One element for all is one for all rows too.
+        let steps = [a, b].map(|v| v.cols() == y.cols() && v.len() > 1);
+        let pitches = [y.pitch, pitch(a)?, pitch(b)?];
+        let one_run = |i: usize, v: &View| v.len() == 1 || steps[i] && pitches[1 + i] == y.cols();
+        let dense = y.is_dense() && one_run(0, a) && one_run(1, b);
+        (dense || y.cols() >= Self::LEAST).then_some(Self { pitches, steps, dense })
     }
 }
 
