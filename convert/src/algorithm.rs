@@ -76,7 +76,13 @@ mod tests {
         let b = lir.add_const("b", &[depth], Const::F32(vec![0.0; depth]));
         let y = lir.add("y", &[1, side, side, depth], DType::F32);
         let window = Window { kernel: [3; 2], stride: [1; 2], dilation: [1; 2], pad: [1; 4] };
-        let mut conv = Conv { window, groups: 1, epilogue: Epilogue::NONE, algorithm: Algorithm::Direct };
+        let mut conv = Conv {
+            window,
+            groups: 1,
+            epilogue: Epilogue::NONE,
+            algorithm: Algorithm::Direct,
+            addend_scale: 0.0,
+        };
         change(&mut conv);
         lir.steps.push(Step {
             name: "conv".to_owned(),

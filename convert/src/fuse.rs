@@ -20,7 +20,7 @@ fn epilogue_mut(op: &mut Op) -> Option<&mut Epilogue> {
 }
 
 /// Whether a step's result is read once, by the step at `reader`, and nowhere else.
-fn only_reader(lir: &Lir, readers: &[Vec<usize>], id: Id) -> Option<usize> {
+pub(crate) fn only_reader(lir: &Lir, readers: &[Vec<usize>], id: Id) -> Option<usize> {
     let is_output = lir.results().any(|o| o == id);
     match (readers[id].as_slice(), is_output) {
         ([one], false) => Some(*one),

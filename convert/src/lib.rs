@@ -35,6 +35,7 @@ pub mod precision;
 pub mod predict;
 mod ragged;
 pub mod ranges;
+mod residual;
 pub mod search;
 pub mod sensitivity;
 mod source;

@@ -30,6 +30,7 @@ use crate::onnx::{self, ImportOptions};
 use crate::passes;
 use crate::precision::{Plan, Precision, add_padding_rows, apply, choose};
 use crate::ranges::Range;
+use crate::residual;
 use crate::search::{Bench, Budget, Found, Level};
 use crate::sensitivity;
 use crate::sparsity::{self, Finding};
@@ -311,6 +312,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
     let mut low = typed(&lir, &plan, &ranges, winograd, None)?;
     let target = budget.device.as_ref().and_then(|device| device.rates());
     let sparsity = sparsity::choose(&mut low, target, sparse, None);
+    fold_additions(&mut low, &lir);
     let emitted = emit(&low, &name, false, &mut weights).map_err(ConvertError::Step)?;
     let lowered = lir.steps.iter().flat_map(|s| s.sources.iter().copied()).collect();
     let explained = explain(&graph.sources, &lowered, &emitted.sources);
@@ -330,6 +332,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         })?;
         let mut other = typed(&lir, &plan, &ranges, winograd, Some(&low))?;
         sparsity::choose(&mut other, target, sparse, Some(&low));
+        fold_additions(&mut other, &lir);
         programs.push(emit(&other, &name, false, &mut weights).map_err(ConvertError::Step)?.program);
     }
     let weights = weights.finish();
@@ -443,6 +446,13 @@ fn typed(
     Ok(low)
 }
 
+/// Takes up additions in `low`, which was made of `lir`, after the choice of sparse steps: those add nothing.
+fn fold_additions(low: &mut Lir, lir: &Lir) {
+    residual::fold_additions(low, |id| lir.tensors.get(id).is_some_and(|t| t.dtype == DType::F32));
+    // Functions of sums have a product before them now.
+    fuse::fold_tables(low);
+}
+
 /// The bytes of a file that holds a graph in the precisions of a plan, and nothing else.
 ///
 /// # Errors
@@ -454,7 +464,8 @@ pub fn file_of(
     name: &str,
     winograd: bool,
 ) -> Result<Vec<u8>, ConvertError> {
-    let low = typed(lir, plan, ranges, winograd, None)?;
+    let mut low = typed(lir, plan, ranges, winograd, None)?;
+    fold_additions(&mut low, lir);
     let mut weights = Weights::default();
     let program = emit(&low, name, false, &mut weights).map_err(ConvertError::Step)?.program;
     finish(&[program], &weights.finish(), &Meta::new(), &Meta::new(), &QuantReport::default(), &[])

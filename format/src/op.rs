@@ -326,7 +326,8 @@ param_struct! {
     /// Inputs: 0 `x` `[N, H, W, C]` (any rank for 1 x 1, stride 1, no padding: rows x C); 1 packed weights;
     /// 2 bias `[M]`, f32 or s32; 3 multiplier `[M]` f32 (s8 only); 4 padding row `[C]`: what a tap outside
     /// the image reads (when the window pads); 5 table of 256 s8 (s8 only, optional): the result, requantized to the
-    /// table's own scale and zero point, is looked up in it.
+    /// table's own scale and zero point, is looked up in it; 7 addend s8 of `y`'s dimensions (s8 only, optional), which
+    /// is added, as a real number, before the result is rounded.
     /// Output: `y` `[N, OH, OW, M]`.
     ///
     /// With s8 `x` and f32 `y` the sums become real numbers: one group; 2 is what the zero point of `x` makes of the
@@ -340,8 +341,13 @@ param_struct! {
         epilogue: Epilogue,
         /// How it is computed.
         algorithm: Algorithm,
+        /// `s_a / s` of an addend: its scale over the result's; 0 without one.
+        addend_scale: f32,
     }
 }
+
+/// Position of the addend among the inputs of a [`Conv`].
+pub const CONV_ADDEND: usize = 7;
 
 param_struct! {
     /// Depthwise convolution: output channel c sees input channel c alone. Operands as [`Conv`]; the
@@ -692,7 +698,7 @@ param_struct! {
 }
 
 ops! {
-    Conv = 1 "conv", inputs 3..=7, 1 word since minor 1;
+    Conv = 1 "conv", inputs 3..=8, 2 words since minor 1;
     DepthwiseConv = 2 "depthwise-conv", inputs 3..=6;
     ConvTranspose = 3 "conv-transpose", inputs 3..=6;
     MatMul = 4 "matmul", inputs 2..=2;

@@ -10,7 +10,10 @@ impl Op {
         let axis_ok = |axis: u32| (axis as usize) < MAX_RANK;
         self.without_nan()
             && match self {
-                Self::Conv(p) => window_ok(&p.window) && p.groups > 0 && epilogue_ok(&p.epilogue),
+                Self::Conv(p) => {
+                    let of_parts = p.groups > 0 && p.addend_scale.is_finite();
+                    of_parts && window_ok(&p.window) && epilogue_ok(&p.epilogue)
+                }
                 Self::DepthwiseConv(p) => window_ok(&p.window) && epilogue_ok(&p.epilogue),
                 Self::ConvTranspose(p) => window_ok(&p.window) && p.groups > 0 && epilogue_ok(&p.epilogue),
                 Self::BlockConv(p) => window_ok(&p.window) && epilogue_ok(&p.epilogue),

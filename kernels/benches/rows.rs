@@ -125,7 +125,7 @@ impl Bench {
                 _ => pack::pack_f32(&small.iter().map(|&w| f32::from(w)).collect::<Vec<_>>(), m, taps, c, 1),
             };
             (
-                Op::Conv(Conv { window, groups: 1, epilogue, algorithm }),
+                Op::Conv(Conv { window, groups: 1, epilogue, algorithm, addend_scale: 0.0 }),
                 packed,
                 pack::padded_channels(m, 1).unwrap(),
             )

@@ -73,7 +73,13 @@ impl Bench {
         let op = match group {
             None => {
                 constant(DType::Packed, pack::pack_s8(w, m, taps, c, 1));
-                Op::Conv(Conv { window, groups: 1, epilogue, algorithm: Algorithm::Direct })
+                Op::Conv(Conv {
+                    window,
+                    groups: 1,
+                    epilogue,
+                    algorithm: Algorithm::Direct,
+                    addend_scale: 0.0,
+                })
             }
             Some(group) => {
                 let lists = lists(w, m, taps, c, group.inputs());

@@ -1,6 +1,6 @@
 //! From a step's record to a kernel: the bounds proof that all kernels share, then the family's own.
 
-use cygnet_format::op::Op;
+use cygnet_format::op::{CONV_ADDEND, Op};
 use cygnet_format::program::{READ_SLACK, Step, Storage, Tensor};
 
 use crate::cpu::Cpu;
@@ -100,10 +100,14 @@ fn prepare_in(
     }
 }
 
-/// Whether a step of this operation may write over an input that has the very place, type and dimensions of
+/// Whether a step of this operation may write over this one of its inputs, if it has the very place, type and dimensions of
 /// the output: each element of the output depends on that element of the input alone.
-pub fn works_in_place(op: &Op) -> bool {
-    matches!(op, Op::Map(_) | Op::Table(_) | Op::Binary(_))
+pub fn works_in_place(op: &Op, input: usize) -> bool {
+    match op {
+        Op::Map(_) | Op::Table(_) | Op::Binary(_) => true,
+        Op::Conv(_) => input == CONV_ADDEND,
+        _ => false,
+    }
 }
 
 /// Bytes up to a multiple of which a kernel may read past the end of a row that other columns follow.
@@ -129,13 +133,14 @@ fn check_operands(
     };
     let y = view(step.output)?;
     cx.ensure(y.storage == Storage::Arena, || "writes to the weights".to_owned())?;
-    for id in step.inputs.iter().copied().flatten() {
+    let inputs = step.inputs.iter().enumerate().filter_map(|(i, &id)| Some((i, id?)));
+    for (i, id) in inputs {
         let x = view(id)?;
         let apart = x.storage != Storage::Arena
             || x.offset + x.extent() + READ_SLACK <= y.offset
             || y.offset + y.extent() <= x.offset
             || interleaved(&x, &y);
-        let in_place = works_in_place(&step.op)
+        let in_place = works_in_place(&step.op, i)
             && (x.offset, x.pitch, x.dtype, x.dims()) == (y.offset, y.pitch, y.dtype, y.dims());
         cx.ensure(apart || in_place, || {
             format!("output at {} overlaps input at {} (extent {})", y.offset, x.offset, x.extent())

@@ -6,7 +6,7 @@ use common::guard::{Case, f16s, f32s, le_f16, le_f32, le_s8, le_s32, s8s};
 use cygnet_format::op::{self, Conv, ConvTranspose, Epilogue, Map, Op, Unary, UnaryKind, Window};
 use cygnet_format::program::{DType, Quant};
 use cygnet_kernels::conv::oracle::{
-    Reals, Requantization, Shape, conv_f32, conv_f32_winograd, conv_s8, conv_s8_reals,
+    Added, Reals, Requantization, Shape, conv_f32, conv_f32_winograd, conv_s8, conv_s8_added, conv_s8_reals,
 };
 use cygnet_kernels::conv::pack;
 use cygnet_kernels::conv::transpose::Phases;
@@ -46,6 +46,8 @@ struct Spec {
     x_pitch: usize,
     y_pitch: usize,
     table: bool,
+    /// Scale of what is added over that of the output, and more columns of its rows; s8.
+    addend: Option<(f32, usize)>,
     clamp: bool,
     /// Magnitudes of s8 weights, in parts of 127.
     part: i8,
@@ -84,6 +86,7 @@ impl Spec {
             x_pitch: shape.x[3],
             y_pitch: shape.y[3],
             table: false,
+            addend: None,
             clamp: false,
             part: 1,
             unary: Unary::IDENTITY,
@@ -96,13 +99,25 @@ impl Spec {
         self
     }
 
+    /// Something is added, whose scale is so many times the output's, and whose rows are as many columns longer.
+    fn adding(mut self, scale: f32, more: usize) -> Self {
+        self.addend = Some((scale, more));
+        self
+    }
+
     fn op(&self, lo: f32, hi: f32) -> Op {
         let (window, groups) = (self.shape.window, self.shape.groups as u32);
         let epilogue = Epilogue { lo, hi, unary: self.unary };
         if self.shape.transposed {
             Op::ConvTranspose(ConvTranspose { window, groups, epilogue })
         } else {
-            Op::Conv(Conv { window, groups, epilogue, algorithm: self.algorithm })
+            Op::Conv(Conv {
+                window,
+                groups,
+                epilogue,
+                algorithm: self.algorithm,
+                addend_scale: self.addend.map_or(0.0, |(scale, _)| scale),
+            })
         }
     }
 
@@ -142,7 +157,15 @@ impl Spec {
         let table: Vec<i8> = (0..256).map(|_| rng.s8(-128)).collect();
 
         let q = Requantization { multiplier: &multiplier, zero_in, zero_out, bounds };
-        let mut want = conv_s8(&self.shape, &x, &w, &bias, &q);
+        let added: Vec<i8> = (0..self.shape.y.iter().product()).map(|_| rng.s8(-128)).collect();
+        let zero_added = (rng.next() % 256) as i32 - 128;
+        let mut want = match self.addend {
+            None => conv_s8(&self.shape, &x, &w, &bias, &q),
+            Some((scale, _)) => {
+                let added = Added { r: &added, zero: zero_added, scale };
+                conv_s8_added(&self.shape, &x, &w, &bias, &q, &added)
+            }
+        };
         if self.table {
             want.iter_mut().for_each(|v| *v = table[(i16::from(*v) + 128) as usize]);
         }
@@ -167,6 +190,11 @@ impl Spec {
             if self.pads() { case.constant(DType::S8, &[c], vec![zero_in as u8; c]) } else { case.absent() };
         if self.table {
             case = case.constant(DType::S8, &[256], le_s8(&table));
+        }
+        if let Some((_, more)) = self.addend {
+            case = if self.table { case } else { case.absent() }.absent();
+            let pitch = self.shape.y[3] + more;
+            case = case.input(DType::S8, &self.shape.y, pitch, quant(zero_added), le_s8(&added));
         }
         (case, want)
     }
@@ -460,6 +488,68 @@ fn epilogues() {
     spec.check_s8(9);
 }
 
+/// Products and what is added to them are rounded once.
+#[test]
+fn additions() {
+    for m in (1..=34).chain([47, 48, 65, 130]) {
+        Spec::conv([1, 1, 13, 20], m, WINDOW, 1).adding(0.7, m % 3).check_s8(m as u64);
+    }
+    for pixels in (1..=26).chain([100, 300]) {
+        Spec::conv([1, 1, pixels, 24], 33, WINDOW, 1).adding(1.3, 0).check_s8(pixels as u64);
+    }
+    Spec::conv([2, 7, 9, 3], 16, square(3, 2, 1), 1).adding(0.5, 5).check_s8(1);
+    Spec::conv([1, 6, 6, 40], 21, square(3, 1, 1), 1).pitched(8, 3).adding(2.0, 0).check_s8(2);
+    Spec::conv([1, 5, 6, 12], 20, square(3, 1, 1), 4).adding(0.9, 1).check_s8(3);
+    Spec::conv([1, 40, 41, 16], 24, square(3, 1, 1), 1).adding(0.25, 0).check_s8(4);
+    Spec::conv([1, 1, 50, 512], 700, WINDOW, 1).adding(1.0, 0).check_s8(5);
+    Spec::conv([1, 1, 1, 1280], 1001, WINDOW, 1).adding(1.0, 0).check_s8(6);
+    let mut spec = Spec::conv([1, 9, 9, 8], 19, square(3, 1, 1), 1).pitched(0, 3).adding(0.8, 3);
+    spec.clamp = true;
+    spec.check_s8(7);
+    assert_eq!(spec.check_winograd(8), 2);
+    spec.table = true;
+    spec.check_s8(9);
+    assert_eq!(spec.check_winograd(10), 2);
+    assert_eq!(Spec::conv([2, 11, 9, 40], 70, three([1; 4]), 1).adding(0.3, 2).check_winograd(11), 2);
+    // Numbers so large that their sum is none: the lower bound.
+    Spec::conv([1, 1, 3, 8], 9, WINDOW, 1).adding(3e38, 0).check_s8(12);
+}
+
+#[test]
+fn additions_in_the_place_of_what_is_added() {
+    let specs = [
+        Spec::conv([1, 12, 13, 24], 40, WINDOW, 1),
+        Spec::conv([1, 12, 13, 16], 33, square(3, 1, 1), 1),
+        Spec::conv([1, 1, 3, 64], 200, WINDOW, 1),
+    ];
+    for spec in specs {
+        let (case, want) = spec.adding(0.6, 0).s8(3);
+        spec.adding(0.6, 0).check_by(Algorithm::Fastest, &case.clone().in_place(), &want);
+        spec.adding(0.6, 0).check_by(Algorithm::Direct, &case.in_place(), &want);
+    }
+}
+
+#[test]
+fn additions_that_do_not_fit_are_refused() {
+    let refusal = |case: Case| {
+        let prepared = case.prepared(Cpu::forced("generic").unwrap());
+        prepared.map(|_| ()).unwrap_err().to_string()
+    };
+    let quant = Some(Quant { scale: 0.5, zero_point: 0 });
+    let spec = Spec::conv([1, 2, 2, 8], 8, WINDOW, 1);
+    let with = |dims: &[usize], quant| {
+        let case = spec.s8(1).0.absent().absent();
+        case.input(DType::S8, dims, 8, quant, vec![0; dims.iter().product()])
+    };
+    assert!(
+        refusal(with(&[1, 2, 3, 8], quant)).contains("addend [1, 2, 3, 8] is not of output [1, 2, 2, 8]")
+    );
+    assert!(refusal(with(&[1, 2, 2, 8], None)).contains("addend is not quantized"));
+    let float = spec.f32(1).0.absent().absent().absent().absent();
+    let float = float.input(DType::S8, &[1, 2, 2, 8], 8, quant, vec![0; 32]);
+    assert!(refusal(float).contains("an addend belongs to s8 results only"));
+}
+
 /// A unary function after a convolution gives the bits of the same function as a step of its own.
 /// Sums of several products may fit 16 bits where weights are small: of some blocks of four inputs and not of others.
 #[test]
@@ -657,6 +747,7 @@ fn winograd_of_extremes() {
             groups: 1,
             epilogue: Epilogue { lo: -128.0, hi: 127.0, unary: Unary::IDENTITY },
             algorithm: op::Algorithm::Direct,
+            addend_scale: 0.0,
         });
         let case = Case::new(op, DType::S8, &shape.y, m, quant)
             .input(DType::S8, &shape.x, c, quant, le_s8(&xs))
@@ -779,7 +870,7 @@ proptest! {
         let op = if transposed {
             Op::ConvTranspose(ConvTranspose { window, groups, epilogue })
         } else {
-            Op::Conv(Conv { window, groups, epilogue, algorithm })
+            Op::Conv(Conv { window, groups, epilogue, algorithm, addend_scale: 0.0 })
         };
         let quant = Some(Quant { scale: 1.0, zero_point: 0 });
         let bias = if dtype == DType::S8 { DType::S32 } else { DType::F32 };

@@ -127,7 +127,7 @@ impl Spec {
     fn dense(&self, d: &Data) -> Case {
         let epilogue = Epilogue { lo: d.bounds[0], hi: d.bounds[1], unary: Unary::IDENTITY };
         let window = self.shape.window;
-        let op = Conv { window, groups: 1, epilogue, algorithm: Algorithm::Direct };
+        let op = Conv { window, groups: 1, epilogue, algorithm: Algorithm::Direct, addend_scale: 0.0 };
         let (m, taps, depth) = (self.shape.y[3], self.taps(), self.shape.x[3]);
         let folded =
             pack::pad_channels(&pack::fold_zero_point(&d.bias, &d.weights, taps * depth, d.zero_in), 1);

@@ -186,7 +186,7 @@ fn layer_program(layer: Layer, dtype: DType) -> (Program, Vec<u8>) {
     let op = if depthwise {
         Op::DepthwiseConv(DepthwiseConv { window, epilogue })
     } else {
-        Op::Conv(Conv { window, groups: 1, epilogue, algorithm: Algorithm::Direct })
+        Op::Conv(Conv { window, groups: 1, epilogue, algorithm: Algorithm::Direct, addend_scale: 0.0 })
     };
 
     let mut weights = Vec::new();

@@ -142,7 +142,13 @@ impl Lowerer<'_> {
             w = self.lir.add_const(name, &[kh, kw, c], moved);
             Op::DepthwiseConv(op::DepthwiseConv { window, epilogue: Epilogue::NONE })
         } else {
-            Op::Conv(op::Conv { window, groups, epilogue: Epilogue::NONE, algorithm: Algorithm::Direct })
+            Op::Conv(op::Conv {
+                window,
+                groups,
+                epilogue: Epilogue::NONE,
+                algorithm: Algorithm::Direct,
+                addend_scale: 0.0,
+            })
         };
         let out = self.step(&node.name, op, &[image, w, bias], &dims, DType::F32);
         self.define_image(y, out);
@@ -220,6 +226,7 @@ impl Lowerer<'_> {
             groups: 1,
             epilogue: Epilogue::NONE,
             algorithm: Algorithm::Direct,
+            addend_scale: 0.0,
         });
         let id = self.step(name, op, &[image, w, bias], &each, DType::F32);
         let id = self.view(id, &[images, h, width, kh, kw, m]);
@@ -239,6 +246,7 @@ impl Lowerer<'_> {
             groups: 1,
             epilogue: Epilogue::NONE,
             algorithm: Algorithm::Direct,
+            addend_scale: 0.0,
         });
         self.step(name, op, &[x, weights, bias], &dims, DType::F32)
     }

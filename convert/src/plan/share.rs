@@ -1,7 +1,6 @@
 //! Tensors that lie inside others.
 
-use cygnet_format::op::Op;
-use cygnet_kernels::ROW_SLACK;
+use cygnet_kernels::{ROW_SLACK, works_in_place};
 
 use crate::lir::{Id, Kind, Lir};
 
@@ -209,11 +208,15 @@ fn in_place(lir: &Lir, s: &mut Sharing, port: &[bool]) {
     }
     for (i, step) in lir.steps.iter().enumerate() {
         let y = step.output;
-        let elementwise = matches!(step.kind, Kind::Op(Op::Map(_) | Op::Table(_) | Op::Binary(_)));
-        if !elementwise || s.is_placed(y) || port[y] {
+        let Kind::Op(op) = &step.kind else { continue };
+        if s.is_placed(y) || port[y] {
             continue;
         }
         let found = step.inputs.iter().flatten().copied().find(|&x| {
+            let mut places = (0..step.inputs.len()).filter(|&place| step.inputs[place] == Some(x));
+            if !places.all(|place| works_in_place(op, place)) {
+                return false;
+            }
             let (a, b) = (&lir.tensors[x], &lir.tensors[y]);
             let root = s.home(x).root;
             // Nothing else in the buffer may be of use any more, nor come to be.

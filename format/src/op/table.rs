@@ -2,7 +2,7 @@
 
 macro_rules! ops {
     ($($(#[$m:meta])* $name:ident = $code:literal $text:literal, inputs $min:literal..=$max:literal
-        $(, $appended:literal word since minor $minor:literal)?;)+) => {
+        $(, $appended:literal words since minor $minor:literal)?;)+) => {
         /// A primitive step's operation and parameters.
         #[derive(Clone, Copy, Debug, PartialEq)]
         #[allow(missing_docs)]

@@ -68,6 +68,7 @@ pub fn tiny_program() -> Program {
                     groups: 1,
                     epilogue: Epilogue { lo: -128.0, hi: 127.0, unary: Unary::IDENTITY },
                     algorithm: Algorithm::Direct,
+                    addend_scale: 0.0,
                 }),
                 inputs: vec![Some(0), Some(5), Some(6), Some(7), None],
                 output: 1,

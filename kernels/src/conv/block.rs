@@ -2,6 +2,7 @@
 //! first copy the block's inputs into scratch, in a form that the inner loop reads best.
 
 use super::gather::Gather;
+use super::residual::Addend;
 use crate::cpu::Features;
 
 /// A block of output pixels times a range of output channels.
@@ -28,6 +29,8 @@ pub struct Block<'a> {
     /// Requantization multipliers of the first panel's channels (s8); null where the sums themselves are the results, i32
     /// in place of bytes.
     pub multiplier: *const f32,
+    /// What is added to products before they are rounded (s8); then there are no multipliers here, and results are bytes.
+    pub addend: Option<Addend>,
     /// Lower bound of the result; for s8 a quantized value.
     pub lo: f32,
     /// Upper bound of the result; for s8 a quantized value.

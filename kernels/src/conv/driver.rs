@@ -21,6 +21,7 @@ use super::micro::{Args, MAX_MR, NR, Row};
 use super::pack;
 use super::panels::{PanelRow, Panels};
 use super::reals::Reals;
+use super::residual::{Addend, Residual};
 use super::s8::Stretches;
 use crate::copy::run::copy_run;
 use crate::kernel::{Context, Kernel, PrepareError};
@@ -137,7 +138,9 @@ pub(super) struct Setup {
     pub gapless: Vec<u8>,
     /// In place of `bias`, where the implementation adds an offset to inputs; else empty.
     pub offset_bias: Vec<i32>,
+    /// Of s8 results that nothing is added to; the others are in `residual`.
     pub multiplier: Option<View>,
+    pub residual: Option<Residual>,
     pub padding: Padding,
     pub after: After,
     pub groups: usize,
@@ -242,7 +245,7 @@ pub(super) fn inputs(setup: &Setup, product: &Product) -> usize {
 
 /// What a kernel is chosen by.
 pub(super) fn problem(setup: &Setup, product: &Product, reach: f64) -> Problem {
-    let sums = matches!(setup.after, After::Reals(_));
+    let sums = matches!(setup.after, After::Reals(_)) || setup.residual.is_some();
     Problem { pixels: pixels(setup, product), taps: product.taps(), depth: setup.depth(), reach, sums }
 }
 
@@ -404,6 +407,11 @@ impl Conv {
                     // SAFETY: `fill` set `mr` entries of each group of pixels; a channel of a row of y.
                     *to = unsafe { out.assume_init().add(offset) };
                 }
+                let mut addends = [MaybeUninit::uninit(); MAX_MR];
+                // SAFETY: the same rows.
+                let addend = unsafe {
+                    self.addend(mem, &list.outputs()[start..start + mr], &mut addends, panel * NR, offset)
+                };
                 let merged = list.is_merged(layout, start);
                 // SAFETY: the group's part of the list; panels of the packed constants, of which `prepare` proved
                 // the lengths.
@@ -418,6 +426,7 @@ impl Conv {
                         y: y.as_ptr(),
                         bias: self.bias(mem, p.bias + panel * NR),
                         multiplier: self.multiplier(mem, panel),
+                        addend,
                         lo: s.lo,
                         hi: s.hi,
                         zero_point: s.zero_point,
@@ -439,6 +448,9 @@ impl Conv {
         // SAFETY: as in `rows`.
         unsafe {
             list.fill(p, layout, work.bases, work.first, work.count);
+            let mut addends = [MaybeUninit::uninit(); BLOCK_PIXELS];
+            let pixels = work.count.next_multiple_of(row.mr);
+            let addend = self.addend(mem, &list.outputs()[..pixels], &mut addends, panel * NR, 0);
             (row.run)(&Panels {
                 pixels: work.count,
                 a: list.group(layout, 0),
@@ -453,6 +465,7 @@ impl Conv {
                 offset: (work.group * s.channels() + work.channels.start) * s.y.dtype.size(),
                 bias: self.bias(mem, p.bias + panel * NR),
                 multiplier: self.multiplier(mem, panel),
+                addend,
                 lo: s.lo,
                 hi: s.hi,
                 zero_point: s.zero_point,
@@ -495,6 +508,8 @@ impl Conv {
             } else {
                 s.weights.ptr::<u8>(mem).add(p.weights + panel * work.plan.panel)
             };
+            let mut addends = [MaybeUninit::uninit(); BLOCK_PIXELS];
+            let addend = self.addend(mem, &out[..work.count], &mut addends, panel * NR, 0);
             let block = Block {
                 pixels: work.count,
                 inputs: Gather {
@@ -513,6 +528,7 @@ impl Conv {
                 offset: (work.group * s.channels() + work.channels.start) * s.y.dtype.size(),
                 bias: self.bias(mem, p.bias + panel * NR),
                 multiplier: self.multiplier(mem, panel),
+                addend,
                 lo: s.lo,
                 hi: s.hi,
                 zero_point: s.zero_point,
@@ -550,6 +566,30 @@ impl Conv {
             // SAFETY: multipliers are there for every panel.
             Some(m) => unsafe { m.ptr::<f32>(mem).add(panel * NR) },
             None => std::ptr::null(),
+        }
+    }
+
+    /// The addend of pixels whose outputs are those, from the channels of a panel that begins with `channel` on, if there is
+    /// one; the addresses of its rows go to `rows`. Kernels are told outputs `offset` bytes further.
+    ///
+    /// # Safety
+    /// `mem` is the memory the step was prepared against; the outputs are set, `rows` has room for theirs and outlives what
+    /// is returned; the panel is one of the step's.
+    unsafe fn addend(
+        &self,
+        mem: &Mem,
+        outputs: &[MaybeUninit<*mut u8>],
+        rows: &mut [MaybeUninit<*const u8>],
+        channel: usize,
+        offset: usize,
+    ) -> Option<Addend> {
+        let residual = self.setup.residual.as_ref()?;
+        // SAFETY: the caller's promise.
+        unsafe {
+            for (row, out) in rows.iter_mut().zip(outputs) {
+                row.write(residual.row(mem, &self.setup.y, out.assume_init()));
+            }
+            Some(residual.addend(mem, rows.as_ptr().cast(), channel, offset))
         }
     }
 

@@ -3,6 +3,8 @@
 //! A microkernel computes `rows` output pixels times `cols` output channels. Its reduction runs over `taps`
 //! (kernel positions, row by row) and within each tap over `depth` input channels, in that order.
 
+use super::residual::Addend;
+
 /// Output channels of one panel of packed weights, for every element type: the portable packed layout.
 ///
 /// Packed weights are `[panel][tap][depth / KB][NR][KB]`, KB = 4 for s8 (what SDOT and VPDPBUSD take at once) and
@@ -40,6 +42,8 @@ pub struct Args {
     /// Requantization multipliers of the first panel's channels (s8); null where the sums themselves are the results, i32
     /// in place of bytes.
     pub multiplier: *const f32,
+    /// What is added to products before they are rounded (s8); then there are no multipliers here, and results are bytes.
+    pub addend: Option<Addend>,
     /// Lower bound of the result; for s8 a quantized value.
     pub lo: f32,
     /// Upper bound of the result; for s8 a quantized value.

@@ -29,6 +29,7 @@ mod in_order;
 mod lines;
 mod list;
 mod reals;
+pub mod residual;
 mod winograd;
 pub mod winograd4;
 
@@ -42,6 +43,7 @@ use self::list::LIST;
 use self::micro::Row;
 use self::panels::PanelRow;
 use self::reals::Reals;
+use self::residual::Residual;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::view::View;
 
@@ -118,13 +120,18 @@ pub(crate) fn prepare(p: &op::Conv, cx: &Context<'_>) -> Result<Box<dyn Kernel>,
     let product = Product { rows, cols, weights: 0, bias: 0 };
     let taps = taps(cx, &rows, &cols)?;
     let packed = packed_bytes(family, y.cols(), taps, &x, p.groups);
-    let setup = setup(
+    let mut setup = setup(
         cx,
         family,
         Parts { x, y, padding, groups: p.groups, epilogue: &p.epilogue, batch },
         packed,
         1,
     )?;
+    if cx.optional(op::CONV_ADDEND).is_some() {
+        let multiplier = setup.multiplier.take();
+        let multiplier = multiplier.ok_or_else(|| cx.error("an addend belongs to s8 results only"))?;
+        setup.residual = Some(Residual::new(cx, p, &y, multiplier)?);
+    }
     if p.algorithm == op::Algorithm::Winograd4x4 {
         return winograd4::prepare(cx, setup, product);
     }
@@ -257,6 +264,7 @@ fn setup(
         gapless: Vec::new(),
         offset_bias: Vec::new(),
         multiplier,
+        residual: None,
         padding,
         after,
         groups,
@@ -344,14 +352,17 @@ fn finish(
 
 /// What a sum over `inputs` inputs times its multiplier cannot exceed in magnitude; 0 where there are no multipliers.
 fn reach(cx: &Context<'_>, setup: &Setup, inputs: usize) -> f64 {
-    let Some(multiplier) = &setup.multiplier else { return 0.0 };
-    let multipliers = cx.constant_bytes(multiplier).as_chunks().0;
+    let Some(multiplier) = setup.multiplier.or_else(|| Some(setup.residual.as_ref()?.multiplier)) else {
+        return 0.0;
+    };
+    let added = setup.residual.as_ref().map_or(0.0, Residual::reach);
+    let multipliers = cx.constant_bytes(&multiplier).as_chunks().0;
     let products = inputs as f64 * 128.0 * 127.0;
     // A transposed convolution has as many biases for each phase as there are multipliers.
     let biases = cx.constant_bytes(&setup.bias).as_chunks().0.iter();
     let sums = biases.map(|&b| products + f64::from(i32::from_le_bytes(b).unsigned_abs()));
     let scales = multipliers.iter().cycle().map(|&m| f64::from(::core::primitive::f32::from_le_bytes(m)));
-    sums.zip(scales).map(|(sum, m)| sum * m.abs()).fold(0.0, f64::max)
+    sums.zip(scales).map(|(sum, m)| sum * m.abs() + added).fold(0.0, f64::max)
 }
 
 /// Whether [`s8::small`] holds of all products.

@@ -73,6 +73,15 @@ impl Shape {
         }
     }
 
+    /// `bias + sum of (x - zero) * w`, modulo 2^32.
+    fn sum_s8(&self, at: [usize; 4], x: &[i8], w: &[i8], bias: &[i32], zero: i32) -> i32 {
+        let mut sum = bias[at[3]];
+        self.products(at, |i, j| {
+            sum = sum.wrapping_add((i32::from(x[i]) - zero).wrapping_mul(i32::from(w[j])));
+        });
+        sum
+    }
+
     /// Every output, in the order in which they lie.
     fn outputs<T>(&self, mut value: impl FnMut([usize; 4]) -> T) -> Vec<T> {
         let [n, h, w, m] = self.y;
@@ -221,10 +230,38 @@ pub fn conv_s8_reals(s: &Shape, x: &[i8], w: &[i8], q: &Reals<'_>) -> Vec<f32> {
 /// s8: `bias + sum of (x - zero_in) * w`, exact in 32 bits, then requantized. Taps outside the image add nothing.
 pub fn conv_s8(s: &Shape, x: &[i8], w: &[i8], bias: &[i32], q: &Requantization<'_>) -> Vec<i8> {
     s.outputs(|at| {
-        let mut sum = bias[at[3]];
-        s.products(at, |i, j| {
-            sum = sum.wrapping_add((i32::from(x[i]) - q.zero_in).wrapping_mul(i32::from(w[j])));
-        });
+        let sum = s.sum_s8(at, x, w, bias, q.zero_in);
         requantize(sum, q.multiplier[at[3]], q.bounds[0], q.bounds[1], q.zero_out)
+    })
+}
+
+/// What an s8 convolution adds to its products before it rounds.
+pub struct Added<'a> {
+    /// As the output.
+    pub r: &'a [i8],
+    /// Its zero point.
+    pub zero: i32,
+    /// Its scale over the output's.
+    pub scale: f32,
+}
+
+/// As [`conv_s8`] with an addend: `fma(f32(r - zero), scale, f32(sum) * multiplier)`, clamped,
+/// rounded to nearest even.
+pub fn conv_s8_added(
+    s: &Shape,
+    x: &[i8],
+    w: &[i8],
+    bias: &[i32],
+    q: &Requantization<'_>,
+    added: &Added<'_>,
+) -> Vec<i8> {
+    let [_, rows, cols, m] = s.y;
+    s.outputs(|at| {
+        let sum = s.sum_s8(at, x, w, bias, q.zero_in);
+        let r = added.r[((at[0] * rows + at[1]) * cols + at[2]) * m + at[3]];
+        let product = sum as f32 * q.multiplier[at[3]];
+        let v = ((i32::from(r) - added.zero) as f32).mul_add(added.scale, product);
+        let [lo, hi] = q.bounds.map(|b| b - q.zero_out as f32);
+        (v.max(lo).min(hi).round_ties_even() as i32 + q.zero_out) as i8
     })
 }

@@ -1,6 +1,7 @@
 //! The contract between the convolution driver and kernels that do a whole block of pixels from its list of addresses:
 //! they go through groups of pixels and panels of weights themselves.
 
+use super::residual::Addend;
 use super::s8::Stretches;
 use crate::cpu::Features;
 
@@ -35,6 +36,8 @@ pub struct Panels<'a> {
     /// Requantization multipliers of the first panel's channels (s8); null where the sums themselves are the results, i32
     /// in place of bytes.
     pub multiplier: *const f32,
+    /// What is added to products before they are rounded (s8); then there are no multipliers here, and results are bytes.
+    pub addend: Option<Addend>,
     /// Lower bound of the result; for s8 a quantized value.
     pub lo: f32,
     /// Upper bound of the result; for s8 a quantized value.

@@ -34,6 +34,8 @@ pub struct Case {
     inputs: Vec<Option<TensorId>>,
     output: Tensor,
     algorithm: Algorithm,
+    /// Whether the output takes the place of the last input.
+    in_place: bool,
 }
 
 /// Which end of a block of memory a page of no access touches.
@@ -48,7 +50,7 @@ impl Case {
     pub fn new(op: Op, dtype: DType, dims: &[usize], pitch: usize, quant: Option<Quant>) -> Self {
         let output = tensor("y", dtype, Storage::Arena, dims, pitch, quant);
         let (tensors, contents, inputs) = (Vec::new(), Vec::new(), Vec::new());
-        Self { op, tensors, contents, inputs, output, algorithm: Algorithm::Fastest }
+        Self { op, tensors, contents, inputs, output, algorithm: Algorithm::Fastest, in_place: false }
     }
 
     /// Adds a computed input, its rows `pitch` elements apart.
@@ -83,6 +85,12 @@ impl Case {
         self
     }
 
+    /// The output is written over the last input, which is of its layout.
+    pub fn in_place(mut self) -> Self {
+        self.in_place = true;
+        self
+    }
+
     fn push(&mut self, t: Tensor, bytes: Vec<u8>) {
         assert_eq!(bytes.len() as u64, t.elements() * t.dtype.size() as u64, "contents of '{}'", t.name);
         self.inputs.push(Some(self.tensors.len() as TensorId));
@@ -107,7 +115,9 @@ impl Case {
         let mut lengths = [0; 2];
         for (length, storage) in lengths.iter_mut().zip([Storage::Arena, Storage::Weights]) {
             let mut end = 0;
-            let mine: Vec<_> = order.iter().copied().filter(|&i| tensors[i].storage == storage).collect();
+            let placed = |i: usize| !(self.in_place && i == self.tensors.len());
+            let mine: Vec<_> =
+                order.iter().copied().filter(|&i| tensors[i].storage == storage && placed(i)).collect();
             for &i in &mine {
                 // An input's slack is clear of the output.
                 tensors[i].offset =
@@ -126,6 +136,9 @@ impl Case {
                 end += shift;
             }
             *length = end;
+        }
+        if let (true, [.., last, output]) = (self.in_place, &mut tensors[..]) {
+            output.offset = last.offset;
         }
         (tensors, lengths[0], lengths[1])
     }

@@ -58,6 +58,7 @@ pub fn network(name: &str, reuse: bool) -> Program {
         groups: 1,
         epilogue: Epilogue { lo: 0.0, ..Epilogue::NONE },
         algorithm: Algorithm::Direct,
+        addend_scale: 0.0,
     };
     let mul = Binary { kind: BinaryKind::Mul, scale_a: 1.0, scale_b: 1.0, epilogue: Epilogue::NONE };
     let (area, c) = ((SIDE * SIDE) as u32, CHANNELS as u32);

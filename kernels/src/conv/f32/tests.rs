@@ -129,6 +129,7 @@ impl Case {
             y: outputs.as_ptr(),
             bias: bias.as_ptr().cast(),
             multiplier: std::ptr::null(),
+            addend: None,
             lo: self.lo,
             hi: self.hi,
             zero_point: 0,

@@ -8,6 +8,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use crate::conv::micro::{Args, KB_S8, NR};
+use crate::conv::residual::Tile;
 
 /// Rows computed at once.
 const MR: usize = 6;
@@ -160,16 +161,33 @@ unsafe fn finish<const M: usize>(sums: &[[__m256i; 2]; M], args: &Args, first: u
     // SAFETY: biases and multipliers are there for whole panels, and each row takes `cols` bytes.
     unsafe {
         let bias = _mm256_loadu_si256(args.bias.cast::<i32>().add(first).cast());
+        let mut all = [_mm256_setzero_si256(); M];
         for i in 0..M {
             // Channels 0 1 4 5 | 2 3 6 7, then in order.
             let pairs = _mm256_hadd_epi32(sums[i][0], sums[i][1]);
             let sum = _mm256_add_epi32(_mm256_permute4x64_epi64::<0b11_01_10_00>(pairs), bias);
+            if args.addend.is_some() {
+                all[i] = sum;
+                continue;
+            }
             if args.multiplier.is_null() {
                 store_sums(sum, (*args.y.add(i)).cast::<i32>().add(first), args.cols - first);
                 continue;
             }
             let v = requantize(sum, args.multiplier.add(first), args);
             store(v, (*args.y.add(i)).add(first), args.cols - first);
+        }
+        if let Some(addend) = &args.addend {
+            addend.finish(&Tile {
+                sums: all.as_ptr().cast(),
+                stride: NR,
+                pixels: M.min(args.rows),
+                columns: NR.min(args.cols - first),
+                column: first,
+                y: args.y,
+                pixel: 0,
+                offset: first,
+            });
         }
     }
 }

@@ -9,6 +9,7 @@ use std::arch::x86_64::*;
 use crate::conv::block::{Block, Problem};
 use crate::conv::gather::{self, Sink};
 use crate::conv::micro::{KB_S8, NR};
+use crate::conv::residual::Tile;
 
 /// Pixels computed at once.
 pub(super) const MR: usize = 6;
@@ -290,6 +291,21 @@ unsafe fn tile<const M: usize, const P: usize>(
                     _mm256_storeu_si256(s.sums.add(((pixel + i) * P + p) * NR).cast(), sums[i][p]);
                 }
             }
+            return;
+        }
+        if let Some(addend) = &b.addend {
+            // A copy: what is referred to goes through memory.
+            let some = sums;
+            addend.finish(&Tile {
+                sums: some.as_ptr().cast(),
+                stride: P * NR,
+                pixels: M,
+                columns: (b.cols - c.first).min(P * NR),
+                column: c.first,
+                y: b.y.add(pixel),
+                pixel,
+                offset: b.offset + c.first,
+            });
             return;
         }
         if b.multiplier.is_null() {

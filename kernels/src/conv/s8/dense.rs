@@ -149,6 +149,7 @@ pub(super) unsafe fn block<const MR: usize>(b: &Block<'_>, run: Run) {
                 offset: b.offset + first,
                 bias: b.bias.cast::<i32>().add(first).cast(),
                 multiplier: b.multiplier.add(first),
+                addend: None,
                 lo: b.lo,
                 hi: b.hi,
                 zero_point: b.zero_point,

@@ -1,6 +1,7 @@
 //! The portable row.
 
 use crate::conv::micro::{Args, KB_S8, NR};
+use crate::conv::residual::Tile;
 
 /// Rows computed at once.
 const MR: usize = 4;
@@ -38,6 +39,22 @@ pub(super) unsafe fn conv_4x8(args: &Args) {
             }
         }
         let cols = NR.min(args.cols - first);
+        if let Some(addend) = &args.addend {
+            // SAFETY: sums of all rows; their addresses take `cols` elements.
+            unsafe {
+                addend.finish(&Tile {
+                    sums: sums.as_ptr().cast(),
+                    stride: NR,
+                    pixels: args.rows,
+                    columns: cols,
+                    column: first,
+                    y: args.y,
+                    pixel: 0,
+                    offset: first,
+                });
+            }
+            continue;
+        }
         if args.multiplier.is_null() {
             for (row, sum) in sums[..args.rows].iter().enumerate() {
                 // SAFETY: each of the addresses takes `cols` elements.

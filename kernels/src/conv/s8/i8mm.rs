@@ -6,6 +6,7 @@ use std::arch::asm;
 
 use super::finish::{ANY, Finish, Mode, Output, SUMS};
 use crate::conv::micro::{Args, KB_S8, NR};
+use crate::conv::residual::Tile;
 
 /// Rows computed at once.
 const MR: usize = 8;
@@ -152,6 +153,21 @@ unsafe fn rows<const P: usize, const M: usize, const MODE: Mode>(args: &Args) {
         }
         // SAFETY: the caller's promise.
         unsafe {
+            if let (true, Some(addend)) = (MODE == SUMS, &args.addend) {
+                // A copy: what is referred to goes through memory.
+                let some = whole;
+                addend.finish(&Tile {
+                    sums: some.as_ptr().cast(),
+                    stride: NR,
+                    pixels: M.min(args.rows),
+                    columns: (args.cols - first).min(NR),
+                    column: first,
+                    y: args.y,
+                    pixel: 0,
+                    offset: first,
+                });
+                continue;
+            }
             let result = if MODE == SUMS { size_of::<i32>() } else { 1 };
             finish.store(whole, args.y, first * result, args.cols - first);
         }

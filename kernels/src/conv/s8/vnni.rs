@@ -9,7 +9,7 @@ mod vector;
 use std::arch::x86_64::{__m256i, __m512i};
 use std::marker::PhantomData;
 
-use self::vector::Vector;
+use self::vector::{Rows, Vector};
 use crate::conv::avx512::{self, Run};
 use crate::conv::block::{Block, Problem};
 use crate::conv::gather::{self, Sink};
@@ -208,6 +208,18 @@ impl<V: Vector> Work<'_, V> {
                     },
                 );
                 w = w.map(|pair| pair.map(|w| w.wrapping_add(units * KB_S8 * NR)));
+            }
+            if let Some(addend) = &b.addend {
+                // A copy: what is referred to goes through memory.
+                let some = sums;
+                let n = b.cols - c.first;
+                let (mut y, mut r) = ([*b.y; M], [*addend.rows; M]);
+                for i in 0..M {
+                    y[i] = (*b.y.add(pixel + i)).add(b.offset + c.first);
+                    r[i] = (*addend.rows.add(pixel + i)).add(b.offset + c.first);
+                }
+                V::finish_added(&some, addend, c.first, b, Rows { y, r, n });
+                return;
             }
             if b.multiplier.is_null() {
                 for i in 0..M {

@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::finish::{self, Finish, Mode, Output};
 use crate::conv::micro::{KB_S8, NR};
 use crate::conv::panels::Panels;
+use crate::conv::residual::Tile;
 
 /// Most bytes of weights of a span.
 const SPAN: usize = 16 << 10;
@@ -146,6 +147,22 @@ unsafe fn store<const MODE: Mode, const MR: usize, const M: usize>(
         unsafe {
             let finish = Finish::<MODE>::new(output, b.multiplier.wrapping_add(column));
             let sums: [_; M] = std::array::from_fn(|i| sums[i]);
+            if let (true, Some(addend)) = (MODE == finish::SUMS, &b.addend) {
+                let columns = (columns.end - column).min(NR);
+                // A copy: what is referred to goes through memory.
+                let some = sums;
+                addend.finish(&Tile {
+                    sums: some.as_ptr().cast(),
+                    stride: NR,
+                    pixels: M.min(b.pixels - pixel),
+                    columns,
+                    column,
+                    y: b.y.add(pixel),
+                    pixel,
+                    offset: b.offset + column,
+                });
+                continue;
+            }
             let result = if MODE == finish::SUMS { size_of::<i32>() } else { 1 };
             finish.store(sums, b.y.add(pixel), b.offset + column * result, columns.end - column);
         }

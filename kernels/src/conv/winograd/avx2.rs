@@ -177,7 +177,13 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
     let (lo, hi) = (_mm256_set1_ps(a.lo - zero), _mm256_set1_ps(a.hi - zero));
     let zero = _mm256_set1_epi32(a.zero_point);
     // SAFETY: constants are there for whole panels.
-    let (bias, multiplier) = unsafe { (_mm256_loadu_si256(a.bias.cast()), _mm256_loadu_ps(a.multiplier)) };
+    let bias = unsafe { _mm256_loadu_si256(a.bias.cast()) };
+    let multiplier = if a.multiplier.is_null() {
+        _mm256_setzero_ps()
+    } else {
+        // SAFETY: likewise.
+        unsafe { _mm256_loadu_ps(a.multiplier) }
+    };
     // As `crate::conv::s8::requantize` does. Nearest even is the mode that every thread starts in.
     let requantize = |sum: __m256i| {
         let sum = _mm256_add_epi32(_mm256_srai_epi32::<2>(sum), bias);
@@ -195,6 +201,13 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
                 m[i / 4][i % 4] = _mm256_loadu_si256(from.add(i * a.stride).cast());
             }
             let [[y0, y1], [y2, y3]] = transform::output!(m, _mm256_add_epi32, _mm256_sub_epi32);
+            if let Some(exact) = &mut a.exact {
+                for (y, to) in [y0, y1, y2, y3].into_iter().zip(&mut exact[4 * tile..]) {
+                    let sum = _mm256_add_epi32(_mm256_srai_epi32::<2>(y), bias);
+                    _mm256_storeu_si256(to.as_mut_ptr().cast(), sum);
+                }
+                continue;
+            }
             let (y0, y1, y2, y3) = (requantize(y0), requantize(y1), requantize(y2), requantize(y3));
             // The four pixels' first channels, then their last ones; then pixel by pixel.
             let halves = _mm256_packs_epi16(_mm256_packs_epi32(y0, y1), _mm256_packs_epi32(y2, y3));

@@ -11,6 +11,7 @@ use super::{GROUP, Inputs, Isa, Matrices, Outputs, Weights};
 use crate::conv::driver::{After, Padding, Setup};
 use crate::conv::geometry::Product;
 use crate::conv::micro::{KB_S8, NR};
+use crate::conv::residual::{Residual, Tile};
 use crate::kernel::Kernel;
 use crate::view::Mem;
 
@@ -144,6 +145,7 @@ impl Winograd {
                     sums: sums.add(panel * NR),
                     stride: self.plan.sum_stride(),
                     results: &mut *results,
+                    exact: None,
                     bias: s.bias.ptr::<i32>(mem).add(self.product.bias + at),
                     multiplier: multiplier.ptr::<f32>(mem).add(at),
                     lo: s.lo,
@@ -159,6 +161,61 @@ impl Winograd {
                         to.add(at).cast::<[i8; NR]>().write_unaligned(*from);
                     } else {
                         std::ptr::copy_nonoverlapping(from.as_ptr(), to.add(at).cast(), count);
+                    }
+                }
+            }
+        }
+    }
+
+    /// As [`Self::store`], where something is added.
+    ///
+    /// # Safety
+    /// As [`Self::store`].
+    #[inline(never)] // Its sums would be on the stack of steps without.
+    unsafe fn store_added(
+        &self,
+        mem: &Mem,
+        residual: &Residual,
+        outputs: &[*mut u8],
+        sums: *const i32,
+        channel: usize,
+        columns: usize,
+    ) {
+        let s = &self.setup;
+        let mut exact = [[0; NR]; MAX_OUTPUTS];
+        let exact = &mut exact[..outputs.len()];
+        let mut none = [[0; NR]; MAX_OUTPUTS];
+        for (panel, first) in (0..columns).step_by(NR).enumerate() {
+            let (at, count) = (channel + first, NR.min(columns - first));
+            // SAFETY: the sums of the panel; biases and multipliers are there for whole panels; addresses that are not
+            // null are those of a pixel of the output.
+            unsafe {
+                (self.isa.outputs)(&mut Outputs {
+                    sums: sums.add(panel * NR),
+                    stride: self.plan.sum_stride(),
+                    results: &mut none[..outputs.len()],
+                    exact: Some(&mut *exact),
+                    bias: s.bias.ptr::<i32>(mem).add(self.product.bias + at),
+                    multiplier: std::ptr::null(),
+                    lo: s.lo,
+                    hi: s.hi,
+                    zero_point: s.zero_point,
+                });
+                for (to, sums) in outputs.iter().zip(&*exact).filter(|(to, _)| !to.is_null()) {
+                    let row = residual.row(mem, &s.y, *to);
+                    residual.addend(mem, &raw const row, at, 0).finish(&Tile {
+                        sums: sums.as_ptr(),
+                        stride: NR,
+                        pixels: 1,
+                        columns: count,
+                        column: 0,
+                        y: to,
+                        pixel: 0,
+                        offset: at,
+                    });
+                    if let After::Table(table, lookup) = s.after {
+                        let y = to.add(at).cast::<i8>();
+                        lookup(y, y, count, table.ptr(mem));
                     }
                 }
             }
@@ -262,14 +319,13 @@ unsafe impl Kernel for Winograd {
                         add: start > 0,
                     });
                     if start + taken == depth {
-                        self.store(
-                            mem,
-                            &block.outputs[..count * plan.form.outputs()],
-                            &mut results,
-                            sums,
-                            channel,
-                            columns,
-                        );
+                        let outputs = &block.outputs[..count * plan.form.outputs()];
+                        match &s.residual {
+                            None => self.store(mem, outputs, &mut results, sums, channel, columns),
+                            Some(residual) => {
+                                self.store_added(mem, residual, outputs, sums, channel, columns)
+                            }
+                        }
                     }
                 }
             }

@@ -109,11 +109,16 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
                 let m: [[i32; 4]; 4] =
                     std::array::from_fn(|i| std::array::from_fn(|j| *from.add((4 * i + j) * a.stride)));
                 let y = transform::output!(m, i32::wrapping_add, i32::wrapping_sub);
-                let (bias, multiplier) =
-                    (a.bias.add(c).read_unaligned(), a.multiplier.add(c).read_unaligned());
-                for (to, &sum) in pixels.iter_mut().zip(y.as_flattened()) {
+                let bias = a.bias.add(c).read_unaligned();
+                for (k, (to, &sum)) in pixels.iter_mut().zip(y.as_flattened()).enumerate() {
                     let sum = (sum >> 2).wrapping_add(bias);
-                    to[c] = requantize(sum, multiplier, a.lo, a.hi, a.zero_point);
+                    match &mut a.exact {
+                        Some(exact) => exact[4 * tile + k][c] = sum,
+                        None => {
+                            let multiplier = a.multiplier.add(c).read_unaligned();
+                            to[c] = requantize(sum, multiplier, a.lo, a.hi, a.zero_point);
+                        }
+                    }
                 }
             }
         }

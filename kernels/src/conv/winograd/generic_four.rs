@@ -86,11 +86,17 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
                 let m: [[i32; 6]; 6] =
                     std::array::from_fn(|i| std::array::from_fn(|j| *from.add((6 * i + j) * a.stride)));
                 let y = output!(m, i32::wrapping_add, i32::wrapping_sub);
-                let (bias, multiplier) =
-                    (a.bias.add(c).read_unaligned(), a.multiplier.add(c).read_unaligned());
+                let bias = a.bias.add(c).read_unaligned();
                 for (k, to) in pixels.iter_mut().enumerate() {
                     let sum = y[k / 4][k % 4].wrapping_mul(NINTH) >> shift(k / 4, k % 4);
-                    to[c] = requantize(sum.wrapping_add(bias), multiplier, a.lo, a.hi, a.zero_point);
+                    let sum = sum.wrapping_add(bias);
+                    match &mut a.exact {
+                        Some(exact) => exact[16 * tile + k][c] = sum,
+                        None => {
+                            let multiplier = a.multiplier.add(c).read_unaligned();
+                            to[c] = requantize(sum, multiplier, a.lo, a.hi, a.zero_point);
+                        }
+                    }
                 }
             }
         }

@@ -157,8 +157,11 @@ struct Outputs<'a> {
     stride: usize,
     /// For each tile the panel's channels of its output pixels, row by row.
     results: &'a mut [[i8; NR]],
+    /// Where the exact sums go instead, if they are wanted.
+    exact: Option<&'a mut [[i32; NR]]>,
     /// Of the panel's channels.
     bias: *const i32,
+    /// Null where sums are wanted.
     multiplier: *const f32,
     /// Bounds of the result.
     lo: f32,
@@ -216,7 +219,7 @@ impl Choice {
     /// to be faster than the direct form. `weights` are the step's.
     pub fn of(cx: &Context<'_>, setup: &Setup, product: &Product, weights: &[u8]) -> Option<Self> {
         let window = [product.rows, product.cols];
-        let suits = setup.multiplier.is_some()
+        let suits = (setup.multiplier.is_some() || setup.residual.is_some())
             && setup.groups == 1
             && window.iter().all(|axis| (axis.taps, axis.step, axis.spacing) == (3, 1, 1));
         if !suits {

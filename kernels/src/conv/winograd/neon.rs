@@ -107,7 +107,13 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
     let zero = vdupq_n_s32(a.zero_point);
     for half in [0, NR / 2] {
         // SAFETY: constants are there for whole panels.
-        let (bias, multiplier) = unsafe { (vld1q_s32(a.bias.add(half)), vld1q_f32(a.multiplier.add(half))) };
+        let bias = unsafe { vld1q_s32(a.bias.add(half)) };
+        let multiplier = if a.multiplier.is_null() {
+            vdupq_n_f32(0.0)
+        } else {
+            // SAFETY: likewise.
+            unsafe { vld1q_f32(a.multiplier.add(half)) }
+        };
         // As `crate::conv::s8::requantize` does.
         let requantize = |sum: int32x4_t| {
             let v = vmulq_f32(vcvtq_f32_s32(vsraq_n_s32::<2>(bias, sum)), multiplier);
@@ -122,6 +128,12 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
                     m[i / 4][i % 4] = vld1q_s32(from.add(i * a.stride));
                 }
                 let y = transform::output!(m, vaddq_s32, vsubq_s32);
+                if let Some(exact) = &mut a.exact {
+                    for (y, to) in y.as_flattened().iter().zip(&mut exact[4 * tile..]) {
+                        vst1q_s32(to.as_mut_ptr().add(half), vsraq_n_s32::<2>(bias, *y));
+                    }
+                    continue;
+                }
                 for (to, [left, right]) in to.as_chunks_mut().0.iter_mut().zip(y) {
                     let both = vcombine_s16(requantize(left), requantize(right));
                     let bytes = vreinterpret_u32_s8(vqmovn_s16(both));

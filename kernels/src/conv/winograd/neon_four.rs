@@ -8,6 +8,9 @@ use crate::conv::micro::{KB_S8, NR};
 use crate::conv::s8::finish::{ANY, Finish, Output};
 use crate::cpu::Features;
 
+/// Multipliers where sums are wanted.
+const NONE: [f32; NR] = [0.0; NR];
+
 /// For cores that reorder instructions; costs are a Cortex-A72's.
 pub(super) const ISA: Isa = Isa {
     name: "conv_s8_winograd_4x4_neon",
@@ -109,7 +112,8 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
     // SAFETY: constants are there for whole panels.
     let (bias, finish) = unsafe {
         let output = Output { lo: a.lo, hi: a.hi, zero_point: a.zero_point };
-        ([vld1q_s32(a.bias), vld1q_s32(a.bias.add(4))], Finish::<ANY>::new(output, a.multiplier))
+        let multiplier = if a.multiplier.is_null() { NONE.as_ptr() } else { a.multiplier };
+        ([vld1q_s32(a.bias), vld1q_s32(a.bias.add(4))], Finish::<ANY>::new(output, multiplier))
     };
     let ninth = vdupq_n_s32(NINTH);
     for (tile, to) in a.results.as_chunks_mut::<16>().0.iter_mut().enumerate() {
@@ -138,6 +142,16 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
                 )+};
             }
             rows!(0 1 2 3);
+        }
+        if let Some(exact) = &mut a.exact {
+            for (sums, to) in sums.iter().zip(&mut exact[16 * tile..]) {
+                // SAFETY: a pixel's eight sums.
+                unsafe {
+                    vst1q_s32(to.as_mut_ptr(), sums[0]);
+                    vst1q_s32(to.as_mut_ptr().add(4), sums[1]);
+                }
+            }
+            continue;
         }
         for (sums, to) in sums.as_chunks::<4>().0.iter().zip(to.as_chunks_mut::<4>().0) {
             for (to, v) in to.iter_mut().zip(finish.results(*sums)) {

@@ -33,6 +33,7 @@ pub(super) unsafe fn multiply(row: &Row, a: &Matrices) {
             y: sums.as_ptr(),
             bias: ZEROS.as_ptr().cast(),
             multiplier: std::ptr::null(),
+            addend: None,
             lo: f32::NEG_INFINITY,
             hi: f32::INFINITY,
             zero_point: 0,

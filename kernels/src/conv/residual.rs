@@ -1,0 +1,200 @@
+//! The end of s8 products that another tensor is added to, as the additions of residual networks: product and addend meet
+//! as real numbers and are rounded once.
+//!
+//! `v = fma(f32(r - zero point of r), scale, f32(sum) * multiplier[c])`; then as [`super::s8::requantize`] goes on. Microkernels hand over the sums of a few pixels and channels at a time.
+
+use cygnet_format::op;
+use cygnet_format::program::DType;
+
+use crate::kernel::{Context, PrepareError};
+use crate::simd::{Isa, LANES, V8, per_isa};
+use crate::view::{Mem, View};
+
+/// A step's operands for it.
+pub(super) struct Residual {
+    r: View,
+    pub(super) multiplier: View,
+    constants: Constants,
+    run: Run,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Constants {
+    /// Scale of the addend over that of the result.
+    scale: f32,
+    /// Zero point of the addend.
+    zero: i32,
+    lo: f32,
+    hi: f32,
+    zero_point: i32,
+}
+
+/// Where the addend of a block of pixels is, and what makes results of sums with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Addend {
+    /// For each pixel the address of its row of the addend.
+    pub rows: *const *const u8,
+    /// Bytes that the addresses of outputs have beyond their rows' begin.
+    begun: usize,
+    /// Multipliers of the first panel's channels.
+    pub multiplier: *const f32,
+    constants: Constants,
+    run: Run,
+}
+
+/// Sums of some pixels and channels.
+pub(super) struct Tile {
+    /// Those of the first pixel.
+    pub sums: *const i32,
+    /// Elements from a pixel's to the next's.
+    pub stride: usize,
+    pub pixels: usize,
+    /// Channels.
+    pub columns: usize,
+    /// The first channel, counted from the block's.
+    pub column: usize,
+    /// For each pixel, addresses of its rows of the output; results go `offset` bytes further.
+    pub y: *const *mut u8,
+    /// The first pixel's number in the block.
+    pub pixel: usize,
+    pub offset: usize,
+}
+
+type Run = unsafe fn(&Addend, &Tile);
+
+impl Residual {
+    /// Checks the addend of a step whose output is `y` and whose multipliers are these.
+    pub(super) fn new(
+        cx: &Context<'_>,
+        p: &op::Conv,
+        y: &View,
+        multiplier: View,
+    ) -> Result<Self, PrepareError> {
+        let r = cx.typed(op::CONV_ADDEND, DType::S8)?;
+        cx.ensure(r.dims() == y.dims(), || format!("addend {:?} is not of output {:?}", r.dims(), y.dims()))?;
+        let quant = r.quant.ok_or_else(|| cx.error("addend is not quantized"))?;
+        cx.ensure((-128..=127).contains(&quant.zero_point), || {
+            format!("zero point {} of the addend is outside s8", quant.zero_point)
+        })?;
+        let constants = Constants {
+            scale: p.addend_scale,
+            zero: quant.zero_point,
+            lo: p.epilogue.lo,
+            hi: p.epilogue.hi,
+            zero_point: cx.product_zero_point(5)?,
+        };
+        Ok(Self { r, multiplier, constants, run: pick(Isa::of(cx.cpu())) })
+    }
+
+    /// What is added cannot exceed this in magnitude.
+    pub(super) fn reach(&self) -> f64 {
+        255.0 * f64::from(self.constants.scale.abs())
+    }
+
+    /// The row of the addend that belongs to a row of the output `y`.
+    ///
+    /// # Safety
+    /// `mem` is the memory that the step was prepared against, and `output` is a row of `y`.
+    pub(super) unsafe fn row(&self, mem: &Mem, y: &View, output: *const u8) -> *const u8 {
+        // SAFETY: the caller's promise.
+        let (from, offset) =
+            unsafe { (self.r.ptr::<u8>(mem), output.offset_from_unsigned(y.ptr::<u8>(mem))) };
+        let same = self.r.pitch == y.pitch;
+        from.wrapping_add(if same { offset } else { offset / y.pitch * self.r.pitch })
+    }
+
+    /// The addend for kernels: of pixels whose rows those are, from channel `channel` on. Kernels are told outputs `begun`
+    /// bytes further than they begin.
+    ///
+    /// # Safety
+    /// `mem` is the memory that the step was prepared against; the channel is the first of a panel.
+    pub(super) unsafe fn addend(
+        &self,
+        mem: &Mem,
+        rows: *const *const u8,
+        channel: usize,
+        begun: usize,
+    ) -> Addend {
+        // SAFETY: multipliers are there for every panel.
+        let multiplier = unsafe { self.multiplier.ptr::<f32>(mem).add(channel) };
+        Addend { rows, begun, multiplier, constants: self.constants, run: self.run }
+    }
+}
+
+impl Addend {
+    /// Its zero point.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn zero(&self) -> i32 {
+        self.constants.zero
+    }
+
+    /// Its scale over that of the result.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn scale(&self) -> f32 {
+        self.constants.scale
+    }
+
+    /// Makes results of sums.
+    ///
+    /// # Safety
+    /// `tile` holds the sums of its pixels and channels, which are the block's; the addresses of `y` and `rows` are valid
+    /// for the channels from `offset` on.
+    #[inline(never)] // Kernels have many places that end so.
+    pub(super) unsafe fn finish(&self, tile: &Tile) {
+        // SAFETY: the caller's promise; the instance is one for this processor.
+        unsafe { (self.run)(self, tile) }
+    }
+}
+
+per_isa! {
+    fn pick[](addend: &Addend, tile: &Tile) = finish
+}
+
+/// # Safety
+/// As [`Addend::finish`].
+#[inline(always)]
+unsafe fn finish<V: V8>(a: &Addend, s: &Tile) {
+    let whole = s.columns - s.columns % V::LANES;
+    for i in 0..s.pixels {
+        // SAFETY: whole registers, then what is left by way of arrays that hold more.
+        unsafe {
+            let sums = s.sums.add(i * s.stride);
+            let r = (*a.rows.add(s.pixel + i)).add(a.begun + s.offset).cast::<i8>();
+            let y = (*s.y.add(i)).add(s.offset);
+            let multiplier = a.multiplier.add(s.column);
+            for c in (0..whole).step_by(V::LANES) {
+                lanes::<V>(&a.constants, sums.add(c), multiplier.add(c), r.add(c), y.add(c));
+            }
+            let rest = s.columns - whole;
+            if rest > 0 {
+                let (mut some, mut scales) = ([0; LANES], [0.0; LANES]);
+                let (mut addend, mut results) = ([0; LANES], [0; LANES]);
+                std::ptr::copy_nonoverlapping(sums.add(whole), some.as_mut_ptr(), rest);
+                std::ptr::copy_nonoverlapping(multiplier.add(whole), scales.as_mut_ptr(), rest);
+                std::ptr::copy_nonoverlapping(r.add(whole), addend.as_mut_ptr(), rest);
+                lanes::<V>(
+                    &a.constants,
+                    some.as_ptr(),
+                    scales.as_ptr(),
+                    addend.as_ptr(),
+                    results.as_mut_ptr(),
+                );
+                std::ptr::copy_nonoverlapping(results.as_ptr(), y.add(whole), rest);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The addresses are valid for a register.
+#[inline(always)]
+unsafe fn lanes<V: V8>(c: &Constants, sums: *const i32, multiplier: *const f32, r: *const i8, y: *mut u8) {
+    let zero = c.zero_point as f32;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let v = V::from_i32(V::load_i32(sums)).mul(V::load(multiplier));
+        let r = V::from_i32(V::isub(V::load_s8(r), V::isplat(c.zero)));
+        let v = r.fma(V::splat(c.scale), v).max(V::splat(c.lo - zero)).min(V::splat(c.hi - zero));
+        V::store_low8(V::iadd(v.to_i32(), V::isplat(c.zero_point)), y);
+    }
+}
