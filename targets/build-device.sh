@@ -71,14 +71,20 @@ if is_bookworm; then
         flags+=" -C linker-flavor=gcc -C linker=$PWD/targets/glibc/link.sh"
     elif [ "$arch" = aarch64 ]; then
         # libgcc's unwinder, which the standard library links for this target under the name of another one, and what
-        # it wants of glibc: a finder of tables that says "not found", upon which it looks itself.
+        # it wants of glibc: a finder of tables that says "not found", upon which it looks itself. And the name of a
+        # thread without printf, which musl's writes a path with: the standard library names the calling thread only.
         CYGNET_MUSL_UNWIND=$target_folder/musl-unwind
         export CYGNET_MUSL_UNWIND
         mkdir -p "$CYGNET_MUSL_UNWIND"
-        echo 'int _dl_find_object(void *a, void *r) { (void)a; (void)r; return -1; }' |
-            aarch64-linux-gnu-gcc -Os -x c -c - -o "$CYGNET_MUSL_UNWIND/find.o"
+        cat > "$CYGNET_MUSL_UNWIND/parts.c" << 'EOF'
+int prctl(int option, ...);
+int _dl_find_object(void *address, void *result) { (void)address; (void)result; return -1; }
+int pthread_setname_np(unsigned long thread, const char *name) { (void)thread; return prctl(15 /* PR_SET_NAME */, name); }
+EOF
+        aarch64-linux-gnu-gcc -Os -fPIC -ffunction-sections -fno-asynchronous-unwind-tables \
+            -c "$CYGNET_MUSL_UNWIND/parts.c" -o "$CYGNET_MUSL_UNWIND/parts.o"
         cp "$(aarch64-linux-gnu-gcc -print-file-name=libgcc_eh.a)" "$CYGNET_MUSL_UNWIND/libgcc_eh.a"
-        aarch64-linux-gnu-ar q "$CYGNET_MUSL_UNWIND/libgcc_eh.a" "$CYGNET_MUSL_UNWIND/find.o"
+        aarch64-linux-gnu-ar q "$CYGNET_MUSL_UNWIND/libgcc_eh.a" "$CYGNET_MUSL_UNWIND/parts.o"
         cp "$CYGNET_MUSL_UNWIND/libgcc_eh.a" "$CYGNET_MUSL_UNWIND/libunwind.a"
         flags+=" -C link-self-contained=no -C relocation-model=pic -C linker-flavor=gcc -C linker=$PWD/targets/musl-link.sh"
     else

@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 # At most so many bytes with everything in it, and without photos.
 limit_all=$((2 * 1048576))
 limit_small=$((18 * 1048576 / 10))
-limit_minimal=$((132 * 1048576 / 100))
+limit_minimal=$((12 * 1048576 / 10))
 all=false
 case ${1:-} in
     --all) all=true ;;

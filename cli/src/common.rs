@@ -219,6 +219,17 @@ pub fn shape(dims: &[u32]) -> String {
     dims.iter().map(u32::to_string).collect::<Vec<_>>().join("x")
 }
 
+/// A number as `12` or `1.5`, of at most 15 digits, rounded as any other is: the standard library's reader of all numbers
+/// there are is large.
+pub fn decimal(text: &str) -> Option<f64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{whole}{part}");
+    if digits.len() > 15 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(digits.parse::<u64>().ok()? as f64 / 10_u64.pow(part.len() as u32) as f64)
+}
+
 /// Bytes for people.
 pub fn size(bytes: u64) -> String {
     match bytes {
@@ -239,6 +250,18 @@ mod tests {
             ("500 B".into(), "20.0 KiB".into(), "20.0 MiB".into())
         );
         assert_eq!((shape(&[1, 3]), shape(&[])), ("1x3".into(), "scalar".into()));
+    }
+
+    #[test]
+    fn decimals_are_those_of_the_standard_library() {
+        for text in
+            ["0", "7", "007", "0.08", "1.5", ".5", "5.", "0.1", "999999999999.999", "0.00000000000001"]
+        {
+            assert_eq!(decimal(text), text.parse().ok(), "{text}");
+        }
+        for wrong in ["", ".", "-1", "+1", "1e3", "1.2.3", "nan", "1 ", "1234567890123456"] {
+            assert_eq!(decimal(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -16,8 +16,8 @@ Runs neural networks at the edge: one file, known memory, the same bits on every
       --output FILE.npz|FILE.json, --json, --load-state FILE.npz, --save-state FILE.npz, --repeat N, --profile,
       --trace FILE, --allow-nonfinite
   cygnet bench MODEL
-      --input as for run, --runs N, --warmup N, --sustain TIME, --svg FILE, --csv FILE, --compare MODEL,
-      --report FILE, --top N, --trace FILE, --json, --sysfs-root DIR
+      --input as for run, --runs N, --warmup N, --every TIME, --sustain TIME, --svg FILE, --csv FILE,
+      --compare MODEL, --report FILE, --top N, --trace FILE, --json, --sysfs-root DIR
   cygnet inspect MODEL
       --steps, --json
   cygnet verify MODEL
@@ -149,7 +149,7 @@ mod tests {
                 let everywhere = HELP.split_once("All but verify").unwrap().1;
                 assert!(section.contains(&long) || everywhere.contains(&long), "{name}: no help for {long}");
                 let value = match &*long {
-                    "--sustain" => "2s",
+                    "--sustain" | "--every" => "2s",
                     "--compare" | "--report" => continue,
                     _ => "1",
                 };

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 const SERVER: &str = "/usr/sbin/sshd";
 
+/// The server of `scp`, where systems have it.
+const SFTP: [&str; 2] = ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server"];
+
 /// A server that knows one key, and is stopped when it is dropped.
 struct Server {
     child: Child,
@@ -28,7 +31,8 @@ fn run(command: &mut Command) {
 }
 
 impl Server {
-    fn start() -> Option<Self> {
+    /// `force` is a script that is run in place of whatever the client asks for, and finds that in `SSH_ORIGINAL_COMMAND`.
+    fn start(force: Option<&str>) -> Option<Self> {
         let has = |program: &str| Command::new(program).arg("-V").stderr(Stdio::null()).status().is_ok();
         if !Path::new(SERVER).exists() || !has("ssh") || !has("scp") {
             eprintln!("SKIPPED: there is no ssh server or client here");
@@ -41,9 +45,18 @@ impl Server {
         }
         std::fs::rename(path("user.pub"), path("authorized")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (subsystem, forced) = match force {
+            None => ("internal-sftp".to_owned(), String::new()),
+            Some(script) => {
+                std::fs::write(path("force"), script).unwrap();
+                run(Command::new("chmod").arg("755").arg(path("force")));
+                let server = SFTP.iter().find(|server| Path::new(server).exists())?;
+                ((*server).to_owned(), format!("ForceCommand {}\n", path("force").display()))
+            }
+        };
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
-             StrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\n",
+             StrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp {subsystem}\n{forced}",
             path("host").display(),
             path("authorized").display(),
         );
@@ -86,7 +99,7 @@ impl Server {
 
 #[test]
 fn a_model_arrives_and_proves_itself_there() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start(None) else { return };
     let here = server.folder.path();
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/fashion_mnist_cnn.onnx");
     let cygnet = assert_cmd::cargo::cargo_bin("cygnet");
@@ -119,4 +132,51 @@ fn a_model_arrives_and_proves_itself_there() {
     let (code, _, err) = server.deploy(&[model, "--folder", folder_name, "--binary", model]);
     assert_eq!(code, Some(1));
     assert!(err.contains("on 127.0.0.1"), "{err}");
+}
+
+/// A device of another architecture: the shell says that it is a 64-bit Arm machine, and the program, which has to be the
+/// one for such, runs under QEMU there. It is that of `targets/build-device.sh`, where that has been run.
+#[test]
+fn the_program_for_the_device_is_found_and_runs_there() {
+    const TRIPLE: &str = "aarch64-unknown-linux-musl";
+    let program =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../target/device/{TRIPLE}/device/cygnet"));
+    if !program.exists() {
+        eprintln!("SKIPPED: there is no {}; targets/build-device.sh makes it", program.display());
+        return;
+    }
+    if Command::new("qemu-aarch64-static").arg("--version").stdout(Stdio::null()).status().is_err() {
+        eprintln!("SKIPPED: there is no qemu-aarch64-static here");
+        return;
+    }
+    let device = "#!/bin/sh\n\
+                  case $SSH_ORIGINAL_COMMAND in 'uname -sm') echo Linux aarch64; exit ;; esac\n\
+                  line=$(printf %s \"$SSH_ORIGINAL_COMMAND\" | \
+                  sed 's:&& ./cygnet :\\&\\& qemu-aarch64-static -cpu cortex-a72 ./cygnet :')\n\
+                  exec sh -c \"$line\"\n";
+    let Some(server) = Server::start(Some(device)) else { return };
+    let here = server.folder.path();
+    let built = here.join(format!("target/device/{TRIPLE}/device"));
+    std::fs::create_dir_all(&built).unwrap();
+    std::os::unix::fs::symlink(std::fs::canonicalize(&program).unwrap(), built.join("cygnet")).unwrap();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/fashion_mnist_cnn.onnx");
+    let model = here.join("net.cygnet");
+    run(Command::new(assert_cmd::cargo::cargo_bin("cygnet"))
+        .args(["convert", source, "--precision", "f32", "--goldens", "1", "-o"])
+        .arg(&model));
+    let folder = here.join("there");
+    let (code, out, err) =
+        server.deploy(&[model.to_str().unwrap(), "--folder", folder.to_str().unwrap(), "--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["system"], "Linux aarch64");
+    // Goldens that were recorded on this machine, on the other architecture's kernels.
+    assert_eq!((&json["verify"]["ok"], &json["verify"]["isa"]), (&true.into(), &"neon".into()));
+    assert!(json["bench"]["latency_ms"]["p50"].as_f64().unwrap() > 0.0);
+    assert_eq!(std::fs::read(folder.join("cygnet")).unwrap(), std::fs::read(&program).unwrap());
+
+    // Another device, for which there is no program.
+    std::fs::remove_file(built.join("cygnet")).unwrap();
+    let (code, _, err) = server.deploy(&[model.to_str().unwrap(), "--folder", folder.to_str().unwrap()]);
+    assert!(code == Some(1) && err.contains("targets/build-device.sh"), "{err}");
 }

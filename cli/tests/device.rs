@@ -294,3 +294,127 @@ fn memory_is_of_the_pages_that_were_asked_for() {
         eprintln!("SKIPPED: this system gives no huge pages");
     }
 }
+
+/// A control group of cores, taken away with the process when it is dropped.
+#[cfg(all(feature = "host", target_os = "linux"))]
+struct Cpuset(std::path::PathBuf);
+
+#[cfg(all(feature = "host", target_os = "linux"))]
+impl Cpuset {
+    /// A new one of these cores, of either version; none where that is not allowed.
+    fn new(cores: &str) -> Option<Self> {
+        let name = format!("cygnet-test-{}", std::process::id());
+        for base in ["/sys/fs/cgroup/cpuset", "/sys/fs/cgroup"] {
+            let group = Self(std::path::Path::new(base).join(&name));
+            let _ = std::fs::write(format!("{base}/cgroup.subtree_control"), "+cpuset");
+            if std::fs::create_dir(&group.0).is_ok()
+                && group.put("cpuset.mems", "0").and(group.put("cpuset.cpus", cores)).is_ok()
+            {
+                return Some(group);
+            }
+        }
+        None
+    }
+
+    fn put(&self, file: &str, text: &str) -> std::io::Result<()> {
+        std::fs::write(self.0.join(file), text)
+    }
+}
+
+#[cfg(all(feature = "host", target_os = "linux"))]
+impl Drop for Cpuset {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// A core goes in the midst of a measurement: the kernel moves the threads that are bound to it, as it does where a core
+/// goes offline, and the runs go on with the same bits, which `--sustain` compares.
+#[test]
+#[cfg(all(feature = "host", target_os = "linux"))]
+fn cores_that_go_stop_no_measurement() {
+    use std::time::Duration;
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        eprintln!("SKIPPED: there is one core here");
+        return;
+    }
+    let Some(group) = Cpuset::new("0-1") else {
+        eprintln!("SKIPPED: no control group of cores may be made here");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(&folder);
+    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("cygnet"))
+        .args([
+            "bench",
+            &model,
+            "--cores",
+            "0,1",
+            "--warmup",
+            "5",
+            "--runs",
+            "10",
+            "--sustain",
+            "3s",
+            "--json",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let id = child.id();
+    group.put("cgroup.procs", &id.to_string()).unwrap();
+    let masks = || -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{id}/task")).unwrap().flatten();
+        let texts = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+        let mask = |text: String| {
+            let line = text.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+            line.map(|list| list.trim().to_owned())
+        };
+        texts.filter_map(mask).collect()
+    };
+    std::thread::sleep(Duration::from_millis(800));
+    group.put("cpuset.cpus", "0").unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let after = masks();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(after, ["0", "0"], "the threads were moved while they ran");
+    assert!(output.status.success());
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["threads"], 2);
+    assert!(json["sustained"]["windows"].as_array().unwrap().len() >= 4);
+    assert_eq!(json["sustained"]["held_last"]["threads"], 2);
+}
+
+/// A machine whose last two cores are switched off: they are not there for the report, nor for its profile.
+#[test]
+fn cores_that_are_off_are_not_counted() {
+    let root = tree::unpack("raspberry-pi-5");
+    std::fs::write(root.path().join("sys/devices/system/cpu/online"), "0-1\n").unwrap();
+    let out = cygnet(&["doctor", "--sysfs-root", root.path().to_str().unwrap(), "--json"]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["clusters"][0]["cores"], serde_json::json!([0, 1]));
+    assert_eq!(json["profile"]["clusters"][0]["count"], 2);
+}
+
+/// Runs at a pace: as many as asked for, none earlier than it is due, and what is late or missed is told.
+#[test]
+#[cfg(feature = "host")]
+fn paced_runs_tell_what_waking_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(&folder);
+    let begin = std::time::Instant::now();
+    let args = ["bench", &model, "--every", "20ms", "--runs", "12", "--warmup", "2", "--threads", "2"];
+    let json: Value = serde_json::from_str(&cygnet(&[&args[..], &["--json"]].concat())).unwrap();
+    assert!(begin.elapsed().as_millis() >= 240);
+    let paced = &json["paced"];
+    assert_eq!((paced["every_ms"].as_f64(), paced["runs"].as_u64()), (Some(20.0), Some(12)));
+    let at = |spread: &str, key: &str| paced[spread][key].as_f64().unwrap();
+    assert!(at("late_ms", "p50") >= 0.0 && at("late_ms", "p99") <= at("late_ms", "max"));
+    let added = at("latency_ms", "p50") - json["latency_ms"]["p50"].as_f64().unwrap();
+    assert!((paced["added_ms"].as_f64().unwrap() - added).abs() < 1e-9);
+    let text = cygnet(&args);
+    assert!(text.contains("paced       every 20 ms: begun late by p50"), "{text}");
+    let unlike =
+        Command::cargo_bin("cygnet").unwrap().args(["bench", &model, "--every", "0.5ms"]).output().unwrap();
+    assert_eq!(unlike.status.code(), Some(2));
+}

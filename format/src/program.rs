@@ -55,6 +55,7 @@ impl DType {
     }
 
     /// The name in listings.
+    #[inline(never)]
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",

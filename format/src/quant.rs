@@ -30,6 +30,7 @@ impl Precision {
         &[Self::F32, Self::F16, Self::Int8, Self::Dynamic, Self::WeightInt8, Self::WeightInt4];
 
     /// The name in listings and on the command line.
+    #[inline(never)]
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",

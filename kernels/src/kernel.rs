@@ -144,12 +144,19 @@ impl<'a> Context<'a> {
 
     /// An error about this step.
     pub fn error(&self, what: impl Into<String>) -> PrepareError {
-        PrepareError::Step { step: self.step.name.clone(), op: self.step.op.name(), what: what.into() }
+        self.named(what.into())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn named(&self, what: String) -> PrepareError {
+        PrepareError::Step { step: self.step.name.clone(), op: self.step.op.name(), what }
     }
 
     /// Fails with `what()` unless `condition` holds.
+    #[inline]
     pub fn ensure(&self, condition: bool, what: impl FnOnce() -> String) -> Result<(), PrepareError> {
-        if condition { Ok(()) } else { Err(self.error(what())) }
+        if condition { Ok(()) } else { Err(self.named(what())) }
     }
 
     /// An input that may be left out.

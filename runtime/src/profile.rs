@@ -90,6 +90,11 @@ impl Profile {
         &self.steps
     }
 
+    /// The program's name.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
     /// Runs recorded.
     pub fn runs(&self) -> u64 {
         self.runs
@@ -151,33 +156,6 @@ impl Profile {
             ));
         }
         out
-    }
-
-    /// The profile as one JSON object: `program`, `runs`, and `steps`, each with `index`, `name`, `op`, `kernel`,
-    /// `tiles`, `macs`, `bytes`, `mean_us` and `best_us`.
-    pub fn json(&self) -> String {
-        let runs = self.runs.max(1);
-        let steps = self.steps.iter().enumerate().map(|(index, s)| {
-            format!(
-                "{{\"index\":{index},\"name\":{},\"op\":\"{}\",\"kernel\":\"{}\",\"tiles\":{},\"macs\":{},\"bytes\":{},\
-                 \"mean_us\":{:.3},\"best_us\":{:.3}}}",
-                quoted(&s.name),
-                s.op,
-                s.kernel,
-                s.tiles,
-                s.macs,
-                s.bytes,
-                s.total_ns as f64 / runs as f64 / 1e3,
-                s.best_ns as f64 / 1e3,
-            )
-        });
-        let steps: Vec<_> = steps.collect();
-        format!(
-            "{{\"program\":{},\"runs\":{},\"steps\":[{}]}}",
-            quoted(&self.program),
-            self.runs,
-            steps.join(",")
-        )
     }
 
     /// The last run in the Trace Event format that `chrome://tracing` and Perfetto open: one complete event for

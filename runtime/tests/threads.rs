@@ -3,7 +3,8 @@
 
 mod common;
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use cygnet::{Model, Session, SessionOptions};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -12,6 +13,16 @@ use rustix::time::{ClockId, clock_gettime};
 fn allowed() -> Vec<usize> {
     let set = sched_getaffinity(None).unwrap();
     (0..CpuSet::MAX_CPU).filter(|&id| set.is_set(id)).collect()
+}
+
+/// Keeps all threads of this process on these cores; how many there were.
+fn move_all(cores: &[usize]) -> usize {
+    let mut set = CpuSet::new();
+    cores.iter().for_each(|&core| set.set(core));
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let ids = tasks.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse::<i32>().unwrap());
+    // A thread may end between being listed and moved.
+    ids.filter(|&id| sched_setaffinity(rustix::thread::Pid::from_raw(id), &set).is_ok()).count()
 }
 
 /// Processor time of all threads of this process.
@@ -51,18 +62,30 @@ fn threads_wait_without_work_and_outlive_their_cores() {
     let options = SessionOptions { cores: Some(cores.clone()), ..SessionOptions::default() };
     let mut session = Session::new(&model, &options).unwrap();
     assert_eq!(run(&mut session), expected);
-    let mut first = CpuSet::new();
-    first.set(cores[0]);
-    let mut moved = 0;
-    for entry in std::fs::read_dir("/proc/self/task").unwrap() {
-        let id: i32 = entry.unwrap().file_name().to_str().unwrap().parse().unwrap();
-        // A thread may end between being listed and moved.
-        moved += usize::from(sched_setaffinity(rustix::thread::Pid::from_raw(id), &first).is_ok());
-    }
-    assert!(moved >= cores.len());
+    assert!(move_all(&cores[..1]) >= cores.len());
     for _ in 0..20 {
         assert_eq!(run(&mut session), expected);
     }
+    // Cores that go and come back in the midst of runs.
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let mover = scope.spawn(|| {
+            let mut turns = 0;
+            while !done.load(Ordering::Relaxed) {
+                move_all(if turns % 2 == 0 { &cores } else { &cores[..1] });
+                turns += 1;
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            turns
+        });
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(500) {
+            assert_eq!(run(&mut session), expected);
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(mover.join().unwrap() > 2);
+    });
+    move_all(&cores[..1]);
     drop(session);
 
     // A session that is made now has one thread, and cores that are gone are refused by their number.

@@ -15,6 +15,7 @@
 mod check;
 #[cfg(feature = "elf")]
 pub mod elf;
+mod like;
 
 use std::path::{Path, PathBuf};
 
@@ -61,12 +62,15 @@ pub enum Error {
     },
     /// The text is not a profile: not JSON, or a field is missing, unknown, or of the wrong type.
     #[error(
-        "device profile {profile} is malformed: {source}; compare it with a file of targets/profiles and correct it"
+        "device profile {profile} is malformed{}: {source}; compare it with a file of targets/profiles and correct it",
+        place(field)
     )]
     Parse {
         /// Name or path of the profile.
         profile: String,
-        /// Line, column and field.
+        /// Path of the field, as in `clusters[0].features`; `.` where none was reached.
+        field: String,
+        /// Line, column and reason.
         source: serde_json::Error,
     },
     /// A report of `cygnet doctor` on a processor that profiles do not describe.
@@ -300,7 +304,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Reads and checks a profile from a JSON file: of the form of `targets/profiles/*.json`, or what `cygnet doctor --json`
-/// printed on a device.
+/// printed on a device. A report says nothing of what kernels reach beyond what was measured: the rest is taken of the
+/// known core that is most alike.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Parse`] or [`Error::Invalid`], naming the path and, if it got so far, the field.
@@ -308,6 +313,20 @@ pub fn load(path: &Path) -> Result<Profile, Error> {
     let text =
         std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     Profile::parse(&path.display().to_string(), &text)
+}
+
+/// JSON text as a value; errors name the field.
+fn read<'a, T: Deserialize<'a>>(origin: &str, text: &'a str) -> Result<T, Error> {
+    let malformed = |field: String, source| Error::Parse { profile: origin.to_owned(), field, source };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|e| malformed(e.path().to_string(), e.into_inner()))?;
+    json.end().map_err(|source| malformed(".".to_owned(), source))?;
+    Ok(value)
+}
+
+fn place(field: &str) -> String {
+    if field == "." { String::new() } else { format!(" at {field}") }
 }
 
 impl Profile {
@@ -325,14 +344,15 @@ impl Profile {
 
     /// Reads and checks a profile from JSON text; `origin` is what errors call it.
     fn parse(origin: &str, text: &str) -> Result<Profile, Error> {
-        let malformed = |source| Error::Parse { profile: origin.to_owned(), source };
-        let value: serde_json::Value = serde_json::from_str(text).map_err(malformed)?;
+        let value: serde_json::Value = read(origin, text)?;
         let profile = if value.get("schema").is_some_and(|schema| schema == DOCTOR_SCHEMA) {
-            let doctor: Doctor = serde_json::from_str(text).map_err(malformed)?;
-            doctor.profile.ok_or_else(|| Error::NoProfile { path: origin.to_owned() })?
+            let doctor: Doctor = read(origin, text)?;
+            let mut profile = doctor.profile.ok_or_else(|| Error::NoProfile { path: origin.to_owned() })?;
+            like::fill(&mut profile);
+            profile
         } else {
             // Of the text, not of the value: errors then name line and column.
-            serde_json::from_str(text).map_err(malformed)?
+            read(origin, text)?
         };
         check::check(origin, &profile)?;
         Ok(profile)

@@ -111,7 +111,11 @@ fn malformed_text_is_refused_with_its_place() {
     let unknown_field = edited("x86_64", r#""arch""#, r#""colour": "red", "arch""#);
     assert!(unknown_field.expect_err("unknown field").to_string().contains("colour"));
     let wrong_type = edited("x86_64", r#""page_bytes": 4096"#, r#""page_bytes": -4096"#);
-    assert!(wrong_type.expect_err("negative size").to_string().contains("line 6"));
+    let wrong_type = wrong_type.expect_err("negative size").to_string();
+    assert!(wrong_type.contains("at page_bytes") && wrong_type.contains("line 6"), "{wrong_type}");
+    let deeper =
+        edited("raspberry-pi-5", r#""int8": 32"#, r#""int8": "many""#).expect_err("text").to_string();
+    assert!(deeper.contains("clusters[0].mac_per_cycle.int8"), "{deeper}");
     assert!(matches!(Profile::parse("empty", ""), Err(Error::Parse { .. })));
 }
 

@@ -3,14 +3,15 @@
 use std::io::Write;
 use std::time::Duration;
 
-use cygnet::Session;
+use cygnet::profile::StepProfile;
+use cygnet::{Profile, Session};
 use serde_json::{Value, json};
 
-use super::CLASSES;
 use super::monitor::{Monitor, Seen};
 use super::sustain::Sustained;
 use super::times::{Sorted, ms};
 use super::timing::Interrupted;
+use super::{CLASSES, Paced};
 use crate::common::{CliError, size};
 
 /// What was measured.
@@ -29,6 +30,7 @@ pub struct Figures {
     pub file: u64,
     pub peak: Option<u64>,
     pub macs: u64,
+    pub paced: Option<Paced>,
     pub sustained: Option<Sustained>,
 }
 
@@ -100,13 +102,16 @@ impl Figures {
             out,
             "memory      predicted {arena} arena + {scratch} scratch + {file} mapped file; process peak {peak}"
         )?;
+        if let Some(paced) = &self.paced {
+            writeln!(out, "paced       {}", paced.line(t))?;
+        }
         if let Some(sustained) = &self.sustained {
             write!(out, "{}", sustained.text())?;
         }
         Ok(())
     }
 
-    pub fn json(&self, session: &Session, monitor: &Monitor, profile: &Value) -> Value {
+    pub fn json(&self, session: &Session, monitor: &Monitor, profile: &Profile) -> Value {
         let p = |percent| self.times.percentile(percent);
         let bin = |b: &super::times::Bin| json!([b.from_ms, b.to_ms, b.count]);
         json!({
@@ -135,8 +140,21 @@ impl Figures {
             "scratch_bytes": self.scratch,
             "file_bytes": self.file,
             "peak_rss_bytes": self.peak,
+            "paced": self.paced.as_ref().map(|paced| paced.json(&self.times)),
             "sustained": self.sustained.as_ref().map(|sustained| sustained.json(monitor)),
-            "profile": profile,
+            "profile": steps(profile),
         })
     }
+}
+
+/// What each step costs.
+fn steps(profile: &Profile) -> Value {
+    let us = |ns: f64| ns.round() / 1e3;
+    let runs = profile.runs().max(1) as f64;
+    let step = |(index, s): (usize, &StepProfile)| {
+        json!({ "index": index, "name": s.name, "op": s.op, "kernel": s.kernel, "tiles": s.tiles, "macs": s.macs,
+                "bytes": s.bytes, "mean_us": us(s.total_ns as f64 / runs), "best_us": us(s.best_ns as f64) })
+    };
+    let steps: Vec<_> = profile.steps().iter().enumerate().map(step).collect();
+    json!({ "program": profile.program(), "runs": profile.runs(), "steps": steps })
 }

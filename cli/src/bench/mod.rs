@@ -5,6 +5,7 @@ mod compare;
 mod figures;
 mod inputs;
 mod monitor;
+mod paced;
 mod page;
 mod sustain;
 mod times;
@@ -25,7 +26,8 @@ use compare::{Side, compare};
 use figures::Figures;
 use inputs::default_inputs;
 use monitor::Monitor;
-use sustain::{parse_duration, sustain, warm_up};
+use paced::{Paced, paced};
+use sustain::{parse_duration, parse_period, sustain, warm_up};
 use times::Sorted;
 use timing::{Interrupted, timed, uninterrupted};
 
@@ -39,6 +41,7 @@ Examples:
   cygnet bench mobilenet.cygnet --threads 1 --runs 200 --json
   cygnet bench yolo.cygnet --cores 4-7 --trace trace.json
   cygnet bench yolo.cygnet --sustain 30m --svg curve.svg --csv curve.csv --report yolo.html
+  cygnet bench yolo.cygnet --every 33ms
   cygnet bench old.cygnet --compare new.cygnet
 
 Exit codes: 0 done, 1 the work failed, 2 wrong usage";
@@ -64,6 +67,10 @@ pub struct Args {
     /// Runs before the timed ones [default: until times are steady, for 0.5 to 3 seconds]
     #[arg(long, value_name = "N")]
     warmup: Option<u32>,
+
+    /// Also run at this pace (33ms, 0.5s), asleep between runs, and show how late runs begin and what waking adds to them
+    #[arg(long, value_name = "TIME", value_parser = parse_period, conflicts_with = "compare")]
+    every: Option<Duration>,
 
     /// Then run for so long (90s, 30m, 2h), and show what the machine holds
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "compare")]
@@ -108,6 +115,7 @@ impl Args {
             input: words.values(&["--input", "-i"])?,
             runs: words.number::<std::num::NonZeroU32>("--runs")?.map(Into::into),
             warmup: words.number("--warmup")?,
+            every: words.parsed("--every", parse_period)?,
             sustain: words.parsed("--sustain", parse_duration)?,
             svg: words.path("--svg")?,
             csv: words.path("--csv")?,
@@ -120,10 +128,10 @@ impl Args {
             json: words.flag("--json"),
             model: words.model_args()?,
         };
-        let others =
-            args.sustain.is_some() || args.trace.is_some() || args.report.is_some() || !args.input.is_empty();
+        let timed = args.every.is_some() || args.sustain.is_some();
+        let others = timed || args.trace.is_some() || args.report.is_some() || !args.input.is_empty();
         if args.compare.is_some() && others {
-            let what = "--compare goes with none of --input, --sustain, --trace and --report";
+            let what = "--compare goes with none of --input, --every, --sustain, --trace and --report";
             return Err(CliError::Usage(what.to_owned()));
         }
         if args.sustain.is_none() && (args.svg.is_some() || args.csv.is_some()) {
@@ -170,6 +178,8 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     if let Some(path) = &args.trace {
         save(path, profile.chrome_trace().as_bytes())?;
     }
+    let pace = |every| paced(&mut session, &inputs, every, args.runs);
+    let paced = args.every.map(pace).transpose()?;
     let sustained = args
         .sustain
         .map(|duration| sustain(&mut session, &inputs, &mut monitor, duration, args.json))
@@ -187,15 +197,14 @@ pub fn execute(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         file: model.bytes().len() as u64,
         peak,
         macs: session.implementations().map(|k| k.macs()).sum(),
+        paced,
         sustained,
     };
     if let Some(sustained) = &figures.sustained {
         sustained.save(&monitor, args.svg.as_deref(), args.csv.as_deref())?;
     }
     if args.json || args.report.is_some() {
-        let steps: Value = serde_json::from_str(&profile.json())
-            .map_err(|e| CliError::Failed(format!("the profile is no JSON: {e}; report this as a defect")))?;
-        let result = figures.json(&session, &monitor, &steps);
+        let result = figures.json(&session, &monitor, &profile);
         if let Some(path) = &args.report {
             save(path, page(args, &figures, &result, &monitor).as_bytes())?;
         }

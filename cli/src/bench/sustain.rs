@@ -12,7 +12,7 @@ use super::monitor::{Monitor, Seen};
 use super::times::{Sorted, ms};
 use super::timing::{Interrupted, timed, uninterrupted};
 use crate::arrays::Input;
-use crate::common::{CliError, save};
+use crate::common::{CliError, decimal, save};
 use crate::process::{self, Held};
 
 /// Times and state of one stretch.
@@ -35,20 +35,33 @@ pub struct Sustained {
 
 /// Parses `90s`, `30m`, `2h`, or seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let seconds = seconds(text).filter(|s| (1.0..=1e7).contains(s));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "give a time of a second or more, as 90s, 30m or 2h".to_owned())
+}
+
+/// Parses `33ms`, `0.5s`, or seconds.
+pub fn parse_period(text: &str) -> Result<Duration, String> {
+    let seconds = seconds(text).filter(|s| (1e-3..=60.0).contains(s));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "give a time from a millisecond to a minute, as 33ms or 0.5s".to_owned())
+}
+
+fn seconds(text: &str) -> Option<f64> {
     let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
         Some(at) => text.split_at(at),
         None => (text, "s"),
     };
     let factor = match unit {
+        "ms" => 1e-3,
         "s" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3600.0,
-        _ => f64::NAN,
+        _ => return None,
     };
-    match number.trim().parse::<f64>().map(|n| n * factor) {
-        Ok(seconds) if (1.0..=1e7).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("give a time of a second or more, as 90s, 30m or 2h".to_owned()),
-    }
+    decimal(number.trim()).map(|n| n * factor)
 }
 
 /// Runs for `duration`, in stretches of a sixtieth of it, from half a second to half a minute.
@@ -272,8 +285,17 @@ mod tests {
         assert_eq!(parse_duration("30m"), Ok(Duration::from_secs(1800)));
         assert_eq!(parse_duration("1.5h"), Ok(Duration::from_secs(5400)));
         assert_eq!(parse_duration("12"), Ok(Duration::from_secs(12)));
-        for wrong in ["", "x", "0s", "5d", "-3m", "nan"] {
+        for wrong in ["", "x", "0s", "5d", "-3m", "nan", ".", "1e3"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn periods() {
+        assert_eq!(parse_period("33ms"), Ok(Duration::from_millis(33)));
+        assert_eq!(parse_period("0.5s"), Ok(Duration::from_millis(500)));
+        for wrong in ["0.5ms", "2min", "ms", "-1s"] {
+            assert!(parse_period(wrong).is_err(), "{wrong}");
         }
     }
 

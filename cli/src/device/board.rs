@@ -1,6 +1,7 @@
 //! The machine as a whole: its name, system, memory, pages.
 
 use super::Root;
+use crate::common::decimal;
 
 /// A machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +40,7 @@ pub fn read(root: &Root) -> Board {
             swap: figure(&meminfo, "SwapTotal"),
         },
         huge_pages: huge.and_then(|text| Some(text.split_once('[')?.1.split_once(']')?.0.to_owned())),
-        load: root.text("proc/loadavg").and_then(|text| text.split_whitespace().next()?.parse().ok()),
+        load: root.text("proc/loadavg").and_then(|text| decimal(text.split_whitespace().next()?)),
     }
 }
 

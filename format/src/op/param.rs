@@ -89,6 +89,8 @@ macro_rules! word_enum {
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The name in listings.
+            // A table and its reader in each message that has a name would be large.
+            #[inline(never)]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
             }

@@ -19,6 +19,8 @@ macro_rules! ops {
             }
 
             /// The name in listings.
+            // A table and its reader in each message that has a name would be large.
+            #[inline(never)]
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$name(_) => $text,)+ }
             }
