@@ -150,51 +150,78 @@ per_isa! {
     fn pick[](addend: &Addend, tile: &Tile) = finish
 }
 
+/// [`Constants`] in registers: results that are stored could be those of memory, for all that is known.
+#[derive(Clone, Copy)]
+struct Lanes<V: V8> {
+    scale: V,
+    zero: V::I,
+    lo: V,
+    hi: V,
+    zero_point: V::I,
+}
+
 /// # Safety
 /// As [`Addend::finish`].
 #[inline(always)]
 unsafe fn finish<V: V8>(a: &Addend, s: &Tile) {
-    let whole = s.columns - s.columns % V::LANES;
-    for i in 0..s.pixels {
-        // SAFETY: whole registers, then what is left by way of arrays that hold more.
+    let c = a.constants;
+    let zero_point = c.zero_point as f32;
+    let lanes = Lanes::<V> {
+        scale: V::splat(c.scale),
+        zero: V::isplat(c.zero),
+        lo: V::splat(c.lo - zero_point),
+        hi: V::splat(c.hi - zero_point),
+        zero_point: V::isplat(c.zero_point),
+    };
+    // The addresses of a pixel.
+    let at = |i: usize| {
+        // SAFETY: the tile has the pixel.
         unsafe {
-            let sums = s.sums.add(i * s.stride);
             let r = (*a.rows.add(s.pixel + i)).add(a.begun + s.offset).cast::<i8>();
-            let y = (*s.y.add(i)).add(s.offset);
-            let multiplier = a.multiplier.add(s.column);
-            for c in (0..whole).step_by(V::LANES) {
-                lanes::<V>(&a.constants, sums.add(c), multiplier.add(c), r.add(c), y.add(c));
+            (s.sums.add(i * s.stride), r, (*s.y.add(i)).add(s.offset))
+        }
+    };
+    let whole = s.columns - s.columns % LANES;
+    for c in (0..whole).step_by(LANES) {
+        // SAFETY: whole registers of each pixel.
+        unsafe {
+            let multiplier = V::load(a.multiplier.add(s.column + c));
+            for i in 0..s.pixels {
+                let (sums, r, y) = at(i);
+                lanes.results(sums.add(c), multiplier, r.add(c), y.add(c));
             }
-            let rest = s.columns - whole;
-            if rest > 0 {
-                let (mut some, mut scales) = ([0; LANES], [0.0; LANES]);
-                let (mut addend, mut results) = ([0; LANES], [0; LANES]);
-                std::ptr::copy_nonoverlapping(sums.add(whole), some.as_mut_ptr(), rest);
-                std::ptr::copy_nonoverlapping(multiplier.add(whole), scales.as_mut_ptr(), rest);
-                std::ptr::copy_nonoverlapping(r.add(whole), addend.as_mut_ptr(), rest);
-                lanes::<V>(
-                    &a.constants,
-                    some.as_ptr(),
-                    scales.as_ptr(),
-                    addend.as_ptr(),
-                    results.as_mut_ptr(),
-                );
-                std::ptr::copy_nonoverlapping(results.as_ptr(), y.add(whole), rest);
-            }
+        }
+    }
+    let rest = s.columns - whole;
+    if rest == 0 {
+        return;
+    }
+    // What is left by way of arrays that hold more.
+    let (mut some, mut scales) = ([0; LANES], [0.0; LANES]);
+    let (mut addend, mut results) = ([0; LANES], [0; LANES]);
+    // SAFETY: so many channels of each pixel.
+    unsafe {
+        std::ptr::copy_nonoverlapping(a.multiplier.add(s.column + whole), scales.as_mut_ptr(), rest);
+        for i in 0..s.pixels {
+            let (sums, r, y) = at(i);
+            std::ptr::copy_nonoverlapping(sums.add(whole), some.as_mut_ptr(), rest);
+            std::ptr::copy_nonoverlapping(r.add(whole), addend.as_mut_ptr(), rest);
+            lanes.results(some.as_ptr(), V::load(scales.as_ptr()), addend.as_ptr(), results.as_mut_ptr());
+            std::ptr::copy_nonoverlapping(results.as_ptr(), y.add(whole), rest);
         }
     }
 }
 
-/// # Safety
-/// The addresses are valid for a register.
-#[inline(always)]
-unsafe fn lanes<V: V8>(c: &Constants, sums: *const i32, multiplier: *const f32, r: *const i8, y: *mut u8) {
-    let zero = c.zero_point as f32;
-    // SAFETY: the caller's promise.
-    unsafe {
-        let v = V::from_i32(V::load_i32(sums)).mul(V::load(multiplier));
-        let r = V::from_i32(V::isub(V::load_s8(r), V::isplat(c.zero)));
-        let v = r.fma(V::splat(c.scale), v).max(V::splat(c.lo - zero)).min(V::splat(c.hi - zero));
-        V::store_low8(V::iadd(v.to_i32(), V::isplat(c.zero_point)), y);
+impl<V: V8> Lanes<V> {
+    /// # Safety
+    /// The addresses are valid for a register; the processor has the instructions.
+    #[inline(always)]
+    unsafe fn results(self, sums: *const i32, multiplier: V, r: *const i8, y: *mut u8) {
+        // SAFETY: the caller's promise. Bounds are within 255 of the zero point.
+        unsafe {
+            let v = V::from_i32(V::load_i32(sums)).mul(multiplier);
+            let v = V::from_s8(r, self.zero).fma(self.scale, v);
+            v.max(self.lo).min(self.hi).store_bytes(self.zero_point, y);
+        }
     }
 }
