@@ -22,6 +22,10 @@ const MODELS: [&str; 8] = [
     "fashion_weight-int4",
 ];
 
+/// Models that the converter made once and would make otherwise now; their bits stay. `blaze_int8_apart` has residual
+/// additions as steps of their own.
+const EARLIER: [&str; 1] = ["blaze_int8_apart"];
+
 /// Seeds the inputs.
 const SEED: u64 = 7;
 
@@ -55,7 +59,7 @@ fn committed_models_give_the_pinned_bits() {
     let levels = Cpu::runnable();
     assert!(levels.iter().any(|l| l.0 == "generic") && levels.len() >= 2, "{levels:?}");
     let mut checked = 0;
-    for name in MODELS {
+    for name in MODELS.into_iter().chain(EARLIER) {
         let model = Model::open(fixture(name)).unwrap_or_else(|e| panic!("{e}"));
         for &(level, cpu) in &levels {
             for threads in 1..=4 {
@@ -129,8 +133,10 @@ mod host {
     #[ignore = "writes the committed models and hashes anew"]
     fn regenerate() {
         let mut text = String::from("# model\toutput\tSHA-256 of its bytes\n");
-        for name in MODELS {
-            std::fs::write(fixture(name), convert(name)).unwrap();
+        for name in MODELS.into_iter().chain(EARLIER) {
+            if MODELS.contains(&name) {
+                std::fs::write(fixture(name), convert(name)).unwrap();
+            }
             let model = Model::open(fixture(name)).unwrap();
             let generic = Cpu::forced("generic").unwrap();
             for (output, hash) in hashes(&model, generic, 1) {
