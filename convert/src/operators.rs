@@ -91,9 +91,37 @@ fn way(op: &str) -> &'static str {
     }
 }
 
+/// What the inputs of an operator take: one text for all, or one for each stretch of equal ones.
+fn taken(inputs: &[String]) -> String {
+    let mut parts: Vec<(usize, usize, &str)> = Vec::new();
+    for (i, text) in inputs.iter().enumerate() {
+        match parts.last_mut() {
+            Some((_, last, same)) if *same == text.as_str() => *last = i,
+            _ => parts.push((i, i, text)),
+        }
+    }
+    if let [(_, _, text)] = parts.as_slice() {
+        return (*text).to_owned();
+    }
+    let end = inputs.len().wrapping_sub(1);
+    let part = |&(from, to, text): &(usize, usize, &str)| match (from, to) {
+        (from, to) if from == to || to == end => format!("{from}: {text}"),
+        (from, to) => format!("{from} to {to}: {text}"),
+    };
+    parts.iter().map(part).collect::<Vec<_>>().join("; ")
+}
+
+/// Lines that say what names of sets of types stand for.
+fn legend(text: &mut String, names: impl Iterator<Item = (&'static str, String)>) {
+    for (name, types) in names {
+        let _ = writeln!(text, "- *{name}*: {types}.");
+    }
+}
+
 /// The text of `docs/operators.md`.
 pub fn document() -> String {
     let mut text = HEAD.to_owned();
+    legend(&mut text, onnx::types::legend());
     let mut domains: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for op in expand::operators().chain(infer::operators()).chain(onnx::operators()) {
         let domain = op.rsplit_once('.').map_or("", |(domain, _)| domain);
@@ -105,7 +133,7 @@ pub fn document() -> String {
         let title = if domain.is_empty() { "ai.onnx" } else { domain };
         let _ = write!(
             text,
-            "\n### {title} ({})\n\n| operator | opsets | how | limits |\n| --- | --- | --- | --- |\n",
+            "\n### {title} ({})\n\n| operator | opsets | types | how | limits |\n| --- | --- | --- | --- | --- |\n",
             operators.len()
         );
         for op in operators {
@@ -116,19 +144,24 @@ pub fn document() -> String {
                 Some((first, last)) => format!("{first} to {last}"),
                 None => "1".to_owned(),
             };
-            let _ = writeln!(text, "| {name} | {opsets} | {} | {note} |", way(op));
+            let types = onnx::types::inputs(op).unwrap_or_default().iter().map(|t| t.text());
+            let types = taken(&types.collect::<Vec<_>>());
+            let _ = writeln!(text, "| {name} | {opsets} | {types} | {} | {note} |", way(op));
         }
     }
     let (builtin, custom) = tflite::operators();
     for (title, operators) in [("Builtin", builtin), ("Custom", custom)] {
         if title == "Builtin" {
             text.push_str(TFLITE);
+            legend(&mut text, tflite::types::legend());
         }
         let n = operators.len();
-        let _ = write!(text, "\n### {title} ({n})\n\n| operator | limits |\n| --- | --- |\n");
+        let _ = write!(text, "\n### {title} ({n})\n\n| operator | types | limits |\n| --- | --- | --- |\n");
         for op in operators {
             let note = TFLITE_NOTES.iter().find(|(noted, _)| *noted == op).map_or("", |&(_, note)| note);
-            let _ = writeln!(text, "| {op} | {note} |");
+            let types = tflite::types::inputs(op).unwrap_or_default().iter().map(|t| t.text());
+            let types = taken(&types.collect::<Vec<_>>());
+            let _ = writeln!(text, "| {op} | {types} | {note} |");
         }
     }
     text
@@ -179,6 +212,11 @@ ones up to 28.
 - **step, or expanded**: a step where there is one for these attributes and inputs.
 - **rewritten**: an older or quantized form of another operator.
 - **while reading**: has no tensors, or decides which nodes there are.
+
+Types are those of the inputs, counted from 0; what stands last holds for all that follow. A node with an input of
+another type is refused, by its name and with what it takes. Operators without types take those of their graphs,
+sequences and optionals. The section on types says how the wide ones are held.
+
 ";
 
 const TFLITE: &str = "
@@ -187,6 +225,11 @@ const TFLITE: &str = "
 Schema 3. Weights in float16, 4 bits, dynamic range, int8 per channel, uint8, int8 with int16 values, and sparse ones are
 understood. Variables, and the states of recurrent layers, persist from run to run as they do in LiteRT. `IF` and `WHILE`
 are decided at conversion; a condition that the model computes selects between branches of equal shapes.
+
+Types are those of the inputs, counted from 0; what stands last holds for all that follow. Integers with a scale stand
+for real numbers; those of 4 bits count as int8. An operator with an input of another type is refused, by its name and with what it
+takes. Operators without types take those of their graphs and variables, or complex numbers.
+
 ";
 
 /// Operators that have notes, for a test that all of them exist.

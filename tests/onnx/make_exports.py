@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 INTO = Path(__file__).resolve().parent.parent / "data" / "export_ops.npz"
 rng = np.random.default_rng(3)
@@ -48,7 +49,7 @@ BEST = COUNT + [
 def case(name, nodes, outputs, inputs=None, types=None, opset=17, constants=CONSTANTS):
     used = {i for n in nodes for i in n.input}
     inputs = {k: v for k, v in (inputs or {"v": V, "e": ROWS}).items() if k in used}
-    read = used | {"zero", "a0", "a1", "i0"}
+    read = used | ({"zero", "a0", "a1", "i0"} if constants is CONSTANTS else set())
     port = lambda k, v: helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
     graph = helper.make_graph(
         nodes, "case", [port(k, v) for k, v in inputs.items()],
@@ -152,13 +153,37 @@ case("half_batch_norm", [
     ["y"], {"x": real(1, 3, 4).astype(np.float16)}, opset=15,
     constants={k: np.abs(real(3)).astype(np.float16) for k in ("s", "b", "m", "va")})
 
+# Integers where most models have reals.
+whole = lambda low, high, *dims, t=np.int32: rng.integers(low, high, dims).astype(t)
+for name, left, right in (("matrices", (2, 1, 3, 4), (5, 4, 2)), ("vector", (4,), (2, 4, 5)), ("vectors", (4,), (4,))):
+    case("integer_" + name, [N("MatMul", ["a", "b"], ["y"])], ["y"],
+         {"a": whole(-9000, 9000, *left), "b": whole(-9000, 9000, *right)}, {"y": T.INT32})
+# ONNX Runtime has no such kernel: answered by ONNX's reference.
+case("integer_gemm", [N("Gemm", ["a", "b", "c"], ["y"], transA=1, transB=1, alpha=2.0, beta=3.0)], ["y"],
+     {"a": whole(-90, 90, 4, 3), "b": whole(-90, 90, 5, 4), "c": whole(-90, 90, 5)}, {"y": T.INT32})
+case("unsigned_abs", [N("Abs", ["x"], ["y"])], ["y"], {"x": whole(0, 256, 3, 5, t=np.uint8)}, {"y": T.UINT8})
+# By weights that float32 holds, so that no rounding decides what is behind the point.
+for t, mode in ((np.uint8, "linear"), (np.uint8, "nearest"), (np.int8, "linear"), (np.int32, "nearest")):
+    image = whole(np.iinfo(t).min, np.iinfo(t).max, 1, 2, 5, 7, t=t)
+    case(f"resize_{t.__name__}_{mode}", [N("Resize", ["x", "", "s"], ["y"], mode=mode)], ["y"], {"x": image},
+         {"y": helper.np_dtype_to_tensor_dtype(image.dtype)}, opset=18, constants={"s": np.float32([1, 1, 2, 4] if mode == "linear" else [1, 1, 1.7, 2.3])})
+# 2.3 in float32 is less: which pixel is nearest follows.
+for name, dims, scales, mode in (
+        ("nearest_ties", (1, 2, 5, 7), (1, 1, 1.7, 2.3), "nearest"), ("channels_last", (1, 5, 7, 3), (1, 2, 1.5, 1), "linear"),
+        ("volume", (1, 2, 3, 4, 5), (1, 1, 2, 2, 2), "linear"), ("all_axes", (2, 3, 4, 5), (2, 1.5, 2, 2), "nearest")):
+    case("resize_" + name, [N("Resize", ["x", "", "s"], ["y"], mode=mode)], ["y"], {"x": real(*dims)}, opset=18,
+         constants={"s": np.float32(scales)})
+
 if __name__ == "__main__":
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     with zipfile.ZipFile(INTO, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, (model, inputs) in CASES.items():
-            session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-            outputs = session.run(None, dict(zip([i.name for i in session.get_inputs()], inputs)))
+            if name == "integer_gemm":
+                outputs = ReferenceEvaluator(model).run(None, dict(zip("abc", inputs)))
+            else:
+                session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+                outputs = session.run(None, dict(zip([i.name for i in session.get_inputs()], inputs)))
             arrays = {"model": np.frombuffer(model, np.uint8)}
             arrays |= {f"0/in/{i}": v for i, v in enumerate(inputs)}
             arrays |= {f"0/out/{i}": v for i, v in enumerate(outputs)}

@@ -117,6 +117,9 @@ simple("batch_to_space", "BATCH_TO_SPACE_ND", [real(12, 3, 2, 3), ints(2, 3), (n
        [(F, (2, 5, 4, 3))], "BatchToSpaceNDOptions")
 simple("conv_3d", "CONV_3D", [real(1, 5, 6, 4, 3), (real(3, 2, 3, 3, 4),), (real(4),)], [(F, (1, 3, 3, 4, 4))], "Conv3DOptions",
        padding=0, strideD=2, strideH=2, strideW=1)
+# 41 * (2 / 82) is less than 1 in float32.
+simple("resize_nearest_ties", "RESIZE_NEAREST_NEIGHBOR", [np.arange(8, dtype=F).reshape(1, 2, 2, 2), ints(82, 4)], [(F, (1, 82, 4, 2))],
+       "ResizeNearestNeighborOptions", alignCorners=False, halfPixelCenters=False)
 simple("resize_corners", "RESIZE_BILINEAR", [real(1, 4, 5, 2), ints(7, 9)], [(F, (1, 7, 9, 2))], "ResizeBilinearOptions",
        alignCorners=True)
 

@@ -117,7 +117,10 @@ fn scaled_dot_product(m: &mut Make<'_, '_>, p: Product) -> Result<Stages, Import
         let hidden = m.op("Equal", &[greatest, none])?;
         probabilities = m.op("Where", &[hidden, zero, probabilities])?;
     }
-    let result = m.op("MatMul", &[probabilities, p.v])?;
+    // Values may have a type of their own.
+    let weights = m.cast(probabilities, m.elem(p.v))?;
+    let result = m.op("MatMul", &[weights, p.v])?;
+    let result = m.cast(result, m.elem(p.q))?;
     Ok(Stages { scores: [raw, capped, masked, probabilities], result })
 }
 
@@ -172,6 +175,7 @@ fn attention_over(m: &mut Make<'_, '_>, [q, k, v]: [ValueId; 3], past: usize, fl
         if m.elem(mask) == ElemType::Bool {
             bias.allow(m, mask, elem)?;
         } else {
+            let mask = m.cast(mask, elem)?;
             bias.add(m, mask);
         }
     }

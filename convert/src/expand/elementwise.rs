@@ -37,6 +37,7 @@ fn of_integers(m: &mut Make<'_, '_>) -> Done {
     let zero = m.like(x, 0.0);
     let y = match m.node.op.as_str() {
         "Neg" => m.sub(zero, x)?,
+        "Abs" if is_unsigned(m.elem(x)) => x,
         "Abs" => {
             let negative = m.sub(zero, x)?;
             m.op("Max", &[x, negative])?

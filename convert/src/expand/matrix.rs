@@ -6,6 +6,8 @@ use crate::graph::{Attr, Data, ElemType, Tensor, ValueId};
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("Det", det),
+    ("Gemm", gemm_of_integers),
+    ("MatMul", matmul_of_integers),
     ("ai.onnx.ml.LinearRegressor", linear_regressor),
     ("com.microsoft.FusedConv", fused_conv),
     ("com.microsoft.FusedGemm", fused_gemm),
@@ -13,6 +15,67 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("com.microsoft.TransposeMatMul", fused_matmul),
     ("com.microsoft.MatMulNBits", matmul_nbits),
 ];
+
+/// Most products of integers that are made one by one and summed.
+const MAX_PRODUCTS: usize = 1 << 24;
+
+/// The product of two matrices of integers, as sums of products: steps multiply matrices of reals, which would round.
+fn integer_product(m: &mut Make<'_, '_>, a: ValueId, b: ValueId) -> Made {
+    let (ad, bd) = (m.dims(a), m.dims(b));
+    let (Some(&k), Some(&last)) = (ad.last(), bd.last()) else { return m.fail("multiplies scalars") };
+    let vectors = (ad.len() == 1, bd.len() == 1);
+    let columns = if vectors.1 { 1 } else { last };
+    let column = if vectors.1 { vec![k, 1] } else { bd };
+    let (left, mut right) = ([&ad[..], &[1]].concat(), column);
+    right.insert(right.len() - 2, 1);
+    let work = ad.iter().chain(&right[..right.len() - 3]).try_fold(columns, |n, &d| n.checked_mul(d));
+    if work.is_none_or(|n| n > MAX_PRODUCTS) {
+        return m.fail(format!(
+            "multiplies integers of dimensions {ad:?} by {:?}, more than {MAX_PRODUCTS} products; cast them to float",
+            m.dims(b)
+        ));
+    }
+    let (left, right) = (m.reshape(a, &left)?, m.reshape(b, &right)?);
+    let products = m.mul(left, right)?;
+    let rank = m.rank(products);
+    let mut drop = vec![rank - 2];
+    drop.extend(vectors.0.then_some(rank - 3));
+    drop.extend(vectors.1.then_some(rank - 1));
+    m.reduce("ReduceSum", products, &drop, false)
+}
+
+fn matmul_of_integers(m: &mut Make<'_, '_>) -> Done {
+    let (a, b) = (m.input(0)?, m.input(1)?);
+    if m.elem(a).is_float() || m.elem(a) != m.elem(b) {
+        return Ok(false);
+    }
+    let y = integer_product(m, a, b)?;
+    m.done(y)
+}
+
+fn gemm_of_integers(m: &mut Make<'_, '_>) -> Done {
+    let (mut a, mut b) = (m.input(0)?, m.input(1)?);
+    if m.elem(a).is_float() || m.elem(a) != m.elem(b) {
+        return Ok(false);
+    }
+    let (alpha, beta) = (m.node.float("alpha", 1.0), m.node.float("beta", 1.0));
+    if alpha.fract() != 0.0 || beta.fract() != 0.0 {
+        return m.fail(format!("scales integers by alpha {alpha} and beta {beta}; cast them to float"));
+    }
+    if m.node.int("transA", 0) != 0 {
+        a = m.swap_last(a)?;
+    }
+    if m.node.int("transB", 0) != 0 {
+        b = m.swap_last(b)?;
+    }
+    let mut y = integer_product(m, a, b)?;
+    y = if alpha == 1.0 { y } else { m.times(y, f64::from(alpha))? };
+    if let Some(c) = m.opt(2) {
+        let c = if beta == 1.0 { c } else { m.times(c, f64::from(beta))? };
+        y = m.add(y, c)?;
+    }
+    m.done(y)
+}
 
 /// The activation that a fused operator of ONNX Runtime applies.
 fn activation(m: &mut Make<'_, '_>, x: ValueId, parameters: &[f32]) -> Made {

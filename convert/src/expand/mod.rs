@@ -15,6 +15,7 @@ mod normal;
 mod places;
 mod quant;
 mod recurrent;
+mod resize;
 mod signal;
 mod spatial;
 mod text;
@@ -39,6 +40,7 @@ const TABLES: &[&[(&str, Rule)]] = &[
     places::RULES,
     quant::RULES,
     recurrent::RULES,
+    resize::RULES,
     signal::RULES,
     spatial::RULES,
     text::RULES,

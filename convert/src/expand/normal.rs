@@ -34,6 +34,7 @@ fn batch_norm(m: &mut Make<'_, '_>) -> Done {
         for (i, now) in [(2, mean), (3, variance)] {
             let dims = m.dims(parameters[i]);
             let now = m.reshape(now, &dims)?;
+            let now = m.cast(now, m.elem(parameters[i]))?;
             let (old, new) = (m.times(parameters[i], momentum)?, m.times(now, 1.0 - momentum)?);
             let running = m.add(old, new)?;
             m.give(i - 1, running)?;
@@ -47,6 +48,7 @@ fn batch_norm(m: &mut Make<'_, '_>) -> Done {
     along[1] = channels;
     let mut wide = Vec::new();
     for p in parameters {
+        let p = m.cast(p, m.elem(x))?;
         wide.push(m.reshape(p, &along)?);
     }
     let epsilon = f64::from(m.node.float("epsilon", 1e-5));
@@ -143,7 +145,11 @@ fn rms(
     let inverse = m.op("Reciprocal", &[deviation])?;
     let plain = m.mul(x, inverse)?;
     let y = match scale {
-        Some(scale) => m.mul(plain, scale)?,
+        // The result has the scale's type.
+        Some(scale) => {
+            let plain = m.cast(plain, m.elem(scale))?;
+            m.mul(plain, scale)?
+        }
         None => plain,
     };
     Ok((y, inverse))

@@ -187,6 +187,8 @@ fn volume_sampled(
 /// Regions `[R, 4]` (x1, y1, x2, y2) of images `[R]`, each pooled to so many bins of as many samples.
 fn roi_align(m: &mut Make<'_, '_>) -> Done {
     let (x, regions, images) = (m.input(0)?, m.input(1)?, m.input(2)?);
+    let elem = m.elem(x);
+    let x = m.cast(x, ElemType::F32)?;
     let (xd, rd) = (m.dims(x), m.dims(regions));
     if xd.len() != 4 || rd.len() != 2 || rd[1] != 4 {
         return m.fail(format!("takes regions {rd:?} of {xd:?}"));
@@ -259,6 +261,7 @@ fn roi_align(m: &mut Make<'_, '_>) -> Done {
     let split = m.reshape(by_rows, &[count_regions, height, width, samples, xd[1]])?;
     let bins = m.reduce(op, split, &[3], false)?;
     let y = channels_second(m, bins)?;
+    let y = m.cast(y, elem)?;
     m.done(y)
 }
 

@@ -23,25 +23,34 @@ struct Axis<'a> {
     /// Start and end of the region of interest, as fractions.
     roi: (f64, f64),
     coordinates: &'a str,
+    /// Whether coordinates are computed in float32, as runtimes do: where two pixels are equally near, its rounding
+    /// decides which one is taken.
+    single: bool,
 }
 
 impl Axis<'_> {
     /// Where an output coordinate lies in the source; `None` for outside (`tf_crop_and_resize`).
     fn source(&self, i: usize) -> Lowered<Option<f64>> {
         let (x, len, out) = (i as f64, self.len as f64, self.out as f64);
-        let half = (x + 0.5) / self.scale - 0.5;
+        let single = |v: f64| if self.single { f64::from(v as f32) } else { v };
+        let scale = single(self.scale);
+        let half = single(single((x + 0.5) / scale) - 0.5);
         Ok(Some(match self.coordinates {
             "half_pixel" => half,
             "pytorch_half_pixel" if self.out > 1 => half,
             "pytorch_half_pixel" => 0.0,
             "half_pixel_symmetric" => {
-                let center = len / 2.0 * (1.0 - out / (len * self.scale));
-                center + half
+                let center = single(len / 2.0 * single(1.0 - single(out / single(len * scale))));
+                single(center + half)
             }
             "align_corners" if self.out == 1 => 0.0,
-            "align_corners" => x * (len - 1.0) / (out - 1.0),
-            "asymmetric" => x / self.scale,
-            "tf_half_pixel_for_nn" => (x + 0.5) / self.scale,
+            "align_corners" => single(x * (len - 1.0) / (out - 1.0)),
+            "asymmetric" => single(x / scale),
+            "tf_half_pixel_for_nn" => single((x + 0.5) / scale),
+            // TensorFlow Lite multiplies by the ratio of sizes.
+            "tflite" => single(x * single(len / out)),
+            "tflite_half_pixel" => single((x + 0.5) * single(len / out)),
+            "tflite_align_corners" => single(x * single((len - 1.0) / (out - 1.0).max(1.0))),
             "tf_crop_and_resize" => {
                 let (start, end) = self.roi;
                 let at = if self.out > 1 {
@@ -144,6 +153,7 @@ impl Lowerer<'_> {
         };
         let (roi, scales, sizes) = (floats(1, "roi")?, floats(2, "scales")?, floats(3, "sizes")?);
         let coordinates = node.str("coordinate_transformation_mode", "half_pixel");
+        let mode = node.str("mode", "nearest");
         // With a kept aspect ratio one scale serves all axes.
         let policy = node.str("keep_aspect_ratio_policy", "stretch");
         let common = sizes.as_ref().filter(|_| policy != "stretch").map(|sizes| {
@@ -167,9 +177,9 @@ impl Lowerer<'_> {
                 scale: given.or(common.filter(|_| at.is_some())).unwrap_or(to[d] as f64 / from[d] as f64),
                 roi: region.unwrap_or((0.0, 1.0)),
                 coordinates: if at.is_some() { coordinates } else { "asymmetric" },
+                single: mode == "nearest",
             }
         };
-        let mode = node.str("mode", "nearest");
         let a = f64::from(node.float("cubic_coeff_a", -0.75));
         let exclude = node.int("exclude_outside", 0) != 0;
         let antialias = node.int("antialias", 0) != 0;
@@ -182,7 +192,8 @@ impl Lowerer<'_> {
                 other => Err(format!("its mode '{other}' is unknown")),
             }
         };
-        let unchanged = Axis { len: 1, out: 1, scale: 1.0, roi: (0.0, 1.0), coordinates: "asymmetric" };
+        let unchanged =
+            Axis { len: 1, out: 1, scale: 1.0, roi: (0.0, 1.0), coordinates: "asymmetric", single: false };
         let rows = taps(&if rank == 4 { axis(2) } else { unchanged })?;
         let columns = taps(&axis(rank - 1))?;
         let extrapolation = node.float("extrapolation_value", 0.0);
@@ -214,7 +225,7 @@ mod tests {
     use super::*;
 
     fn axis(len: usize, out: usize, coordinates: &str) -> Axis<'_> {
-        Axis { len, out, scale: out as f64 / len as f64, roi: (0.0, 1.0), coordinates }
+        Axis { len, out, scale: out as f64 / len as f64, roi: (0.0, 1.0), coordinates, single: false }
     }
 
     #[test]
@@ -230,6 +241,14 @@ mod tests {
     fn nearest_prefers_the_floor_at_ties() {
         let t = nearest(&axis(2, 4, "asymmetric"), "round_prefer_floor").unwrap();
         assert_eq!(t.indices, [0, 0, 1, 1]);
+    }
+
+    /// ONNX Runtime 1.32, 7 columns by a scale of 2.3 in float32: column 11 lies between 4 and 5.
+    #[test]
+    fn nearest_is_decided_in_float32() {
+        let mut a = axis(7, 16, "half_pixel");
+        (a.scale, a.single) = (f64::from(2.3f32), true);
+        assert_eq!(nearest(&a, "round_prefer_floor").unwrap().indices[11], 4);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::attribute::{attribute, constant_node};
 use super::import::Versions;
 use super::narrow::NarrowValues;
 use super::schema::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
-use super::{ImportOptions, operators, opset, tensor};
+use super::{ImportOptions, operators, opset, tensor, types};
 use crate::build::Builder;
 use crate::error::{ImportError, UnsupportedOp};
 use crate::graph::{Graph, Node, ValueId};
@@ -383,6 +383,11 @@ impl Importer<'_> {
                 }
                 _ => None,
             });
+        }
+        for (i, (id, input)) in inputs.iter().zip(&proto.input).enumerate() {
+            let Some(elem) = id.and_then(|id| self.builder.graph.value(id).elem) else { continue };
+            let narrow = id.and_then(|id| self.narrow.get(id));
+            types::check(&op, i, input, elem, narrow).map_err(fail)?;
         }
         let mut attrs = self.attributes(proto, &name)?;
         let mut outputs = Vec::with_capacity(proto.output.len());

@@ -15,6 +15,7 @@ mod qoperator;
 pub mod schema;
 mod sequence;
 mod tensor;
+pub(crate) mod types;
 mod versions;
 
 pub use import::{ImportOptions, import, import_bytes};

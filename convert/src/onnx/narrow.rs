@@ -48,7 +48,7 @@ impl Narrow {
         Self::ALL.iter().find(|(n, _)| *n == number).map(|&(_, t)| t)
     }
 
-    fn number(self) -> i32 {
+    pub fn number(self) -> i32 {
         Self::ALL.iter().find(|(_, t)| *t == self).map_or(0, |&(n, _)| n)
     }
 
@@ -98,6 +98,11 @@ impl NarrowValues {
         if let Some(narrow) = number.and_then(Narrow::of) {
             self.0.insert(id, narrow);
         }
+    }
+
+    /// The narrow type of a value.
+    pub fn get(&self, id: ValueId) -> Option<Narrow> {
+        self.0.get(&id).copied()
     }
 
     /// Notes that a value holds what another one does.

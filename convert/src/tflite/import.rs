@@ -6,6 +6,7 @@ use std::path::Path;
 use super::ops;
 use super::ops::Variable;
 use super::schema::{Model, Operator, Subgraph};
+use super::types;
 use super::values::Slot;
 use crate::build::Builder;
 use crate::error::{ImportError, UnsupportedOp};
@@ -113,10 +114,23 @@ impl<'a> Importer<'a> {
             self.hint = label(self.graph, op);
             self.op.clone_from(&op.name);
             let rule = ops::rule(op).ok_or_else(|| self.err("is not supported"))?;
+            self.check_types(op)?;
             let outer = self.builder.enter(&op.name, &self.hint);
             let result = rule(self, op);
             self.builder.leave(outer);
             result?;
+        }
+        Ok(())
+    }
+
+    /// Refuses inputs of types that the operator does not take.
+    fn check_types(&self, op: &Operator<'_>) -> Result<(), ImportError> {
+        for i in 0..op.inputs.len() {
+            let Some(t) = self.optional(op, i)? else { continue };
+            // Rules have their own words for types that graphs do not hold.
+            let Ok(elem) = self.graph.tensors[t].elem() else { continue };
+            let has_scale = self.graph.tensors[t].quantization().map_err(|e| self.err(e))?.is_some();
+            types::check(&op.name, i, &self.name(t), elem, has_scale).map_err(|e| self.err(e))?;
         }
         Ok(())
     }

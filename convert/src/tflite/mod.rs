@@ -16,6 +16,7 @@ mod names;
 mod ops;
 mod schema;
 mod sparse;
+pub(crate) mod types;
 mod values;
 
 pub use import::{import, import_bytes};

@@ -56,12 +56,12 @@ fn bilinear(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
 }
 
 /// Fields: align_corners 0, half_pixel_centers 1. Coordinates are `x * scale`, rounded down, or to the nearest with
-/// ties up when corners are aligned; with half-pixel centers `(x + 0.5) * scale` rounded down.
+/// ties up when corners are aligned; with half-pixel centers `(x + 0.5) * scale` rounded down. The scale is the ratio of sizes in float32.
 fn nearest(m: &mut Importer<'_>, op: &Operator<'_>) -> Done {
     let (coordinates, rounding) = match (m.option(op, 0, false)?, m.option(op, 1, false)?) {
-        (true, false) => ("align_corners", "round_prefer_ceil"),
-        (false, true) => ("tf_half_pixel_for_nn", "floor"),
-        (false, false) => ("asymmetric", "floor"),
+        (true, false) => ("tflite_align_corners", "round_prefer_ceil"),
+        (false, true) => ("tflite_half_pixel", "floor"),
+        (false, false) => ("tflite", "floor"),
         (true, true) => {
             return Err(m.err("aligns corners and has half-pixel centers, which exclude each other"));
         }
