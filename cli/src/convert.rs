@@ -135,7 +135,8 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Arithmetic {
-    /// 8-bit integers where the outputs allow it, by what --calibrate shows; without samples f32
+    /// 8-bit integers where the outputs allow it, by what --calibrate shows; without samples f32, but for what comes
+    /// quantized
     Auto,
     /// 32-bit floating point
     F32,
@@ -410,7 +411,9 @@ fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(),
         .map(|(dtype, share)| format!("{share:.1} % {}", by(args.precision, dtype)))
         .collect();
     writeln!(out, "work: {:.1} million multiply-accumulates, {}", macs as f64 / 1e6, shares.join(", "))?;
-    if args.precision == Arithmetic::Auto && args.calibrate.is_empty() && args.calibration.is_none() {
+    let unseen = args.calibrate.is_empty() && args.calibration.is_none();
+    // What comes quantized is int8 without samples.
+    if args.precision == Arithmetic::Auto && unseen && converted.share(DType::S8) == 0.0 {
         writeln!(
             out,
             "auto is f32 without samples: give photos or arrays with --calibrate to have int8 tried"

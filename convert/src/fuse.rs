@@ -111,6 +111,37 @@ pub fn fold_tables(lir: &mut Lir) {
     lir.steps.retain(|_| !gone.next().unwrap_or(false));
 }
 
+/// Quantized bytes made real and quantized again by the same scale are the bytes they were.
+pub fn undo_conversions(lir: &mut Lir) {
+    let producers = lir.producers();
+    let mut home: Vec<Id> = (0..lir.tensors.len()).collect();
+    let mut ports = vec![false; lir.tensors.len()];
+    lir.ports().for_each(|id| ports[id] = true);
+    let converted = |step: &Step| match step.kind {
+        Kind::Op(Op::Convert(_)) => step.inputs[0],
+        _ => None,
+    };
+    for i in 0..lir.steps.len() {
+        for slot in lir.steps[i].inputs.iter_mut().flatten() {
+            *slot = home[*slot];
+        }
+        let output = lir.steps[i].output;
+        let before = converted(&lir.steps[i]).and_then(|real| producers[real]);
+        let Some(bytes) = before.and_then(|p| converted(&lir.steps[p])) else { continue };
+        let [a, b] = [bytes, output].map(|id| &lir.tensors[id]);
+        let same = a.quant.is_some() && a.quant == b.quant && a.dtype == b.dtype && a.dims == b.dims;
+        // A result has a place of its own, which is no other port's.
+        let result = ports[output];
+        if same && !(result && ports[bytes]) {
+            ports[bytes] |= result;
+            home[output] = bytes;
+        }
+    }
+    lir.outputs.iter_mut().for_each(|(_, id)| *id = home[*id]);
+    lir.states.iter_mut().for_each(|s| s.output = home[s.output]);
+    lir.drop_dead();
+}
+
 /// Position of the table among a convolution's inputs.
 pub const TABLE_INPUT: usize = 5;
 

@@ -7,6 +7,7 @@
 //! program.
 
 pub mod algorithm;
+pub mod apart;
 mod attention;
 mod build;
 pub mod calibrate;

@@ -28,7 +28,7 @@ use crate::lir::Lir;
 use crate::lower::{LowerError, lower};
 use crate::onnx::{self, ImportOptions};
 use crate::passes;
-use crate::precision::{Plan, Precision, add_padding_rows, apply, choose};
+use crate::precision::{Plan, Precision, add_padding_rows, apply, choose, given};
 use crate::ranges::Range;
 use crate::residual;
 use crate::search::{Bench, Budget, Found, Level};
@@ -246,12 +246,18 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         return Err(ConvertError::Int8Io(precision));
     }
     // Without samples nothing is known of what int8 would cost; ranges alone say what int8 needs.
+    let asked = precision;
     let precision = match (precision, &samples, &calibration) {
         (Precision::Auto, None, None) => Precision::F32,
         (Precision::Auto, None, Some(_)) => Precision::Int8,
         _ => precision,
     };
-    let mut plan = Plan { int8_io, ..choose(&lir, precision) };
+    // What comes quantized runs in int8 by its own scales, with samples or without.
+    let planned = |lir: &Lir| {
+        let plan = Plan { int8_io, ..choose(lir, precision) };
+        if matches!(asked, Precision::Int8 | Precision::Auto) { plan.with_given(given(lir)) } else { plan }
+    };
+    let mut plan = planned(&lir);
 
     let seen = if !plan.needs_ranges() {
         None
@@ -302,7 +308,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
             plan = found.plan.clone();
             notes.found = Some(found);
         }
-        let could = Plan { int8_io, ..choose(&lir, precision) };
+        let could = planned(&lir);
         notes.sqnr = sensitivity::local(&lir, &could, &could, &ranges, &few, progress)?;
     }
 
@@ -323,7 +329,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         let lir = prepare(&import(&source, &other)?)?;
         // Precisions are those found for the first shapes.
         let found = notes.found.as_ref().filter(|f| f.plan.types.len() == lir.steps.len());
-        let plan = found.map_or_else(|| Plan { int8_io, ..choose(&lir, precision) }, |f| f.plan.clone());
+        let plan = found.map_or_else(|| planned(&lir), |f| f.plan.clone());
         let (lir, ranges) = tuned(lir, &plan).map_err(|error| {
             ConvertError::Step(format!(
                 "for {name} the model computes other tensors than for the shapes of the samples ({error}); convert \
@@ -402,9 +408,10 @@ impl Notes {
     }
 
     fn summaries(&self, lir: &Lir, plan: &Plan) -> Vec<StepSummary> {
+        let types = plan.settled();
         let one = |(i, step): (usize, &crate::lir::Step)| StepSummary {
             name: step.name.clone(),
-            dtype: plan.types[i],
+            dtype: types[i],
             macs: lir.macs(step),
             reason: self.reasons[i].clone().or_else(|| plan.reasons[i].map(str::to_owned)),
             sqnr_db: self.sqnr[i],
@@ -434,6 +441,7 @@ fn typed(
     first: Option<&Lir>,
 ) -> Result<Lir, ConvertError> {
     let mut low = apply(lir, plan, ranges).map_err(ConvertError::Step)?;
+    fuse::undo_conversions(&mut low);
     attention::fuse(&mut low);
     fuse::fold_functions(&mut low);
     fuse::fold_tables(&mut low);

@@ -1,5 +1,7 @@
 //! What each step of a graph loses in int8, taken alone: fed with exact inputs, it is run beside its float original.
 
+use std::sync::Arc;
+
 use cygnet::format::Array;
 use cygnet::{Model, Session, SessionOptions, TensorRef};
 use cygnet_format::op::Op;
@@ -9,7 +11,7 @@ use crate::calibrate::{CalibrateError, Samples};
 use crate::judge::{decibels, noise};
 use crate::lir::{Id, Kind, Lir};
 use crate::pipeline::{ConvertError, Progress, file_of};
-use crate::precision::{Plan, scales};
+use crate::precision::{Given, Plan, scales};
 use crate::ranges::Range;
 
 /// Most bytes of results that one program compares: graphs are measured part by part, so that memory stays small.
@@ -129,9 +131,11 @@ impl Twins {
         let (readers, producers) = (lir.readers(), lir.producers());
         let results: Vec<Id> = lir.results().collect();
         let n = lir.steps.len();
+        // What the source gives holds for twins too, and for no original.
+        let mut given = Given { steps: vec![false; n], quants: plan.given.quants.clone() };
+        given.quants.resize(lir.tensors.len(), None);
         let mut twins = Self { lir: lir.clone(), plan: Plan::float(n), ranges: Vec::new() };
         twins.lir.outputs.clear();
-        twins.lir.states.iter_mut().for_each(|s| s.output = s.input);
         let mut double: Vec<Option<Id>> = vec![None; lir.tensors.len()];
         for &i in part {
             let step = &lir.steps[i];
@@ -151,10 +155,13 @@ impl Twins {
             twins.lir.outputs.push((original(i), step.output));
             twins.lir.outputs.push((twin(i), copy.output));
             twins.lir.steps.push(copy);
+            given.steps.push(plan.given.step(i));
+            given.quants.push(plan.given.quant(step.output));
             twins.plan.types.push(DType::S8);
             twins.plan.reasons.push(None);
             twins.plan.real.push(plan.real[i]);
         }
+        twins.plan.given = Arc::new(given);
         twins.ranges = ranges;
         twins
     }

@@ -132,17 +132,21 @@ fn quantized_sources_keep_their_answers() {
     ];
     for &(file, least) in FILES {
         let Some(source) = Source::find("quantized_sources_keep_their_answers", file) else { continue };
-        let converted = source.convert(Precision::F32).unwrap_or_else(|e| panic!("{file}: {e}"));
-        let mut session = session(&converted);
-        run(&mut session, &source.inputs);
-        let want = real(&source.outputs[0]);
-        let out = session.output(&source.outputs[0].name).unwrap();
-        // The integers themselves where those are what the model yields.
-        let got = real(&Array { bytes: out.bytes.to_vec(), ..source.outputs[0].clone() });
-        let best = |v: &[f32]| (0..v.len()).max_by(|&a, &b| v[a].total_cmp(&v[b]));
-        let f = compare(&got, &want);
-        assert!(f.cosine >= least, "{file}: {f:?}");
-        assert_eq!(best(&got), best(&want), "{file}");
+        // As the source spells them, and in integers.
+        for precision in [Precision::F32, Precision::Auto] {
+            let converted = source.convert_with(precision, Vec::new(), 0);
+            let converted = converted.unwrap_or_else(|e| panic!("{file}: {e}"));
+            let mut session = session(&converted);
+            run(&mut session, &source.inputs);
+            let want = real(&source.outputs[0]);
+            let out = session.output(&source.outputs[0].name).unwrap();
+            // The integers themselves where those are what the model yields.
+            let got = real(&Array { bytes: out.bytes.to_vec(), ..source.outputs[0].clone() });
+            let best = |v: &[f32]| (0..v.len()).max_by(|&a, &b| v[a].total_cmp(&v[b]));
+            let f = compare(&got, &want);
+            assert!(f.cosine >= least, "{file} {precision}: {f:?}");
+            assert_eq!(best(&got), best(&want), "{file} {precision}");
+        }
     }
 }
 

@@ -152,8 +152,14 @@ fn a_tied_state_is_the_state_handed_round() {
 #[test]
 fn a_wake_word_is_heard_in_a_stream() {
     let source = Source::find("a_wake_word_is_heard_in_a_stream", "kws_micro_alexa_int8.tflite").unwrap();
-    let converted = source.convert(Precision::F32).unwrap();
-    let mut session = session(&converted);
+    // As the source spells it, and in integers.
+    for precision in [Precision::F32, Precision::Auto] {
+        let converted = source.convert_with(precision, Vec::new(), 0).unwrap();
+        hears_a_wake_word(session(&converted));
+    }
+}
+
+fn hears_a_wake_word(mut session: cygnet::Session) {
     assert_eq!(session.states().count(), 6);
     let arrays = npz::read(&place::own("data/kws_stream.npz")).unwrap();
     let [chunks, want] =

@@ -13,7 +13,7 @@ use super::choose::Plan;
 use super::functions::{Function, functions};
 use super::groups::quants;
 use super::memo::Origin;
-use super::weights::{MAX_K, MAX_K_COMPUTED, Product, multipliers, quantize as quantize_weights};
+use super::weights::{MAX_K, MAX_K_COMPUTED, Product, multipliers, on_grid, quantize as quantize_weights};
 use crate::lir::{Const, Id, Kind, Lir, State, Step};
 use crate::ranges::{Range, quantize, quantized};
 
@@ -23,6 +23,7 @@ use crate::ranges::{Range, quantize, quantized};
 /// # Errors
 /// Names the step that cannot be quantized, and why.
 pub fn apply(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Result<Lir, String> {
+    let plan = &Plan { types: plan.settled(), ..plan.clone() };
     let mut cast = Cast {
         old: lir,
         new: Lir { tensors: lir.tensors.clone(), inputs: lir.inputs.clone(), ..Lir::default() },
@@ -31,6 +32,7 @@ pub fn apply(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Result<Lir, St
         homes: (0..lir.tensors.len()).map(Some).collect(),
         forms: HashMap::new(),
         dynamic: HashMap::new(),
+        given: false,
     };
     if plan.int8_io {
         for &(_, id) in lir.inputs.iter().filter(|i| lir.tensors[i.1].dtype == DType::F32) {
@@ -42,6 +44,7 @@ pub fn apply(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Result<Lir, St
     let functions = functions(lir, plan);
     for (i, (step, &dtype)) in lir.steps.iter().zip(&plan.types).enumerate() {
         let first = cast.new.steps.len();
+        cast.given = plan.given.step(i);
         let done = match &step.kind {
             Kind::Op(Op::Gather(_)) if plan.real[i] => cast.embedding(step, plan.blocks),
             Kind::Op(Op::Conv(p)) if plan.real[i] => match plan.blocks {
@@ -81,6 +84,8 @@ pub(super) struct Cast<'a> {
     forms: HashMap<Form, Id>,
     /// Old tensors quantized by what they turn out to hold, over these axes; and the magnitudes.
     pub(super) dynamic: HashMap<(Id, u32), (Id, Id)>,
+    /// Whether the source gives the scales of the step at hand, its weights' too.
+    given: bool,
 }
 
 /// An old tensor, a type, and the bits of a quantization.
@@ -335,18 +340,22 @@ impl Cast<'_> {
             channels: channels.clone(),
             met: wt.met.clone(),
         };
-        let q = self.old.memo.get(origin, || {
-            let by_channel = if depthwise { swapped(wc.f32(), k, m) } else { wc.f32().to_vec() };
-            quantize_weights(&Product {
-                weights: &by_channel,
-                bias: bc.f32(),
-                x: xq,
-                channels: channels.as_deref(),
-                depth: wd[wd.len() - 1],
-                groups,
-                met: wt.met.as_deref(),
-            })
-        });
+        let own = self.given.then(|| on_grid(wc.f32(), bc.f32(), [xq, y], depthwise)).flatten();
+        let q = match own {
+            Some(own) => Arc::new(own),
+            None => self.old.memo.get(origin, || {
+                let by_channel = if depthwise { swapped(wc.f32(), k, m) } else { wc.f32().to_vec() };
+                quantize_weights(&Product {
+                    weights: &by_channel,
+                    bias: bc.f32(),
+                    x: xq,
+                    channels: channels.as_deref(),
+                    depth: wd[wd.len() - 1],
+                    groups,
+                    met: wt.met.as_deref(),
+                })
+            }),
+        };
         let transposed = matches!(step.kind, Kind::Op(Op::ConvTranspose(_)));
         let bias = if transposed {
             let phases = Phases::new(window).ok_or("its window is out of range")?;

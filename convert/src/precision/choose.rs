@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use cygnet_format::op::{BinaryKind, BlockKind, Op, ReduceKind};
 use cygnet_format::program::DType;
@@ -9,6 +10,7 @@ use cygnet_format::program::DType;
 use half::f16;
 
 use super::blocks::why_not;
+use super::given::Given;
 use super::infinite::infinite;
 use super::rows::is_embedding;
 use super::weights::MAX_K;
@@ -81,6 +83,8 @@ pub struct Plan {
     pub int8_io: bool,
     /// Weights alone are in fewer bits: what those of the s8 steps are.
     pub blocks: Option<BlockKind>,
+    /// What a model that comes quantized has decided: these steps are s8 whatever their type here.
+    pub given: Arc<Given>,
 }
 
 impl Plan {
@@ -93,7 +97,23 @@ impl Plan {
             dynamic: false,
             int8_io: false,
             blocks: None,
+            given: Arc::default(),
         }
+    }
+
+    /// With the steps that the source decides about left to it.
+    pub fn with_given(mut self, given: Given) -> Self {
+        for i in (0..self.types.len()).filter(|&i| given.step(i)) {
+            (self.types[i], self.real[i], self.reasons[i]) = (DType::F32, false, None);
+        }
+        self.given = Arc::new(given);
+        self
+    }
+
+    /// The type of each step in the end: those that the source decides about are s8.
+    pub fn settled(&self) -> Vec<DType> {
+        let own = self.types.iter().enumerate();
+        own.map(|(i, &own)| if self.given.step(i) { DType::S8 } else { own }).collect()
     }
 
     /// Whether calibration is needed.

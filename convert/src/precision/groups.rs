@@ -53,7 +53,7 @@ pub fn shared(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Vec<Id> {
 
 fn sets(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Sets {
     let mut sets = Sets((0..lir.tensors.len()).collect());
-    let s8 = |i: usize| plan.types[i] == DType::S8 && !plan.real[i];
+    let s8 = |i: usize| plan.types[i] == DType::S8 && !plan.real[i] && !plan.given.step(i);
     for (_, step) in lir.steps.iter().enumerate().filter(|&(i, s)| s8(i) && keeps_scale(s)) {
         if let Some(x) = step.inputs[0] {
             sets.union(x, step.output);
@@ -85,16 +85,20 @@ pub fn quants(lir: &Lir, plan: &Plan, ranges: &[Option<Range>]) -> Vec<Option<Qu
     merge_ranges(&mut sets, ranges, &mut merged);
     // A softmax yields numbers from 0 to 1 whatever the samples showed.
     let mut fixed = vec![None; lir.tensors.len()];
+    for id in 0..lir.tensors.len() {
+        let root = sets.find(id);
+        fixed[root] = fixed[root].or_else(|| plan.given.quant(id));
+    }
     for (_, step) in lir.steps.iter().enumerate().filter(|&(i, _)| s8(i)) {
         if matches!(step.kind, Kind::Op(Op::Softmax(_))) {
             let root = sets.find(step.output);
-            fixed[root] = Some(Quant { scale: 1.0 / 256.0, zero_point: -128 });
+            fixed[root] = fixed[root].or(Some(Quant { scale: 1.0 / 256.0, zero_point: -128 }));
         }
     }
     (0..lir.tensors.len())
         .map(|id| {
             let root = sets.find(id);
-            fixed[root].or_else(|| merged[root].map(Range::quant))
+            plan.given.quant(id).or(fixed[root]).or_else(|| merged[root].map(Range::quant))
         })
         .collect()
 }

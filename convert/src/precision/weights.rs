@@ -108,6 +108,64 @@ pub(super) fn quantize(p: &Product<'_>) -> Quantized {
     out
 }
 
+/// Weights that are integers of at most 127 times a scale for each output channel, as models that come quantized have them,
+/// and their bias at the scale of the sums; `None` where they are not.
+///
+/// Where a bias is too large for the accumulator at that scale, which channels that are all but dead have, the scale is
+/// enlarged, as long as that changes no result by more than a [`FINE`]th of the output's step; else it is `None` too.
+/// `weights` are `[M][k]`, those of a depthwise product `[k][M]`; what they become is `[M][k]`.
+pub(super) fn on_grid(
+    weights: &[f32],
+    bias: &[f32],
+    [x, y]: [Quant; 2],
+    depthwise: bool,
+) -> Option<Quantized> {
+    let m = bias.len();
+    let k = weights.len() / m;
+    let mut out = Quantized {
+        weights: Vec::with_capacity(weights.len()),
+        scales: Vec::with_capacity(m),
+        bias: Vec::with_capacity(m),
+        real_bias: bias.to_vec(),
+    };
+    let room = (ACCUMULATOR - k as f64 * 127.0 * 255.0).max(1.0);
+    for (row, &b) in bias.iter().enumerate() {
+        let at = |i: usize| if depthwise { i * m + row } else { row * k + i };
+        let own: Vec<f32> = (0..k).map(|i| weights[at(i)]).collect();
+        let grid = grid(&own)?;
+        let for_bias = (f64::from(b.abs()) / (f64::from(x.scale) * room)) as f32;
+        // Each weight is off by half a step, and meets at most 255 of the input's.
+        let off = k as f64 * 127.5 * f64::from(x.scale) * f64::from(for_bias);
+        if for_bias > grid && grid > 0.0 && off * FINE > f64::from(y.scale) {
+            return None;
+        }
+        let scale = grid.max(for_bias).max(LEAST_SCALE);
+        out.weights.extend(own.iter().map(|&w| round(w, scale)));
+        out.scales.push(scale);
+        out.bias.push(
+            (f64::from(b) / (f64::from(x.scale) * f64::from(scale))).round_ties_even().clamp(-room, room)
+                as i32,
+        );
+    }
+    Some(out)
+}
+
+/// Parts of the output's step: a result that is off by one of them is as good as exact.
+const FINE: f64 = 64.0;
+
+/// The number of which all weights are multiples by at most 127; 0 for zeros.
+fn grid(weights: &[f32]) -> Option<f32> {
+    let greatest = weights.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
+    if greatest == 0.0 {
+        return Some(0.0);
+    }
+    let whole = |w: &f32, step: f32| (w / step - (w / step).round_ties_even()).abs() <= OFF_GRID;
+    (1..=127).rev().map(|n| greatest / n as f32).find(|&step| weights.iter().all(|w| whole(w, step)))
+}
+
+/// How far real weights may be off the integers that they are, in steps: a product in f32 is off by 2^-24 of up to 127.
+const OFF_GRID: f32 = 1e-4;
+
 fn round(w: f32, scale: f32) -> i8 {
     (w / scale).round_ties_even().clamp(-127.0, 127.0) as i8
 }
@@ -161,6 +219,46 @@ mod tests {
         // 0.1 / (0.5 / 127) = 25.4
         assert_eq!(q.bias, [25, 0]);
         assert_eq!(q.real_bias, [0.1, 0.0]);
+    }
+
+    #[test]
+    fn integers_are_found_again() {
+        let y = Quant { scale: 0.25, zero_point: 0 };
+        // 3, -100, 7 of 0.03 and, of the second channel, 2, 0, -4 of 0.5: these are as well 63, 0, -126 of something, at
+        // which the bias is rounded.
+        let weights = [3.0 * 0.03, -100.0 * 0.03, 7.0 * 0.03, 1.0, 0.0, -2.0];
+        let bias = [12.0 * 0.5 * 0.03, -5.0 * 0.5 * 0.5];
+        let q = on_grid(&weights, &bias, [X, y], false).expect("multiples");
+        assert_eq!(q.weights[..3], [3, -100, 7]);
+        assert_eq!(q.bias[0], 12);
+        let real = |i: usize, m: usize| f32::from(q.weights[i]) * q.scales[m];
+        assert!((3..6).all(|i| (real(i, 1) - weights[i]).abs() < 1e-6));
+        let unit = 0.5 * q.scales[1];
+        assert!((q.bias[1] as f32 * unit - bias[1]).abs() <= 0.51 * unit);
+        // The same, depthwise: channels side by side.
+        let aside = on_grid(&swapped(&weights, 2), &bias, [X, y], true).expect("multiples");
+        assert_eq!((aside.weights, aside.scales), (q.weights, q.scales));
+        // 1 and the root of 2 have no common measure; -128 steps of 1 would need an eighth bit.
+        assert!(on_grid(&[1.0, std::f32::consts::SQRT_2], &[0.0], [X, y], false).is_none());
+        assert!(on_grid(&[-128.0, 1.0], &[0.0], [X, y], false).is_none());
+    }
+
+    #[test]
+    fn a_dead_channel_keeps_its_bias() {
+        let y = Quant { scale: 0.25, zero_point: 0 };
+        let q =
+            on_grid(&[1e-12, -3e-12, 0.0, 0.0], &[-7.5, 3.0], [X, y], false).expect("a scale for the bias");
+        for (m, want) in [-7.5, 3.0].into_iter().enumerate() {
+            let real = f64::from(q.bias[m]) * 0.5 * f64::from(q.scales[m]);
+            assert!((real - want).abs() < 1e-5, "{real}");
+        }
+        // Where its weights would be lost although they count, there is no form.
+        assert!(on_grid(&[1e-6, -3e-6], &[1e6], [X, y], false).is_none());
+    }
+
+    fn swapped(weights: &[f32], m: usize) -> Vec<f32> {
+        let k = weights.len() / m;
+        (0..m * k).map(|i| weights[i % m * k + i / m]).collect()
     }
 
     #[test]

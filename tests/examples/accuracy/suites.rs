@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
-use cygnet::Session;
 use cygnet::format::Array;
 use cygnet::format::program::DType;
 use cygnet::vision::{Image, Preprocess, Rect, Task};
+use cygnet::{Model, Session, SessionOptions};
 use cygnet_convert::{Calibrator, Precision, Tools};
 use cygnet_tests::fashion::Images;
 use cygnet_tests::figures::compare;
@@ -18,9 +18,11 @@ pub(super) struct Settings {
     pub(super) precision: Precision,
     pub(super) calibrator: Calibrator,
     pub(super) tools: Tools,
+    /// A converted model to compare with the float one in place of converting.
+    model: Option<PathBuf>,
     /// Whether what is compared has no part in the calibration.
     held_out: bool,
-    /// Where inputs are written, for other runtimes.
+    /// A folder to which inputs are written, for other runtimes, and both answers.
     pub(super) save: Option<PathBuf>,
 }
 
@@ -51,7 +53,14 @@ impl Pair {
             });
             session(&converted.unwrap_or_else(|e| panic!("{}: {e}", source.path.display())))
         };
-        Self { float: convert(Precision::F32), quantized: convert(settings.precision) }
+        let quantized = match &settings.model {
+            Some(path) => {
+                let model = Model::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                Session::new(&model, &SessionOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+            }
+            None => convert(settings.precision),
+        };
+        Self { float: convert(Precision::F32), quantized }
     }
 
     /// What both answer: for each output its values.
@@ -66,6 +75,7 @@ pub fn main() {
         precision: Precision::Int8,
         calibrator: Calibrator::default(),
         tools: Tools::default(),
+        model: None,
         held_out: false,
         save: None,
     };
@@ -86,7 +96,8 @@ pub fn main() {
                 }
             }
             "--held-out" => settings.held_out = true,
-            "--save" => settings.save = Some(args.next().expect("a file").into()),
+            "--model" => settings.model = Some(args.next().expect("a file").into()),
+            "--save" => settings.save = Some(args.next().expect("a folder").into()),
             name => suites.push(name.to_owned()),
         }
     }
@@ -108,7 +119,8 @@ pub fn main() {
 }
 
 pub(super) fn best(values: &[f32]) -> usize {
-    (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b])).expect("values")
+    // Of equal values the first, as argmax has it everywhere: int8 has many.
+    (0..values.len()).rev().max_by(|&a, &b| values[a].total_cmp(&values[b])).expect("values")
 }
 
 pub(super) fn data(folder: &str) -> Vec<PathBuf> {
