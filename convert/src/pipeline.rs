@@ -24,7 +24,7 @@ use crate::fuse;
 use crate::goldens::golden_cases;
 use crate::graph::Graph;
 use crate::judge::Judge;
-use crate::lir::Lir;
+use crate::lir::{Id, Lir};
 use crate::lower::{LowerError, lower};
 use crate::onnx::{self, ImportOptions};
 use crate::passes;
@@ -318,7 +318,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
     let mut low = typed(&lir, &plan, &ranges, winograd, None)?;
     let target = budget.device.as_ref().and_then(|device| device.rates());
     let sparsity = sparsity::choose(&mut low, target, sparse, None);
-    fold_additions(&mut low, &lir);
+    fold_additions(&mut low, &lir, &plan);
     let emitted = emit(&low, &name, false, &mut weights).map_err(ConvertError::Step)?;
     let lowered = lir.steps.iter().flat_map(|s| s.sources.iter().copied()).collect();
     let explained = explain(&graph.sources, &lowered, &emitted.sources);
@@ -338,7 +338,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         })?;
         let mut other = typed(&lir, &plan, &ranges, winograd, Some(&low))?;
         sparsity::choose(&mut other, target, sparse, Some(&low));
-        fold_additions(&mut other, &lir);
+        fold_additions(&mut other, &lir, &plan);
         programs.push(emit(&other, &name, false, &mut weights).map_err(ConvertError::Step)?.program);
     }
     let weights = weights.finish();
@@ -455,8 +455,12 @@ fn typed(
 }
 
 /// Takes up additions in `low`, which was made of `lir`, after the choice of sparse steps: those add nothing.
-fn fold_additions(low: &mut Lir, lir: &Lir) {
-    residual::fold_additions(low, |id| lir.tensors.get(id).is_some_and(|t| t.dtype == DType::F32));
+fn fold_additions(low: &mut Lir, lir: &Lir, plan: &Plan) {
+    let real = |id: Id| {
+        let real = lir.tensors.get(id).is_some_and(|t| t.dtype == DType::F32);
+        real && plan.given.quant(id).is_none()
+    };
+    residual::fold_additions(low, real);
     // Functions of sums have a product before them now.
     fuse::fold_tables(low);
 }
@@ -473,7 +477,7 @@ pub fn file_of(
     winograd: bool,
 ) -> Result<Vec<u8>, ConvertError> {
     let mut low = typed(lir, plan, ranges, winograd, None)?;
-    fold_additions(&mut low, lir);
+    fold_additions(&mut low, lir, plan);
     let mut weights = Weights::default();
     let program = emit(&low, name, false, &mut weights).map_err(ConvertError::Step)?.program;
     finish(&[program], &weights.finish(), &Meta::new(), &Meta::new(), &QuantReport::default(), &[])
