@@ -368,7 +368,7 @@ fn codes_are_no_numbers() {
     let real = good.constant(good.nodes[0].input(1).unwrap()).unwrap();
     assert_eq!(real.to_f32(), [2.0, -2.0, 896.0, 2.0_f32.powi(-8)]);
     let bad = refused(&model(21, graph(vec![node("Mul", &["x", "w"], "y")])));
-    assert!(bad.to_string().contains("computes with Float8E4M3Fn numbers"), "{bad}");
+    assert!(bad.to_string().contains("'w' is float8e4m3fn; Mul takes float32"), "{bad}");
 }
 
 /// Elements of a sequence that comes from outside are inputs of their own, as many as shapes are given for.

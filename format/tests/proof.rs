@@ -159,11 +159,11 @@ fn operands() {
     let op = "conv";
     assert_eq!(
         broken(|p| p.steps[0].inputs.truncate(2)),
-        (at, Problem::Arity { op, got: 2, min: 3, max: 7 })
+        (at, Problem::Arity { op, got: 2, min: 3, max: 8 })
     );
     assert_eq!(
-        broken(|p| p.steps[0].inputs.extend([None; 3])),
-        (at, Problem::Arity { op, got: 8, min: 3, max: 7 })
+        broken(|p| p.steps[0].inputs.extend([None; 4])),
+        (at, Problem::Arity { op, got: 9, min: 3, max: 8 })
     );
     assert_eq!(broken(|p| p.steps[0].inputs[2] = None), (at, Problem::Missing { op, input: 2 }));
     assert_eq!(broken(|p| p.steps[0].inputs[3] = Some(8)), (at, Problem::NoTensor { tensor: 8, count: 8 }));
