@@ -484,7 +484,8 @@ impl Shared {
             std::hint::spin_loop();
         }
         let mut guard = self.guard();
-        self.leader_sleeps.store(true, Ordering::SeqCst);
+        // An exchange, where a store would do: under QEMU 7.2 on x86-64 the load below passes one, and the wake is lost.
+        self.leader_sleeps.swap(true, Ordering::SeqCst);
         while self.done.load(Ordering::SeqCst) != tiles {
             guard = self.leader_wakes.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
