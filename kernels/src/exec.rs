@@ -315,7 +315,8 @@ impl Leader {
 
     fn finish(&mut self) -> Result<(), ExecError> {
         let s = &*self.shared;
-        s.running.store(false, Ordering::SeqCst);
+        // An exchange, as in `await_done`: a helper that is not woken here would sleep until the next run.
+        s.running.swap(false, Ordering::SeqCst);
         s.wake_helpers();
         if s.poisoned.load(Ordering::Acquire) { Err(ExecError::Poisoned) } else { Ok(()) }
     }

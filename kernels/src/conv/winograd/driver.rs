@@ -177,6 +177,7 @@ impl Winograd {
         mem: &Mem,
         residual: &Residual,
         outputs: &[*mut u8],
+        results: &mut [[i8; NR]; MAX_OUTPUTS],
         sums: *const i32,
         channel: usize,
         columns: usize,
@@ -184,7 +185,6 @@ impl Winograd {
         let s = &self.setup;
         let mut exact = [[0; NR]; MAX_OUTPUTS];
         let exact = &mut exact[..outputs.len()];
-        let mut none = [[0; NR]; MAX_OUTPUTS];
         for (panel, first) in (0..columns).step_by(NR).enumerate() {
             let (at, count) = (channel + first, NR.min(columns - first));
             // SAFETY: the sums of the panel; biases and multipliers are there for whole panels; addresses that are not
@@ -193,7 +193,7 @@ impl Winograd {
                 (self.isa.outputs)(&mut Outputs {
                     sums: sums.add(panel * NR),
                     stride: self.plan.sum_stride(),
-                    results: &mut none[..outputs.len()],
+                    results: &mut results[..outputs.len()],
                     exact: Some(&mut *exact),
                     bias: s.bias.ptr::<i32>(mem).add(self.product.bias + at),
                     multiplier: std::ptr::null(),
@@ -323,7 +323,7 @@ unsafe impl Kernel for Winograd {
                         match &s.residual {
                             None => self.store(mem, outputs, &mut results, sums, channel, columns),
                             Some(residual) => {
-                                self.store_added(mem, residual, outputs, sums, channel, columns)
+                                self.store_added(mem, residual, outputs, &mut results, sums, channel, columns)
                             }
                         }
                     }
