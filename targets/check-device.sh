@@ -2,7 +2,7 @@
 # Builds the programs for devices and checks them: sizes, ELF, instructions, and a model on every Arm CPU of QEMU.
 #
 #   targets/check-device.sh            # aarch64 with everything: what continuous integration runs
-#   targets/check-device.sh --all      # also without photos, dynamic, armv7, riscv64 and x86-64; writes docs/size.md
+#   targets/check-device.sh --all      # also without photos, dynamic, armv7, riscv64, x86-64, Android; writes docs/size.md
 #
 # The model runs from an empty folder with nothing but one file: the program with the model in it, made on this machine.
 set -euo pipefail
@@ -97,6 +97,8 @@ if $all; then
     printf '%s\t%s\t\tx86_64\n' 'x86-64, dynamic: run, bench, inspect, verify, doctor' \
         "$(stat -c %s "$folder/device/cygnet")" >> "$work/sizes"
     "$folder/device/cygnet" verify "$work/net.cygnet" | sed 's/^/   x86-64: /'
+    say "Android"
+    targets/build-android.sh
     targets/size.py "$work/sizes" "$folder/device" > "$work/size.md"
     mv "$work/size.md" docs/size.md
 fi
