@@ -32,6 +32,7 @@ pub mod npz;
 pub mod pool;
 pub mod profile;
 mod session;
+mod spread;
 mod state;
 mod tensor;
 pub mod topology;

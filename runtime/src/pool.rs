@@ -5,7 +5,7 @@
 //! for some tens of microseconds, then sleeps and uses no processor time.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_utils::CachePadded;
@@ -14,6 +14,7 @@ use cygnet_kernels::exec::Helper;
 
 use crate::affinity;
 use crate::error::Error;
+use crate::spread::{Place, here};
 use crate::topology::Topology;
 
 /// Most threads of a pool, the caller's included.
@@ -50,6 +51,8 @@ struct Worker {
 struct Seat {
     state: AtomicU32,
     job: Mutex<Option<Helper>>,
+    /// The worker sets it when it starts.
+    place: OnceLock<Place>,
 }
 
 const FREE: u32 = 0;
@@ -88,6 +91,9 @@ impl Pool {
         };
         for worker in self.workers.iter().filter(free).take(most) {
             *worker.seat.job.lock().unwrap_or_else(PoisonError::into_inner) = Some(helper.clone());
+            if let Some(place) = worker.seat.place.get() {
+                place.keep_off(here());
+            }
             worker.seat.state.store(OFFERED, Ordering::Release);
             worker.unparker.unpark();
         }
@@ -96,7 +102,8 @@ impl Pool {
 
 impl Worker {
     fn start(index: usize, cores: Vec<usize>) -> Result<Self, Error> {
-        let seat = Arc::new(CachePadded::new(Seat { state: AtomicU32::new(FREE), job: Mutex::new(None) }));
+        let seat = Seat { state: AtomicU32::new(FREE), job: Mutex::new(None), place: OnceLock::new() };
+        let seat = Arc::new(CachePadded::new(seat));
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
         let shared = Arc::clone(&seat);
@@ -112,6 +119,7 @@ impl Worker {
 }
 
 fn work(seat: &Seat, parker: &Parker) {
+    seat.place.get_or_init(Place::of_caller);
     let mut idle = 0;
     loop {
         match seat.state.load(Ordering::Acquire) {
