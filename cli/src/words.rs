@@ -43,8 +43,7 @@ impl Words {
     /// The value of an option, as `--name value` or `--name=value`; of an option given again, the first one.
     pub fn value(&mut self, name: &str) -> Result<Option<OsString>, CliError> {
         let with_value = |word: &OsStr| {
-            let value = word.as_encoded_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            Some(OsString::from(String::from_utf8_lossy(value).into_owned()))
+            Some(of_bytes(word.as_encoded_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?))
         };
         let Some(at) = self.0.iter().position(|word| word == name || with_value(word).is_some()) else {
             return Ok(None);
@@ -112,6 +111,17 @@ impl Words {
     }
 }
 
+/// The end of a word, whose bytes these are.
+#[cfg(unix)]
+fn of_bytes(bytes: &[u8]) -> OsString {
+    <OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes).to_owned()
+}
+
+#[cfg(not(unix))]
+fn of_bytes(bytes: &[u8]) -> OsString {
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +138,15 @@ mod tests {
         assert_eq!(w.values(&["--input", "-i"]).unwrap(), ["x", "y"]);
         assert!(w.flag("--json") && !w.flag("--json"));
         assert_eq!(w.model().unwrap(), PathBuf::from("a.cygnet"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn paths_are_bytes() {
+        use std::os::unix::ffi::OsStringExt;
+        let name = |start: &[u8]| OsString::from_vec([start, b"a\xff.npz"].concat());
+        let mut w = Words(vec![name(b"--output=")]);
+        assert_eq!(w.path("--output").unwrap(), Some(PathBuf::from(name(b""))));
     }
 
     /// Each option that clap knows is in the help, and is understood where it stands before the model.

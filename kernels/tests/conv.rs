@@ -548,6 +548,8 @@ fn additions_that_do_not_fit_are_refused() {
     let float = spec.f32(1).0.absent().absent().absent().absent();
     let float = float.input(DType::S8, &[1, 2, 2, 8], 8, quant, vec![0; 32]);
     assert!(refusal(float).contains("an addend belongs to s8 results only"));
+    let without = spec.adding(0.5, 0).s8(1).0.without_last();
+    assert!(refusal(without).contains("no addend has the scale 0.5"));
 }
 
 /// A unary function after a convolution gives the bits of the same function as a step of its own.

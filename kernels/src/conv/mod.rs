@@ -131,6 +131,8 @@ pub(crate) fn prepare(p: &op::Conv, cx: &Context<'_>) -> Result<Box<dyn Kernel>,
         let multiplier = setup.multiplier.take();
         let multiplier = multiplier.ok_or_else(|| cx.error("an addend belongs to s8 results only"))?;
         setup.residual = Some(Residual::new(cx, p, &y, multiplier)?);
+    } else {
+        cx.ensure(p.addend_scale == 0.0, || format!("no addend has the scale {}", p.addend_scale))?;
     }
     if p.algorithm == op::Algorithm::Winograd4x4 {
         return winograd4::prepare(cx, setup, product);

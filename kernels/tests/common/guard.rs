@@ -73,6 +73,12 @@ impl Case {
         self
     }
 
+    /// The last input is not there.
+    pub fn without_last(mut self) -> Self {
+        *self.inputs.last_mut().expect("no input") = None;
+        self
+    }
+
     /// Leaves the next input out.
     pub fn absent(mut self) -> Self {
         self.inputs.push(None);
