@@ -263,6 +263,9 @@ impl<'a> Product<'a> {
         if longest > MAX_K {
             return Err(format!("it sums {longest} products; sparse steps at most {MAX_K}"));
         }
+        if weights.contains(&i8::MIN) {
+            return Err("a weight is -128; those of sparse steps are from -127 on".to_owned());
+        }
         Ok(weights)
     }
 

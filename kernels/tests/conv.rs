@@ -147,7 +147,13 @@ impl Spec {
         let (m, groups, depth, k) =
             (self.shape.y[3], self.shape.groups, self.depth(), self.taps() * self.depth());
         let x: Vec<i8> = (0..self.shape.x.iter().product()).map(|_| rng.s8(-128)).collect();
-        let w: Vec<i8> = (0..self.weights_len()).map(|_| rng.s8(-127) / self.part).collect();
+        let mut w: Vec<i8> = (0..self.weights_len()).map(|_| rng.s8(-127) / self.part).collect();
+        // None, one or many of a channel are -128, which two products in 16 bits do not allow.
+        let least = if self.part == 1 { seed % 3 } else { 0 };
+        for i in 0..least * w.len() as u64 / k as u64 {
+            let at = if least == 1 { i as usize * k } else { 0 } + (rng.next() % k as u64) as usize;
+            w[at] = -128;
+        }
         let bias: Vec<i32> = (0..m).map(|_| (rng.next() % 20_000) as i32 - 10_000).collect();
         let spread = 3.0 / (70.0 * 70.0 * (k as f32).sqrt()) * 100.0;
         let multiplier: Vec<f32> = (0..m).map(|_| (rng.real() + 1.1) * spread).collect();
@@ -731,10 +737,10 @@ fn winograd_epilogues() {
 /// Sums of the greatest magnitude that there can be: every transformed value at its bound.
 #[test]
 fn winograd_of_extremes() {
-    let forms = [(Algorithm::Winograd2, 3669), (Algorithm::Winograd4, 229)];
+    let forms = [(Algorithm::Winograd2, 3640), (Algorithm::Winograd4, 227)];
     for ((algorithm, c), (x, w)) in forms
         .into_iter()
-        .flat_map(|form| [(-128, 127), (-128, -127), (127, 127)].map(|extremes| (form, extremes)))
+        .flat_map(|form| [(-128, 127), (-128, -128), (127, 127)].map(|extremes| (form, extremes)))
     {
         let m = 9;
         let shape = Spec::conv([1, 3, 4, c], m, three([0; 4]), 1).shape;
@@ -774,7 +780,7 @@ fn winograd_only_where_it_is_exact_and_fits() {
     assert_eq!(Spec::conv(x, 8, three([1; 4]), 2).check_winograd(3), 0);
     assert_eq!(Spec::conv(x, 8, square(5, 1, 2), 1).check_winograd(4), 0);
     // One channel more than what keeps sums in 32 bits.
-    assert_eq!(Spec::conv([1, 3, 3, 3670], 1, three([0; 4]), 1).check_winograd(5), 0);
+    assert_eq!(Spec::conv([1, 3, 3, 3641], 1, three([0; 4]), 1).check_winograd(5), 0);
 }
 
 /// What is chosen by itself, where the machine has what it takes: the shapes of common networks.

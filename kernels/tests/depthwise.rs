@@ -94,7 +94,11 @@ impl Spec {
             _ => ((rng.next() % 255) as i16 - 127) as i8,
         };
         let x: Vec<i8> = (0..self.x.iter().product()).map(|_| byte(-128)).collect();
-        let w: Vec<i8> = (0..self.taps() * c).map(|_| byte(-127)).collect();
+        let mut w: Vec<i8> = (0..self.taps() * c).map(|_| byte(-127)).collect();
+        // None, one or two of a channel are -128, which two products in 16 bits do not allow.
+        for i in 0..seed as usize % 3 {
+            (0..c).for_each(|channel| w[(channel * 5 + 1 + i) % self.taps() * c + channel] = -128);
+        }
         let pad: Vec<i8> = (0..c).map(|_| byte(-128)).collect();
         let lookup: Vec<i8> = (0..256).map(|_| byte(-128)).collect();
         let most = |channel: usize| {

@@ -1,4 +1,7 @@
-"""What torch's exporter has no translation for: the operators of PT2E-quantized modules that go by channel."""
+"""What torch's exporter has no translation for: the operators of PT2E-quantized modules that go by channel, and fake
+quantization that is fused with its observer."""
+
+import copy
 
 import torch
 
@@ -41,3 +44,41 @@ def translations() -> dict:
         ops.dequantize_per_channel.default: dequantize_per_channel,
         ops.quantize_per_channel.default: quantize_per_channel,
     }
+
+
+class _Fake(torch.nn.Module):
+    """Rounds to the values that a quantized tensor can have, with the scales that were learned."""
+
+    def __init__(self, of):
+        super().__init__()
+        self.bounds = of.activation_post_process.quant_min, of.activation_post_process.quant_max
+        scale, zero_point = of.scale.detach().clone(), of.zero_point.detach().clone().int()
+        self.axis = of.ch_axis if of.is_per_channel else None
+        if self.axis is None:
+            self.one = float(scale), int(zero_point)
+        else:
+            self.register_buffer("scale", scale)
+            self.register_buffer("zero_point", zero_point)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.axis is None:
+            return torch.fake_quantize_per_tensor_affine(x, *self.one, *self.bounds)
+        return torch.fake_quantize_per_channel_affine(x, self.scale, self.zero_point, self.axis, *self.bounds)
+
+
+def frozen(model: torch.nn.Module) -> torch.nn.Module:
+    """The module; or where quantization-aware training has left fake quantization in it, a copy that observes nothing.
+
+    torch exports no fake quantization that is fused with its observer, as that of its default configurations is.
+    """
+    from torch.ao.quantization import FakeQuantizeBase
+
+    if not any(isinstance(m, FakeQuantizeBase) for m in model.modules()):
+        return model
+    model = copy.deepcopy(model)
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, FakeQuantizeBase):
+                on = bool(child.fake_quant_enabled[0])
+                setattr(parent, name, _Fake(child) if on else torch.nn.Identity())
+    return model

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from .command import CygnetError, run
-from .quantized import translations
+from .quantized import frozen, translations
 
 
 @dataclass
@@ -42,7 +42,7 @@ def convert(
     inputs: Sequence[torch.Tensor] | None,
     output: str | Path,
     *,
-    precision: str = "f32",
+    precision: str = "auto",
     calibrate: Sequence[str | Path] | Iterable[Sequence[torch.Tensor]] = (),
     options: Sequence[str] = (),
     compare: bool = True,
@@ -57,6 +57,9 @@ def convert(
     """
     inputs = tuple(_example(model) if inputs is None else inputs)
     output = Path(output)
+    if isinstance(model, torch.nn.Module):
+        _evaluate(model)
+        model = frozen(model)
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "model.onnx"
         names, outputs = export(model, inputs, onnx)
@@ -180,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--input", action="append", default=[], metavar="1x3x224x224[:DTYPE]|FILE.npy",
         help="a sample input, in the order of forward; a .pt2 file brings its own",
     )
-    parser.add_argument("--precision", default="f32")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--calibrate", action="append", default=[], metavar="DIR|FILE")
     parser.add_argument("--no-compare", action="store_true", help="do not run the file and the module on the inputs")
     parser.add_argument("options", nargs="*", help="behind --: further options of `cygnet convert`")

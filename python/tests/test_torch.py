@@ -106,29 +106,21 @@ class Quantized(Folder):
     def test_quantization_aware_training_keeps_its_scales(self):
         import torch.ao.quantization as tq
 
-        fake = tq.FakeQuantize.with_args
-        config = tq.QConfig(
-            activation=fake(
-                observer=tq.MovingAverageMinMaxObserver, quant_min=0, quant_max=255, dtype=torch.quint8
-            ),
-            weight=fake(
-                observer=tq.MovingAveragePerChannelMinMaxObserver,
-                quant_min=-128,
-                quant_max=127,
-                dtype=torch.qint8,
-                qscheme=torch.per_channel_symmetric,
-            ),
-        )
-        torch.manual_seed(4)
-        layers = [tq.QuantStub(), nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(2048, 5)]
-        module = nn.Sequential(*layers, tq.DeQuantStub()).train()
-        module.qconfig = config
-        module = tq.prepare_qat(module)
-        for _ in range(4):
-            module(torch.randn(2, 3, 16, 16))
-        module.eval().apply(tq.disable_observer)
-        made = convert(module, [self.x], self.file)
-        self.assertLess(max(made.differences.values()), 1 / 50)
+        # Both are fused with their observers; the first one's activations have 128 values, its weights -128 often.
+        for backend in ["fbgemm", "qnnpack"]:
+            with self.subTest(backend):
+                torch.manual_seed(4)
+                layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(2048, 5)]
+                module = nn.Sequential(tq.QuantStub(), *layers, tq.DeQuantStub()).train()
+                module = tq.fuse_modules_qat(module, [["1", "2", "3"]])
+                module.qconfig = tq.get_default_qat_qconfig(backend)
+                module = tq.prepare_qat(module)
+                for _ in range(4):
+                    module(torch.randn(2, 3, 16, 16))
+                made = convert(module, [self.x], self.file)
+                self.assertIn("100.0 % s8", made.report)
+                # One step of the output's scale, where sums round otherwise.
+                self.assertLess(max(made.differences.values()), 1 / 50)
 
     def test_int8_by_samples(self):
         samples = [(torch.randn(1, 3, 16, 16),) for _ in range(4)]

@@ -28,6 +28,7 @@ mod fuse_affine;
 mod fuse_pad;
 mod layer_norm;
 mod matmul;
+mod narrow;
 mod noop;
 mod rewrite;
 #[cfg(test)]
@@ -52,6 +53,7 @@ const RULES: &[Rule] = &[
     fuse_affine::fuse_batch_norm,
     fuse_affine::fuse_affine,
     matmul::fuse_bias,
+    narrow::bound_before_quantize,
     fuse_pad::fuse_pad,
     noop::merge_constants,
 ];

@@ -184,3 +184,19 @@ fn an_output_keeps_its_name_when_its_node_goes() {
     assert_eq!(g.value(g.outputs[0]).name, name);
     assert_eq!(g.nodes[0].outputs, [Some(g.outputs[0])]);
 }
+
+#[test]
+fn bounds_of_quantized_values_go_before() {
+    use crate::graph::Data;
+    let mut g = Graph::default();
+    let x = input(&mut g, "x", &[2]);
+    let s = constant(&mut g, &[], &[0.5]);
+    let [z, top] = [10, 127].map(|v| g.add_constant(format!("u{v}"), Tensor::new(vec![], Data::U8(vec![v]))));
+    let q = apply(&mut g, "QuantizeLinear", &[x, s, z], &[]);
+    let least = apply(&mut g, "Max", &[q, z], &[]);
+    let most = apply(&mut g, "Min", &[least, top], &[]);
+    let y = apply(&mut g, "DequantizeLinear", &[most, s, z], &[]);
+    assert_eq!(run(&mut g, y), ["Clip", "Clip", "QuantizeLinear", "DequantizeLinear"]);
+    // (10 - 10) / 2 and (127 - 10) / 2.
+    assert_eq!((values(&g, 0, 1), values(&g, 1, 2)), (vec![0.0], vec![58.5]));
+}

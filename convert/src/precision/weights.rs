@@ -108,7 +108,7 @@ pub(super) fn quantize(p: &Product<'_>) -> Quantized {
     out
 }
 
-/// Weights that are integers of at most 127 times a scale for each output channel, as models that come quantized have them,
+/// Weights that are integers of -128 to 127 times a scale for each output channel, as models that come quantized have them,
 /// and their bias at the scale of the sums; `None` where they are not.
 ///
 /// Where a bias is too large for the accumulator at that scale, which channels that are all but dead have, the scale is
@@ -140,7 +140,7 @@ pub(super) fn on_grid(
             return None;
         }
         let scale = grid.max(for_bias).max(LEAST_SCALE);
-        out.weights.extend(own.iter().map(|&w| round(w, scale)));
+        out.weights.extend(own.iter().map(|&w| (w / scale).round_ties_even() as i8));
         out.scales.push(scale);
         out.bias.push(
             (f64::from(b) / (f64::from(x.scale) * f64::from(scale))).round_ties_even().clamp(-room, room)
@@ -153,14 +153,17 @@ pub(super) fn on_grid(
 /// Parts of the output's step: a result that is off by one of them is as good as exact.
 const FINE: f64 = 64.0;
 
-/// The number of which all weights are multiples by at most 127; 0 for zeros.
+/// The number of which all weights are multiples by -128 to 127; 0 for zeros.
 fn grid(weights: &[f32]) -> Option<f32> {
     let greatest = weights.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
     if greatest == 0.0 {
         return Some(0.0);
     }
     let whole = |w: &f32, step: f32| (w / step - (w / step).round_ties_even()).abs() <= OFF_GRID;
-    (1..=127).rev().map(|n| greatest / n as f32).find(|&step| weights.iter().all(|w| whole(w, step)))
+    let fits = |&step: &f32| weights.iter().all(|w| whole(w, step));
+    // 128 last: what is whole with fewer needs no number that has no opposite.
+    let least = (!weights.contains(&greatest)).then_some(128);
+    (1..=127).rev().chain(least).map(|n| greatest / n as f32).find(fits)
 }
 
 /// How far real weights may be off the integers that they are, in steps: a product in f32 is off by 2^-24 of up to 127.
@@ -238,9 +241,12 @@ mod tests {
         // The same, depthwise: channels side by side.
         let aside = on_grid(&swapped(&weights, 2), &bias, [X, y], true).expect("multiples");
         assert_eq!((aside.weights, aside.scales), (q.weights, q.scales));
-        // 1 and the root of 2 have no common measure; -128 steps of 1 would need an eighth bit.
+        // 1 and the root of 2 have no common measure; 128 would need an eighth bit.
         assert!(on_grid(&[1.0, std::f32::consts::SQRT_2], &[0.0], [X, y], false).is_none());
-        assert!(on_grid(&[-128.0, 1.0], &[0.0], [X, y], false).is_none());
+        assert!(on_grid(&[128.0, 1.0], &[0.0], [X, y], false).is_none());
+        let least = on_grid(&[-128.0 * 0.03, 0.03, 127.0 * 0.03], &[0.0], [X, y], false).expect("multiples");
+        assert_eq!(least.weights, [-128, 1, 127]);
+        assert!((least.scales[0] - 0.03).abs() < 1e-8);
     }
 
     #[test]

@@ -98,6 +98,8 @@ pub struct BlockRow {
     pub lines: usize,
     /// Whether the kernel wants the taps of a pixel without gaps (s8), see [`Block::gapless`].
     pub gapless: fn(&Problem) -> bool,
+    /// Whether it adds products in pairs in 16 bits (s8), so that of a channel's weights at most one may be -128.
+    pub pairs: bool,
     /// The kernel.
     pub run: Run,
 }

@@ -226,7 +226,6 @@ fn setup(
     cx.ensure(epilogue.lo <= epilogue.hi, || format!("clamps to [{}, {}]", epilogue.lo, epilogue.hi))?;
     if y.dtype != x.dtype {
         cx.ensure(groups == 1, || format!("s8 products of {groups} groups have no f32 form; one is needed"))?;
-        small_weights(cx, &weights)?;
         separate(cx, &x, &y, groups)?;
         after = driver::After::Reals(Box::new(Reals::new(cx, &y, epilogue)?));
     } else if family.dtype == DType::S8 {
@@ -238,7 +237,6 @@ fn setup(
             format!("clamps to [{}, {}]; integers in [-128, 127] are needed", epilogue.lo, epilogue.hi)
         })?;
         cx.ensure(x.quant.is_some(), || "input is not quantized".into())?;
-        small_weights(cx, &weights)?;
         zero_point = cx.product_zero_point(5)?;
         let view = cx.constant(3, DType::F32, channels)?;
         let finite = |&b: &[u8; 4]| ::core::primitive::f32::from_le_bytes(b).is_finite();
@@ -283,12 +281,24 @@ fn setup(
     })
 }
 
-/// Refuses s8 weights of -128: pairs of products are added in 16 bits, which it would overflow on some instruction sets
-/// only.
-fn small_weights(cx: &Context<'_>, weights: &View) -> Result<(), PrepareError> {
-    cx.ensure(!cx.constant_bytes(weights).contains(&0x80), || {
-        "a weight is -128; [-127, 127] is allowed".into()
-    })
+/// Whether some channel has several s8 weights of -128, which kernels that add pairs of products in 16 bits cannot do: two
+/// of them that meet -128 are 2^15.
+fn is_crowded(cx: &Context<'_>, setup: &Setup, products: &[Product]) -> bool {
+    const LEAST: u8 = i8::MIN.cast_unsigned();
+    let weights = cx.constant_bytes(&setup.weights);
+    let crowded = |panel: &[u8]| {
+        let mut found = [0; micro::NR];
+        for (i, inputs) in panel.as_chunks::<{ micro::KB_S8 }>().0.iter().enumerate() {
+            found[i % micro::NR] += inputs.iter().filter(|&&w| w == LEAST).count();
+        }
+        found.iter().any(|&n| n > 1)
+    };
+    weights.contains(&LEAST)
+        && products.iter().any(|p| {
+            let panel = driver::inputs(setup, p) * micro::NR;
+            let panels = weights[p.weights..].chunks_exact(panel.max(1));
+            panels.take(setup.groups * setup.panels()).any(crowded)
+        })
 }
 
 /// Refuses s8 operands of which reading the last group's channels in whole registers would reach what runs beside them in
@@ -312,8 +322,10 @@ fn finish(
     let slots = products.iter().map(|p| driver::slots(&setup, p)).max().unwrap_or(1);
     let inputs = products.iter().map(|p| driver::inputs(&setup, p)).max().unwrap_or(1);
     let reach = reach(cx, &setup, inputs);
+    let crowded = family.dtype == DType::S8 && is_crowded(cx, &setup, &products);
     let block = family.blocks.iter().find(|row| {
         cx.cpu().has(row.needs)
+            && !(row.pairs && crowded)
             && slots <= MAX_TAPS
             && products.iter().all(|p| (row.suits)(&driver::problem(&setup, p, reach)))
             && (row.pixels)(inputs) >= row.mr
@@ -336,7 +348,10 @@ fn finish(
         }
         return Ok(Box::new(Conv::new(setup, products)));
     }
-    let panels = family.panels.iter().find(|row| cx.cpu().has(row.needs) && slots <= LIST / row.mr);
+    let panels = family
+        .panels
+        .iter()
+        .find(|row| cx.cpu().has(row.needs) && !(row.pairs && crowded) && slots <= LIST / row.mr);
     if let Some(panels) = panels {
         setup.by = Implementation::Panels(*panels);
         setup.small = setup.multiplier.is_some_and(|m| small_sums(cx, &setup, &m, &products));
@@ -359,7 +374,7 @@ fn reach(cx: &Context<'_>, setup: &Setup, inputs: usize) -> f64 {
     };
     let added = setup.residual.as_ref().map_or(0.0, Residual::reach);
     let multipliers = cx.constant_bytes(&multiplier).as_chunks().0;
-    let products = inputs as f64 * 128.0 * 127.0;
+    let products = inputs as f64 * 128.0 * 128.0;
     // A transposed convolution has as many biases for each phase as there are multipliers.
     let biases = cx.constant_bytes(&setup.bias).as_chunks().0.iter();
     let sums = biases.map(|&b| products + f64::from(i32::from_le_bytes(b).unsigned_abs()));

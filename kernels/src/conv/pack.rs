@@ -57,10 +57,8 @@ pub fn packed_len_f32(m: usize, taps: usize, depth: usize, groups: usize) -> Opt
 /// Packs s8 weights `[m][taps][depth]`, `depth` being the input channels of one group.
 ///
 /// # Panics
-/// When `weights` has another length, `groups` does not divide `m`, or a weight is -128: the arithmetic contract
-/// allows [-127, 127], which is what lets two products be added in 16 bits.
+/// When `weights` has another length or `groups` does not divide `m`.
 pub fn pack_s8(weights: &[i8], m: usize, taps: usize, depth: usize, groups: usize) -> Vec<u8> {
-    assert!(!weights.contains(&i8::MIN), "s8 weights must lie in [-127, 127]");
     bytes(pack(weights, m, taps, depth, groups, KB_S8), i8::to_le_bytes)
 }
 

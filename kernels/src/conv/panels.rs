@@ -89,6 +89,8 @@ pub struct PanelRow {
     pub nr: usize,
     /// Whether the kernel reads stretches (s8).
     pub stretches: bool,
+    /// As [`BlockRow::pairs`](super::block::BlockRow::pairs).
+    pub pairs: bool,
     /// The kernel.
     pub run: Run,
 }

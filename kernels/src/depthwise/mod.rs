@@ -113,10 +113,6 @@ pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn
                 "a function of an s8 result must be a table".into()
             })?;
             zero_point = cx.product_zero_point(5)?;
-            // Two products are summed in 16 bits.
-            cx.ensure(!cx.constant_bytes(&weights).contains(&0x80), || {
-                "a weight is -128; s8 weights lie in [-127, 127]".into()
-            })?;
             let m = cx.constant(3, DType::F32, channels)?;
             let finite = |b: &[u8; 4]| f32::from_le_bytes(*b).is_finite();
             cx.ensure(cx.constant_bytes(&m).as_chunks().0.iter().all(finite), || {
@@ -142,9 +138,10 @@ pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn
     let layer =
         Layer { x, y, weights, bias, multiplier, padding, after, axes, lo: e.lo, hi: e.hi, zero_point };
     let cpu = cx.cpu();
+    let crowded = dtype == DType::S8 && is_crowded(cx.constant_bytes(&layer.weights), channels);
     if let Some(window) = strip::Window::of(&layer.axes) {
         let found = match dtype {
-            DType::S8 => s8::strips(cpu, window, || {
+            DType::S8 => s8::strips(cpu, window, crowded, || {
                 let bytes = |v: &View| cx.constant_bytes(v);
                 let m = layer.multiplier.as_ref().map_or(&[][..], bytes);
                 s8::Reach::of(bytes(&layer.weights), bytes(&layer.bias), m)
@@ -157,7 +154,7 @@ pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn
         }
     }
     let found = match dtype {
-        DType::S8 => s8::choose(cpu),
+        DType::S8 => s8::choose(cpu, crowded),
         DType::F32 => float::choose::<f32>(cpu),
         _ => float::choose::<F16>(cpu),
     };
@@ -170,6 +167,14 @@ use half_strip::choose as half_strips;
 #[cfg(not(target_arch = "aarch64"))]
 fn half_strips(_: Cpu, _: strip::Window) -> Option<strip::Choice> {
     None
+}
+
+/// Whether some channel has several s8 weights of -128 (`weights` are `[tap][channels]`), which kernels that add pairs of
+/// products in 16 bits cannot do: two of them that meet -128 are 2^15.
+fn is_crowded(weights: &[u8], channels: usize) -> bool {
+    const LEAST: u8 = i8::MIN.cast_unsigned();
+    let least = |c| weights.iter().skip(c).step_by(channels).filter(|&&w| w == LEAST).count();
+    weights.contains(&LEAST) && (0..channels).any(|c| least(c) > 1)
 }
 
 /// Outputs of an axis whose taps are all inside the input.

@@ -13,7 +13,7 @@ pub fn padded_channels(channels: usize) -> usize {
     channels.next_multiple_of(GROUP)
 }
 
-/// Packs s8 weights `[tap][channel]`, each in [-127, 127].
+/// Packs s8 weights `[tap][channel]`.
 pub fn pack_s8(weights: &[i8], channels: usize) -> Vec<u8> {
     pack(weights, channels, |w| w.to_le_bytes())
 }

@@ -1,7 +1,6 @@
 //! Convolution microkernels for s8.
 //!
-//! `y[row][c] = requantize(bias[c] + sum of a[tap][row][k] * w[tap][k][c])`: exact in 32 bits (wrapping, should a
-//! file's weights exceed what packing allows), then [`generic::requantize`], the same operations in every row of
+//! `y[row][c] = requantize(bias[c] + sum of a[tap][row][k] * w[tap][k][c])`: exact in 32 bits, then [`generic::requantize`], the same operations in every row of
 //! the table. Weights are packed `[panel][tap][depth / 4][8][4]`, see [`super::micro`].
 
 #[cfg(target_arch = "x86_64")]
@@ -56,6 +55,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         merges: vnni::merges,
         lines: vnni::LINES,
         gapless: vnni::gapless,
+        pairs: false,
         run: vnni::block_12x32,
     },
     #[cfg(target_arch = "x86_64")]
@@ -71,6 +71,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         merges: vnni::merges,
         lines: vnni::LINES,
         gapless: vnni::gapless,
+        pairs: false,
         run: vnni::block_6x16,
     },
     #[cfg(target_arch = "x86_64")]
@@ -86,6 +87,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         merges: avx2_block::merges,
         lines: 0,
         gapless: |_| false,
+        pairs: false,
         run: avx2_block::block,
     },
     #[cfg(target_arch = "aarch64")]
@@ -93,6 +95,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         name: "conv_s8_dense_8x8c4_dotprod_in_order",
         needs: Features::NEON.union(Features::DOTPROD).union(Features::IN_ORDER),
         mr: dotprod::MR,
+        pairs: false,
         run: dotprod::dense::<true>,
         ..DENSE
     },
@@ -101,6 +104,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         name: "conv_s8_dense_8x8c4_dotprod",
         needs: Features::NEON.union(Features::DOTPROD),
         mr: dotprod::MR,
+        pairs: false,
         run: dotprod::dense::<false>,
         ..DENSE
     },
@@ -129,6 +133,7 @@ const DENSE: BlockRow = BlockRow {
     merges: dense::merges,
     lines: 0,
     gapless: |_| false,
+    pairs: true,
     run: neon::dense,
 };
 
@@ -141,6 +146,7 @@ pub(crate) const PANELS: &[PanelRow] = &[
         mr: dotprod::MR,
         nr: 8,
         stretches: false,
+        pairs: false,
         run: dotprod::panels::<true>,
     },
     #[cfg(target_arch = "aarch64")]
@@ -150,6 +156,7 @@ pub(crate) const PANELS: &[PanelRow] = &[
         mr: dotprod::MR,
         nr: 8,
         stretches: false,
+        pairs: false,
         run: dotprod::panels::<false>,
     },
     #[cfg(target_arch = "aarch64")]
@@ -159,6 +166,7 @@ pub(crate) const PANELS: &[PanelRow] = &[
         mr: neon::MR,
         nr: 8,
         stretches: true,
+        pairs: false,
         run: neon_in_order::panels,
     },
     #[cfg(target_arch = "aarch64")]
@@ -168,7 +176,19 @@ pub(crate) const PANELS: &[PanelRow] = &[
         mr: neon::MR,
         nr: 8,
         stretches: false,
+        pairs: true,
         run: neon::panels,
+    },
+    // For weights that the one before cannot do.
+    #[cfg(target_arch = "aarch64")]
+    PanelRow {
+        name: "conv_s8_4x8c4_neon_stretches",
+        needs: Features::NEON,
+        mr: neon::MR,
+        nr: 8,
+        stretches: true,
+        pairs: false,
+        run: neon_in_order::panels,
     },
 ];
 

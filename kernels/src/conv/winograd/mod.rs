@@ -27,10 +27,10 @@
 //!
 //! - `V = B^T d B`: each element is at most 512 (12800) in magnitude.
 //! - `U`: G's fractions are avoided by factors for its rows, 2 each (4, -6, -6, 24, 24, 1). Each element is a sum of
-//!   weights, at most 9 * 127 = 1143 (49 * 127 = 6223) in magnitude.
+//!   weights, at most 9 * 128 = 1152 (49 * 128 = 6272) in magnitude.
 //! - Sums of products of both wrap at 2^32, and so may whatever is made of them: the output transform gives a multiple
 //!   of the sum of the definition, modulo 2^32. Of tiles of 2 x 2 it is four times the sum, which is that number itself
-//!   while 4 * 9 * C * 128 * 127 is below 2^31 ([`MAX_DEPTH`]), and the shift by two that follows loses nothing. Of 4 x 4
+//!   while 4 * 9 * C * 128 * 128 is below 2^31 ([`MAX_DEPTH`]), and the shift by two that follows loses nothing. Of 4 x 4
 //!   it is 9 times a power of two up to 64, after A's factors have been made up for; 9 has a reciprocal modulo 2^32, and
 //!   the shift loses nothing while sums are below 2^25, which a channel's weights prove ([`MAX_MAGNITUDES`]).
 //!
@@ -94,7 +94,7 @@ const GROUP: usize = if cfg!(target_arch = "aarch64") { 1 } else { 2 };
 const STEP: usize = crate::ROW_SLACK;
 
 /// Most input channels for which four times a sum of products stays below 2^31.
-const MAX_DEPTH: usize = i32::MAX as usize / (4 * 9 * 128 * 127);
+const MAX_DEPTH: usize = i32::MAX as usize / (4 * 9 * 128 * 128);
 
 /// Most that the magnitudes of a channel's weights may sum to for 64 times its sums of products to stay below 2^31.
 const MAX_MAGNITUDES: i32 = (1 << (25 - 7)) - 1;

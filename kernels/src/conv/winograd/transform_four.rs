@@ -154,7 +154,7 @@ mod tests {
             one[i][j] = 1;
             take(&mut weights, weights!(one, i32::add, i32::sub, four));
         }
-        // 100 * 128 and 49 * 127 are below 2^15.
+        // 100 * 128 and 49 * 128 are below 2^15.
         assert_eq!(inputs.as_flattened().iter().max(), Some(&100));
         assert_eq!(weights.as_flattened().iter().max(), Some(&49));
     }

@@ -32,15 +32,22 @@ const ROWS: &[(&str, Features, Micro)] = &[
     ("depthwise_s8_1c_generic", Features::NONE, generic::run),
 ];
 
-/// The implementation for a processor and its name.
-pub(super) fn choose(cpu: Cpu) -> (&'static str, Micro) {
-    let found = ROWS.iter().find(|&&(_, needs, _)| cpu.has(needs));
+/// The implementation for a processor and its name. Of `crowded` weights some channel has several of -128, which
+/// Advanced SIMD's pairs of products do not allow.
+pub(super) fn choose(cpu: Cpu, crowded: bool) -> (&'static str, Micro) {
+    let pairs = |needs| crowded && needs == Features::NEON;
+    let found = ROWS.iter().find(|&&(_, needs, _)| cpu.has(needs) && !pairs(needs));
     found.map_or(("depthwise_s8_1c_generic", generic::run as Micro), |&(name, _, run)| (name, run))
 }
 
-/// The implementation by strips of a window, where there is one for the processor.
+/// The implementation by strips of a window, where there is one for the processor; `crowded` as in [`choose`].
 #[allow(unused_variables)]
-pub(super) fn strips(cpu: Cpu, window: Window, reach: impl FnOnce() -> Reach) -> Option<Choice> {
+pub(super) fn strips(
+    cpu: Cpu,
+    window: Window,
+    crowded: bool,
+    reach: impl FnOnce() -> Reach,
+) -> Option<Choice> {
     #[cfg(target_arch = "x86_64")]
     if cpu.has(Features::AVX512_VNNI) && reach().product < f64::from(1 << 30) {
         let (name, run): (_, strip::Micro) = match (window.taps, window.stride) {
@@ -88,7 +95,7 @@ pub(super) fn strips(cpu: Cpu, window: Window, reach: impl FnOnce() -> Reach) ->
                 (_, _, true) => ("depthwise_s8_5x5s2_1x2x8c_small_dotprod", dot::<5, 2, true>),
                 (_, _, false) => ("depthwise_s8_5x5s2_1x2x8c_dotprod", dot::<5, 2, false>),
             }
-        } else if cpu.has(Features::NEON) {
+        } else if cpu.has(Features::NEON) && !crowded {
             match (window.taps, window.stride, reach().is_small(), cpu.has(Features::IN_ORDER)) {
                 (3, 1, true, true) => {
                     ("depthwise_s8_3x3s1_4x8c_small_neon_in_order", base::<3, 1, true, true>)
