@@ -280,6 +280,8 @@ for name, mode in (("whole", "output_half_pixel"), ("half", "half_pixel")):
     case("roi_align_" + name, [N("RoiAlign", ["x", "r", "b"], ["y"], output_height=3, output_width=4, spatial_scale=.5, sampling_ratio=0,
                                  coordinate_transformation_mode=mode)], ["y"],
          {"x": real(2, 3, 15, 20), "r": REGIONS, "b": ints(0, 1, 0, 1, 1)})
+# Around what is selected, not along it.
+case("padded", SELECT + [N("Pad", ["rows", "around"], ["y"])], ["y"], constants={**CONSTANTS, "around": ints(0, 1, 0, 2)})
 # One chunk of a stream with dynamically quantized weights: the hidden state is rounded to bytes too.
 case("quantized_lstm_step", [N(
     "DynamicQuantizeLSTM", ["x", "w", "r", "bias", "", "h", "c", "", "ws", "wz", "rs", "rz"], ["y", "yh", "yc"], domain="com.microsoft",
