@@ -29,14 +29,27 @@ const NOTES: &[(&str, &str)] = &[
     ("NonZero", "as many columns as there could be; those that are there come first, the others hold -1"),
     ("Range", "the numbers have to be known"),
     ("Resize", "nearest, linear and cubic, with `antialias`; no `tf_crop_and_resize`"),
+    (
+        "RoiAlign",
+        "with `sampling_ratio` 0, regions larger than the image take as many samples as one of its size",
+    ),
     ("Scan", "unrolled"),
     ("SoftmaxCrossEntropyLoss", "at most 6 dimensions"),
     ("TfIdfVectorizer", "of numbers; no strings"),
     ("Trilu", "`k` has to be known"),
     ("Unique", "only of what is known at conversion, since the shape of its output follows from it"),
+    (
+        "ai.onnx.ml.LinearClassifier",
+        "intercepts for each class; labels that are text only where nobody reads them",
+    ),
+    ("ai.onnx.ml.TreeEnsemble", "all modes, all transforms but PROBIT"),
+    ("ai.onnx.ml.TreeEnsembleClassifier", "labels that are text only where nobody reads them"),
     ("ai.onnx.preview.FlexAttention", "subgraphs on scores and probabilities inlined"),
     ("com.microsoft.Attention", "queries, keys and values as one weight; no past state"),
-    ("com.microsoft.DynamicQuantizeLSTM", "hidden states are not rounded to bytes"),
+    (
+        "com.microsoft.DynamicQuantizeLSTM",
+        "hidden states are rounded to bytes only in models of one frame of one sequence",
+    ),
     ("com.microsoft.MultiHeadAttention", "no queries, keys and values packed into one input"),
 ];
 

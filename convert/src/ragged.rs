@@ -38,6 +38,13 @@ pub(crate) struct Ragged {
     bounds: HashMap<ValueId, bounds::Bounds>,
 }
 
+impl Ragged {
+    /// Whether a value follows from how many rows there are.
+    pub fn counts(&self, v: ValueId) -> bool {
+        self.bounds.contains_key(&v)
+    }
+}
+
 /// Whether a node makes, or meets, a dimension whose size the data decides.
 pub(crate) fn concerns(b: &Builder, node: &Node) -> bool {
     let r = &b.ragged;

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
@@ -46,7 +47,7 @@ BEST = COUNT + [
 ]
 
 
-def case(name, nodes, outputs, inputs=None, types=None, opset=17, constants=CONSTANTS):
+def case(name, nodes, outputs, inputs=None, types=None, opset=17, constants=CONSTANTS, ml=None):
     used = {i for n in nodes for i in n.input}
     inputs = {k: v for k, v in (inputs or {"v": V, "e": ROWS}).items() if k in used}
     read = used | ({"zero", "a0", "a1", "i0"} if constants is CONSTANTS else set())
@@ -55,7 +56,9 @@ def case(name, nodes, outputs, inputs=None, types=None, opset=17, constants=CONS
         nodes, "case", [port(k, v) for k, v in inputs.items()],
         [helper.make_tensor_value_info(o, (types or {}).get(o, T.FLOAT), None) for o in outputs],
         [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items() if k in read])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]
+                              + ([helper.make_opsetid("ai.onnx.ml", ml)] if ml else [])
+                              + [helper.make_opsetid(d, 1) for d in {n.domain for n in nodes} if d == "com.microsoft"])
     model.ir_version = 8
     CASES[name] = (model.SerializeToString(), list(inputs.values()))
 
@@ -174,16 +177,142 @@ for name, dims, scales, mode in (
     case("resize_" + name, [N("Resize", ["x", "", "s"], ["y"], mode=mode)], ["y"], {"x": real(*dims)}, opset=18,
          constants={"s": np.float32(scales)})
 
-if __name__ == "__main__":
+# What has no elements, between others.
+case("joined_with_nothing", [
+    N("ConstantOfShape", ["empty"], ["none"]), N("Mul", ["none", "half"], ["some"]), N("Slice", ["e", "a0", "a0"], ["cut"]),
+    N("Concat", ["cut", "e", "some", "e"], ["y"], axis=0)], ["y"],
+    constants={"empty": ints(0, 4), "half": np.float32(.5), "a0": ints(0)})
+
+# Rows of features, on thresholds too, and what is no number.
+F = np.round(rng.normal(size=(9, 5)) * 4).astype(np.float32) / 2
+HOLES = np.where(rng.random(F.shape) < .2, np.float32(np.nan), F)
+M = lambda op, outputs, **attributes: N(op, ["x"], outputs, domain="ai.onnx.ml", **attributes)
+COMPARE = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"]
+
+
+def trees(what, targets, each=None, modes=COMPARE, count=7, depth=4, tracks=True, positive=False):
+    """Random trees as attributes of the older form; each leaf gives to `each` targets, or trees take turns."""
+    a = {k: [] for k in ("nodes_treeids", "nodes_nodeids", "nodes_featureids", "nodes_values", "nodes_modes", "nodes_truenodeids",
+                         "nodes_falsenodeids", "nodes_missing_value_tracks_true", f"{what}_treeids", f"{what}_nodeids",
+                         f"{what}_ids", f"{what}_weights")}
+
+    def grow(tree, left):
+        me = sum(t == tree for t in a["nodes_treeids"])
+        leaf = left == 0 or (left < depth and rng.random() < .2)
+        row = [tree, me, int(rng.integers(5)), float(np.round(rng.normal() * 4) / 2), "LEAF" if leaf else str(rng.choice(modes)), 0, 0,
+               int(tracks and rng.random() < .5)]
+        at = len(a["nodes_treeids"])
+        for k, v in zip(list(a)[:8], row):
+            a[k].append(v)
+        if leaf:
+            for t in (range(targets) if each else [tree % targets]):
+                w = float(rng.random() / count if positive else rng.normal())
+                for k, v in zip(list(a)[8:], (tree, me, t, w)):
+                    a[k].append(v)
+        else:
+            a["nodes_truenodeids"][at] = grow(tree, left - 1)
+            a["nodes_falsenodeids"][at] = grow(tree, left - 1)
+        return me
+
+    for tree in range(count):
+        grow(tree, depth)
+    return a
+
+
+def ensemble(targets, modes, count=5, depth=3, **more):
+    """The same in the form of version 5."""
+    nodes, leaves, members = [], [], []
+
+    def grow(left):
+        if left == 0:
+            leaves.append((int(rng.integers(targets)), float(rng.normal())))
+            return len(leaves) - 1, 1
+        mode, at = int(rng.choice(modes)), len(nodes)
+        nodes.append([int(rng.integers(5)), float(np.round(rng.normal() * 4) / 2), mode, 0, 0, 0, 0, int(rng.random() < .5)])
+        if mode == 6:
+            nodes[at][1] = 0.
+            members.extend([*rng.integers(1, 5, 3).astype(float), np.nan])
+        for i in (3, 5):
+            nodes[at][i], nodes[at][i + 1] = grow(left - 1 - int(rng.random() < .2 and left > 1))
+        return at, 0
+
+    roots = [grow(depth)[0] for _ in range(count)]
+    column = lambda i: [n[i] for n in nodes]
+    tensor = lambda t, v: helper.make_tensor("t", t, [len(v)], v)
+    return M("TreeEnsemble", ["y"], n_targets=targets, nodes_featureids=column(0), nodes_splits=tensor(T.FLOAT, column(1)),
+             nodes_modes=tensor(T.UINT8, column(2)), nodes_truenodeids=column(3), nodes_trueleafs=column(4),
+             nodes_falsenodeids=column(5), nodes_falseleafs=column(6), nodes_missing_value_tracks_true=column(7),
+             leaf_targetids=[t for t, _ in leaves], leaf_weights=tensor(T.FLOAT, [w for _, w in leaves]), tree_roots=roots,
+             membership_values=tensor(T.FLOAT, members) if members else None, **more)
+
+
+for name, node in (
+        ("compared", ensemble(1, [0, 1, 2, 3, 4, 5])), ("members", ensemble(1, [0, 6])), ("targets", ensemble(3, [0])),
+        ("average", ensemble(2, [0], aggregate_function=0)), ("softmax", ensemble(3, [0], post_transform=1))):
+    case("trees_" + name, [node], ["y"], {"x": F}, opset=21, ml=5)
+case("trees_missing", [ensemble(2, [0])], ["y"], {"x": HOLES}, opset=21, ml=5)
+for name, targets, each, more in (
+        ("sum", 1, None, {}), ("turns", 3, None, {"base_values": [.5, -1., 2.]}), ("each", 2, True, {"aggregate_function": "AVERAGE"}),
+        ("least", 2, True, {"aggregate_function": "MIN"}), ("greatest", 1, None, {"aggregate_function": "MAX", "base_values": [1.]}),
+        ("logistic", 2, None, {"post_transform": "LOGISTIC"})):
+    case("regressor_" + name, [M("TreeEnsembleRegressor", ["y"], n_targets=targets, **trees("target", targets, each), **more)], ["y"],
+         {"x": F}, ml=3)
+for name, classes, labels, more in (
+        ("three", 3, [4, 5, 9], {"each": True}), ("softmax", 3, [0, 1, 2], {"post_transform": "SOFTMAX"}),
+        ("zeros", 3, [0, 1, 2], {"post_transform": "SOFTMAX_ZERO"}), ("rest", 1, [0, 1], {"positive": True}),
+        ("opposite", 1, [3, 7], {}), ("logistic", 1, [0, 1], {"post_transform": "LOGISTIC"})):
+    shape = {k: more.pop(k) for k in ("each", "positive") if k in more}
+    case("classifier_" + name, [M("TreeEnsembleClassifier", ["l", "y"], classlabels_int64s=labels, **trees("class", classes, **shape), **more)],
+         ["l", "y"], {"x": F}, {"l": L}, ml=3)
+case("scaled", [M("Scaler", ["y"], offset=[1., 2., 3., 4., 5.], scale=[.5, 2., 1., .25, 3.])], ["y"], {"x": F}, ml=3)
+case("imputed", [M("Imputer", ["y"], imputed_value_floats=[1., 2., 3., 4., 5.], replaced_value_float=float("nan"))], ["y"], {"x": HOLES}, ml=3)
+for norm in ("MAX", "L1", "L2"):
+    case("normalized_" + norm.lower(), [M("Normalizer", ["y"], norm=norm)], ["y"], {"x": np.abs(F) * (F[:, :1] > 0)}, ml=3)
+for name, classes, more in (("three", 3, {}), ("softmax", 3, {"post_transform": "SOFTMAX"}), ("logistic", 2, {"post_transform": "LOGISTIC"})):
+    case("linear_classes_" + name, [M(
+        "LinearClassifier", ["l", "y"], coefficients=[float(v) for v in rng.normal(size=5 * classes)],
+        intercepts=[float(v) for v in rng.normal(size=classes)], classlabels_ints=list(range(1, classes + 1)), **more)],
+        ["l", "y"], {"x": F}, {"l": L}, ml=3)
+
+# As many samples as a region has pixels. Within the image, of one pixel and of all.
+REGIONS = np.float32([[0, 0, 40, 30], [3, 5, 17.5, 9], [10, 12, 10.5, 12.2], [8, 2, 39, 29], [0, 20, 4, 30]])
+for name, mode in (("whole", "output_half_pixel"), ("half", "half_pixel")):
+    case("roi_align_" + name, [N("RoiAlign", ["x", "r", "b"], ["y"], output_height=3, output_width=4, spatial_scale=.5, sampling_ratio=0,
+                                 coordinate_transformation_mode=mode)], ["y"],
+         {"x": real(2, 3, 15, 20), "r": REGIONS, "b": ints(0, 1, 0, 1, 1)})
+# Around what is selected, not along it.
+case("padded", SELECT + [N("Pad", ["rows", "around"], ["y"])], ["y"], constants={**CONSTANTS, "around": ints(0, 1, 0, 2)})
+# One chunk of a stream with dynamically quantized weights: the hidden state is rounded to bytes too.
+case("quantized_lstm_step", [N(
+    "DynamicQuantizeLSTM", ["x", "w", "r", "bias", "", "h", "c", "", "ws", "wz", "rs", "rz"], ["y", "yh", "yc"], domain="com.microsoft",
+    hidden_size=6)], ["y", "yh", "yc"], {"x": real(1, 1, 5), "h": real(1, 1, 6), "c": real(1, 1, 6)},
+    constants={"w": whole(-127, 128, 1, 5, 24, t=np.int8), "r": whole(-127, 128, 1, 6, 24, t=np.int8), "bias": real(1, 48),
+               "ws": np.float32([.01]), "wz": np.int8([0]), "rs": np.float32([.02]), "rz": np.int8([0])})
+
+
+def answer(name, model, inputs):
+    if name == "integer_gemm":
+        return ReferenceEvaluator(model).run(None, dict(zip("abc", inputs)))
+    plain = onnx.load_from_string(model)
+    if name == "trees_softmax":
+        # ONNX's number for softmax is ONNX Runtime's for the logistic function.
+        kept = [a for a in plain.graph.node[0].attribute if a.name != "post_transform"]
+        del plain.graph.node[0].attribute[:]
+        plain.graph.node[0].attribute.extend(kept)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(plain.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    outputs = session.run(None, dict(zip([i.name for i in session.get_inputs()], inputs)))
+    if name == "trees_softmax":
+        powers = np.exp(outputs[0])
+        outputs = [powers / powers.sum(1, keepdims=True)]
+    return outputs
+
+
+if __name__ == "__main__":
     with zipfile.ZipFile(INTO, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, (model, inputs) in CASES.items():
-            if name == "integer_gemm":
-                outputs = ReferenceEvaluator(model).run(None, dict(zip("abc", inputs)))
-            else:
-                session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-                outputs = session.run(None, dict(zip([i.name for i in session.get_inputs()], inputs)))
+            outputs = answer(name, model, inputs)
             arrays = {"model": np.frombuffer(model, np.uint8)}
             arrays |= {f"0/in/{i}": v for i, v in enumerate(inputs)}
             arrays |= {f"0/out/{i}": v for i, v in enumerate(outputs)}

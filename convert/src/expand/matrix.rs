@@ -2,13 +2,12 @@
 
 use super::Rule;
 use super::make::{Done, Made, Make};
-use crate::graph::{Attr, Data, ElemType, Tensor, ValueId};
+use crate::graph::{Attr, Data, Tensor, ValueId};
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("Det", det),
     ("Gemm", gemm_of_integers),
     ("MatMul", matmul_of_integers),
-    ("ai.onnx.ml.LinearRegressor", linear_regressor),
     ("com.microsoft.FusedConv", fused_conv),
     ("com.microsoft.FusedGemm", fused_gemm),
     ("com.microsoft.FusedMatMul", fused_matmul),
@@ -149,36 +148,6 @@ fn fused_matmul(m: &mut Make<'_, '_>) -> Done {
     let alpha = m.node.float("alpha", 1.0);
     let y = if alpha == 1.0 { product } else { m.times(product, f64::from(alpha))? };
     m.done(y)
-}
-
-/// x * coefficients^T + intercepts
-fn linear_regressor(m: &mut Make<'_, '_>) -> Done {
-    let x = m.input(0)?;
-    let targets = usize::try_from(m.node.int("targets", 1)).unwrap_or(0);
-    let floats = |key: &str| match m.node.attrs.get(key) {
-        Some(Attr::Floats(v)) => v.clone(),
-        _ => Vec::new(),
-    };
-    let (coefficients, intercepts) = (floats("coefficients"), floats("intercepts"));
-    let depth = m.dims(x).last().copied().unwrap_or(0);
-    if targets == 0 || coefficients.len() != targets * depth {
-        return m.fail(format!(
-            "has {} coefficients for {targets} targets of {depth} features",
-            coefficients.len()
-        ));
-    }
-    let x = m.cast(x, ElemType::F32)?;
-    let weights = m.constant(Tensor::f32(&[targets, depth], coefficients));
-    let weights = m.swap_last(weights)?;
-    let mut y = m.op("MatMul", &[x, weights])?;
-    if !intercepts.is_empty() {
-        let bias = m.constant(Tensor::f32(&[intercepts.len()], intercepts));
-        y = m.add(y, bias)?;
-    }
-    match m.node.str("post_transform", "NONE") {
-        "NONE" => m.done(y),
-        other => m.fail(format!("transforms its result by '{other}', which is not supported")),
-    }
 }
 
 /// The determinant of matrices of at most 3 rows, by cofactors.

@@ -4,6 +4,7 @@
 //! operator; where that is a recurrence or a selection, steps of the runtime do it, and the operator stays.
 
 mod attention;
+mod classic;
 mod einsum;
 mod elementwise;
 mod index;
@@ -19,6 +20,7 @@ mod resize;
 mod signal;
 mod spatial;
 mod text;
+mod tree;
 mod volume;
 
 use crate::build::Builder;
@@ -31,6 +33,7 @@ type Rule = fn(&mut Make<'_, '_>) -> Done;
 
 const TABLES: &[&[(&str, Rule)]] = &[
     attention::RULES,
+    classic::RULES,
     einsum::RULES,
     elementwise::RULES,
     index::RULES,
@@ -44,6 +47,7 @@ const TABLES: &[&[(&str, Rule)]] = &[
     signal::RULES,
     spatial::RULES,
     text::RULES,
+    tree::RULES,
     volume::RULES,
 ];
 

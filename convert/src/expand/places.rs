@@ -184,6 +184,9 @@ fn volume_sampled(
     }
 }
 
+/// Coordinates of samples, and what each counts where that is not the same for all.
+type Sides = Result<(ValueId, Option<ValueId>), crate::ImportError>;
+
 /// Regions `[R, 4]` (x1, y1, x2, y2) of images `[R]`, each pooled to so many bins of as many samples.
 fn roi_align(m: &mut Make<'_, '_>) -> Done {
     let (x, regions, images) = (m.input(0)?, m.input(1)?, m.input(2)?);
@@ -195,17 +198,18 @@ fn roi_align(m: &mut Make<'_, '_>) -> Done {
     }
     let size = |key: &str| usize::try_from(m.node.int(key, 1)).unwrap_or(0).max(1);
     let (height, width) = (size("output_height"), size("output_width"));
-    let Some(samples) = usize::try_from(m.node.int("sampling_ratio", 0)).ok().filter(|&s| s > 0) else {
-        return m.fail(
-            "takes as many samples as a region has pixels, which a model knows when it runs; \
-             export it with a sampling_ratio above 0",
-        );
-    };
+    let (h, w) = (xd[2], xd[3]);
+    let given = usize::try_from(m.node.int("sampling_ratio", 0)).unwrap_or(0);
+    // Without a number as many as a bin has pixels, in the largest region that the image holds.
+    let most = |extent: usize, bins: usize| if given > 0 { given } else { extent.div_ceil(bins) };
+    let (down, across) = (most(h, height), most(w, width));
     let count_regions = rd[0];
     let scale = f64::from(m.node.float("spatial_scale", 1.0));
     let half_pixel = m.node.str("coordinate_transformation_mode", "half_pixel") == "half_pixel";
     let maximum = m.node.str("mode", "avg") == "max";
-    let (h, w) = (xd[2], xd[3]);
+    if maximum && given == 0 {
+        return m.fail("takes the greatest of as many samples as a region has pixels; export it with a sampling_ratio above 0");
+    }
     let regions = m.cast(regions, ElemType::F32)?;
     let side = |m: &mut Make<'_, '_>, k: usize| -> Made {
         let v = m.slice(regions, 1, k, k + 1)?;
@@ -213,8 +217,8 @@ fn roi_align(m: &mut Make<'_, '_>) -> Done {
         let v = if half_pixel { m.plus(v, -0.5)? } else { v };
         m.reshape(v, &[count_regions, 1])
     };
-    // Coordinates of all samples along one side: [R, bins * samples].
-    let along = |m: &mut Make<'_, '_>, from: usize, to: usize, bins: usize| -> Made {
+    // Coordinates of all samples along one side, `[R, bins * samples]`, and what each counts.
+    let along = |m: &mut Make<'_, '_>, [from, to]: [usize; 2], bins: usize, samples: usize| -> Sides {
         let (low, high) = (side(m, from)?, side(m, to)?);
         let mut extent = m.sub(high, low)?;
         if !half_pixel {
@@ -223,13 +227,32 @@ fn roi_align(m: &mut Make<'_, '_>) -> Done {
             extent = m.op("Max", &[extent, one])?;
         }
         let total = bins * samples;
-        let steps = (0..total).map(|i| (i as f64 + 0.5) / total as f64).collect();
-        let steps = m.numbers(&[1, total], steps, ElemType::F32);
-        let offset = m.mul(extent, steps)?;
-        m.add(low, offset)
+        let list = |m: &mut Make<'_, '_>, of: &dyn Fn(usize) -> f64| {
+            m.numbers(&[1, total], (0..total).map(of).collect(), ElemType::F32)
+        };
+        if given > 0 {
+            let steps = list(m, &|i| (i as f64 + 0.5) / total as f64);
+            let offset = m.mul(extent, steps)?;
+            return Ok((m.add(low, offset)?, None));
+        }
+        let bin = m.times(extent, 1.0 / bins as f64)?;
+        let count = m.op("Ceil", &[bin])?;
+        let (none, all) = (m.like(count, 0.0), m.like(count, samples as f64));
+        let count = m.op("Clip", &[count, none, all])?;
+        let one = m.like(count, 1.0);
+        let at_least = m.op("Max", &[count, one])?;
+        let (begin, step) = (list(m, &|i| (i / samples) as f64), list(m, &|i| (i % samples) as f64 + 0.5));
+        let within = m.div(step, at_least)?;
+        let place = m.add(begin, within)?;
+        let offset = m.mul(place, bin)?;
+        let there = m.op("Less", &[step, count])?;
+        let there = m.cast(there, ElemType::F32)?;
+        let weight = m.div(there, at_least)?;
+        Ok((m.add(low, offset)?, Some(weight)))
     };
-    let (rows, columns) = (along(m, 1, 3, height)?, along(m, 0, 2, width)?);
-    let (sh, sw) = (height * samples, width * samples);
+    let (rows, row_weights) = along(m, [1, 3], height, down)?;
+    let (columns, column_weights) = along(m, [0, 2], width, across)?;
+    let (sh, sw) = (height * down, width * across);
     // Beyond one pixel outside there is nothing; within it the border stands in.
     let bounded =
         |m: &mut Make<'_, '_>, v: ValueId, extent: usize| -> Result<(ValueId, ValueId), crate::ImportError> {
@@ -240,8 +263,11 @@ fn roi_align(m: &mut Make<'_, '_>) -> Done {
             let (first, last) = (m.like(v, 0.0), m.like(v, (extent - 1) as f64));
             Ok((m.op("Clip", &[v, first, last])?, inside))
         };
-    let (rows, rows_in) = bounded(m, rows, h)?;
-    let (columns, columns_in) = bounded(m, columns, w)?;
+    let (rows, mut rows_in) = bounded(m, rows, h)?;
+    let (columns, mut columns_in) = bounded(m, columns, w)?;
+    if let (Some(down), Some(across)) = (row_weights, column_weights) {
+        (rows_in, columns_in) = (m.mul(rows_in, down)?, m.mul(columns_in, across)?);
+    }
     let (row_dims, column_dims) = ([count_regions, sh, 1], [count_regions, 1, sw]);
     let (rows, columns) = (m.reshape(rows, &row_dims)?, m.reshape(columns, &column_dims)?);
     let (rows_in, columns_in) = (m.reshape(rows_in, &row_dims)?, m.reshape(columns_in, &column_dims)?);
@@ -255,10 +281,14 @@ fn roi_align(m: &mut Make<'_, '_>) -> Done {
         sampled(m, x, [image, rows, columns], &dims, "linear", "edge")?
     };
     let pixels = m.mul(pixels, inside)?;
-    let split = m.reshape(pixels, &[count_regions, height, samples, width, samples * xd[1]])?;
-    let op = if maximum { "ReduceMax" } else { "ReduceMean" };
+    let split = m.reshape(pixels, &[count_regions, height, down, width, across * xd[1]])?;
+    let op = match given {
+        _ if maximum => "ReduceMax",
+        0 => "ReduceSum",
+        _ => "ReduceMean",
+    };
     let by_rows = m.reduce(op, split, &[2], false)?;
-    let split = m.reshape(by_rows, &[count_regions, height, width, samples, xd[1]])?;
+    let split = m.reshape(by_rows, &[count_regions, height, width, across, xd[1]])?;
     let bins = m.reduce(op, split, &[3], false)?;
     let y = channels_second(m, bins)?;
     let y = m.cast(y, elem)?;

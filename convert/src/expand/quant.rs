@@ -358,7 +358,8 @@ fn rounded_to_bytes(m: &mut Make<'_, '_>, a: ValueId) -> Made {
 
 /// A recurrent layer with quantized weights. Inputs: X, W `[D, I, 4 * H]`, R `[D, H, 4 * H]`, then as those of an LSTM, then
 /// scale and zero point of W and of R: one for each direction, or for each of its columns too. X is rounded to bytes, as
-/// ONNX Runtime does; hidden states, which it rounds too, are not.
+/// ONNX Runtime does. So is the hidden state of a model of one frame of one sequence; those between frames, which it
+/// rounds too, and those of several sequences, which it rounds in groups that follow from its threads, are not.
 fn dynamic_quantize_lstm(m: &mut Make<'_, '_>) -> Done {
     let x = m.input(0)?;
     let x = rounded_to_bytes(m, x)?;
@@ -386,6 +387,9 @@ fn dynamic_quantize_lstm(m: &mut Make<'_, '_>) -> Done {
     }
     let mut inputs = vec![Some(x), Some(weights[0]), Some(weights[1])];
     inputs.extend((3..8).map(|i| m.opt(i)));
+    if let Some(hidden) = inputs[5].filter(|&h| m.dims(x)[0] == 1 && m.dims(h)[..2] == [1, 1]) {
+        inputs[5] = Some(rounded_to_bytes(m, hidden)?);
+    }
     let made: Vec<Option<ValueId>> =
         m.node.outputs.iter().map(|o| o.map(|_| m.b.value(&m.node.name))).collect();
     m.b.push(Node {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{ImportError, UnsupportedOp};
 use crate::fold;
-use crate::graph::{Data, ElemType, Graph, Node, Tensor};
+use crate::graph::{Data, ElemType, Graph, Node, Tensor, ValueId};
 
 pub(crate) use layout::{pads_of, permutation, shape_range, slice_of};
 pub(crate) use math::{SliceAxis, axis, broadcast, slice_axes};
@@ -78,6 +78,13 @@ pub fn infer(graph: &mut Graph, options: &InferOptions) -> Result<(), ImportErro
 /// computes it, and is taken from the node.
 pub(crate) fn step(graph: &mut Graph, node: &mut Node, options: &InferOptions) -> Result<bool, ImportError> {
     let types = infer_outputs(graph, node)?;
+    if node.op == "Concat" && node.inputs.len() > 1 {
+        let holds = |v: &ValueId| !graph.dims(*v).contains(&0);
+        if node.inputs.iter().flatten().any(holds) {
+            // What has no elements adds none.
+            node.inputs.retain(|v| v.as_ref().is_some_and(holds));
+        }
+    }
     if node.op == "DequantizeLinear" && !options.fold_dequantize {
         return Ok(true);
     }

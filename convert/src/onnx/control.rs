@@ -130,14 +130,15 @@ impl Importer<'_> {
                 Some(v) => v.first().copied().unwrap_or(0),
                 None => {
                     let trip = self.builder.graph.value(id).name.clone();
-                    return fail(
-                        node,
-                        name,
-                        format!(
-                            "its trip count '{trip}' is computed while the model runs; \
-                             fix the input that it follows from with --fix"
-                        ),
-                    );
+                    let advice = if self.builder.ragged.counts(id) {
+                        "it follows from how many rows the data gives; export the model without what it does to each \
+                         of them (as masks pasted into the image, or key points of each region), and do that outside"
+                    } else {
+                        "fix the input that it follows from with --fix"
+                    };
+                    let reason =
+                        format!("its trip count '{trip}' is computed while the model runs; {advice}");
+                    return fail(node, name, reason);
                 }
             },
         };

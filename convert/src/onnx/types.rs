@@ -168,7 +168,10 @@ const TABLE: &[(&[&str], &[Types])] = &[
     (&["com.microsoft.BiasSoftmax", "com.microsoft.FusedConv", "com.microsoft.NhwcConv"], &[
        F32.and(F16).and(F64)]),
     (&["com.microsoft.FusedGemm"], &[F32.and(F16).and(F64).and(I32).and(U32).and(I64).and(U64)]),
-    (&["ai.onnx.ml.Binarizer", "ai.onnx.ml.LinearRegressor"], &[F32.and(F64).and(I32).and(I64)]),
+    (&["ai.onnx.ml.Binarizer", "ai.onnx.ml.Imputer", "ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor",
+       "ai.onnx.ml.Normalizer", "ai.onnx.ml.Scaler", "ai.onnx.ml.TreeEnsembleClassifier",
+       "ai.onnx.ml.TreeEnsembleRegressor"], &[F32.and(F64).and(I32).and(I64)]),
+    (&["ai.onnx.ml.TreeEnsemble"], &[F32.and(F16).and(F64)]),
     (&["Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "BatchNormalization", "Ceil", "Celu",
        "Conv", "ConvTranspose", "Cos", "Cosh", "DeformConv", "Det", "Elu", "Exp", "Floor", "Gelu",
        "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "GridSample", "GroupNormalization", "HardSigmoid",

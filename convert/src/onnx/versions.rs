@@ -51,5 +51,8 @@ const VERSIONS: &[(&str, u8, u8)] = &[
     ("TensorScatter", 24, 24), ("TfIdfVectorizer", 9, 9), ("ThresholdedRelu", 10, 22), ("Tile", 1, 13),
     ("TopK", 1, 24), ("Transpose", 1, 25), ("Trilu", 14, 14), ("Unique", 11, 28), ("Unsqueeze", 1, 25),
     ("Upsample", 1, 10), ("Where", 9, 16), ("Xor", 1, 7), ("ai.onnx.ml.ArrayFeatureExtractor", 1, 1),
-    ("ai.onnx.ml.Binarizer", 1, 1), ("ai.onnx.ml.LinearRegressor", 1, 1), ("ai.onnx.preview.FlexAttention", 1, 1),
+    ("ai.onnx.ml.Binarizer", 1, 1), ("ai.onnx.ml.Imputer", 1, 1), ("ai.onnx.ml.LinearClassifier", 1, 1),
+    ("ai.onnx.ml.LinearRegressor", 1, 1), ("ai.onnx.ml.Normalizer", 1, 1), ("ai.onnx.ml.Scaler", 1, 1),
+    ("ai.onnx.ml.TreeEnsemble", 5, 5), ("ai.onnx.ml.TreeEnsembleClassifier", 1, 5),
+    ("ai.onnx.ml.TreeEnsembleRegressor", 1, 5), ("ai.onnx.preview.FlexAttention", 1, 1),
 ];

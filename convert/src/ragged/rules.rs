@@ -128,6 +128,7 @@ pub(super) fn apply(m: &mut Make<'_, '_>) -> Done {
         "Gemm" | "MatMul" => reduce::product(m),
         "LayerNormalization" | "LpNormalization" => normalized(m),
         "OneHot" => one_hot(m),
+        "Pad" => pad(m),
         "RoiAlign" => roi_align(m),
         "ScatterElements" | "ScatterND" => moves::scatter(m),
         "Shape" => moves::shape(m),
@@ -243,6 +244,20 @@ fn split(m: &mut Make<'_, '_>) -> Done {
         mark(m, i, rows.axis, rows.count);
     }
     Ok(())
+}
+
+/// Inputs: x, pads, value, axes. Along other dimensions than that of the rows.
+fn pad(m: &mut Make<'_, '_>) -> Done {
+    let (x, Some(rows)) = (m.input(0)?, input_rows(m, 0)) else { return refuse(m) };
+    let rank = m.rank(x);
+    let pads = m.ints(1)?.unwrap_or_default();
+    let axes = m.ints(3)?.unwrap_or_else(|| (0..rank as i64).collect());
+    let along = |&a: &i64| crate::infer::axis(a, rank) == Ok(rows.axis);
+    let alone = axes.iter().position(along).is_none_or(|i| {
+        let end = pads.get(i + axes.len());
+        pads.get(i) == Some(&0) && end == Some(&0)
+    });
+    if alone { same(m) } else { refuse(m) }
 }
 
 fn tile(m: &mut Make<'_, '_>) -> Done {
