@@ -385,7 +385,7 @@ const LAYER_SAMPLES: usize = 2;
 const CANDIDATES: usize = 3;
 
 /// Samples that precisions are tried on, at least and at most ...
-const TRIAL_SAMPLES: (u64, u64) = (8, 32);
+const TRIAL_SAMPLES: (u64, u64) = (16, 32);
 
 /// ... and in between so many that a trial does this many multiply-accumulates.
 const TRIAL_MACS: u64 = 8_000_000_000;
