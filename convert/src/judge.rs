@@ -13,7 +13,7 @@ pub enum Pool {
 }
 
 /// One unseen sample in so many may err by more than is accepted where the greatest error counts.
-const ONE_IN: f64 = 50.0;
+const ONE_IN: f64 = 25.0;
 
 impl Pool {
     /// One error of many; 0 for none.
@@ -30,7 +30,7 @@ impl Pool {
 
     /// The error that these let expect of other samples. Where the greatest counts, the tail of errors is taken to fall
     /// off exponentially, by the mean excess of the upper half over the median, and followed to where one sample in
-    /// fifty goes beyond: fewer samples have shown less of it. Samples without any error, as pictures in which
+    /// twenty-five goes beyond: fewer samples have shown less of it. Samples without any error, as pictures in which
     /// nothing is found, show none.
     pub fn expected(self, errors: &[f64]) -> f64 {
         let known = self.of(errors);
@@ -241,10 +241,10 @@ mod tests {
         assert_eq!(Pool::Worst.expected(&[2.0; 5]), 2.0);
         // The median is 2, the upper half's mean excess over it (0 + 1 + 2) / 3, of five samples.
         let five = [4.0, 1.0, 0.0, 3.0, 2.0, 1.0];
-        assert!((Pool::Worst.expected(&five) - (4.0 + 10.0_f64.ln())).abs() < 1e-12);
+        assert!((Pool::Worst.expected(&five) - (4.0 + 5.0_f64.ln())).abs() < 1e-12);
         // Many show it themselves.
-        let many: Vec<f64> = (1..51).map(f64::from).collect();
-        assert_eq!(Pool::Worst.expected(&many), 50.0);
+        let many: Vec<f64> = (1..26).map(f64::from).collect();
+        assert_eq!(Pool::Worst.expected(&many), 25.0);
         assert_eq!(Pool::Rms.expected(&five), Pool::Rms.of(&five));
     }
 }
