@@ -181,7 +181,7 @@ fn errors(args: &Args, described: &Described, judge: &dyn Judge, rows: &mut [Row
         let low = answers(&row.converted.file)?;
         let each = float.iter().zip(&low).map(|(a, b)| judge.error(a, b));
         let each = each.collect::<Result<Vec<f64>, String>>().map_err(CliError::Failed)?;
-        row.error = Some(judge.pool().of(&each));
+        row.error = Some(judge.pool().expected(&each));
     }
     Ok(())
 }

@@ -419,6 +419,9 @@ fn report(args: &Args, converted: &Converted, out: &mut dyn Write) -> Result<(),
             "auto is f32 without samples: give photos or arrays with --calibrate to have int8 tried"
         )?;
     }
+    if let Some(enlarged) = &converted.enlarged {
+        writeln!(out, "equalization: {enlarged}")?;
+    }
     if let Some(found) = &converted.found {
         let share = |error: f64| format!("{:.0} %", error.min(1e6) * 100.0);
         writeln!(

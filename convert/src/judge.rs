@@ -8,18 +8,41 @@ use cygnet::{DType, TensorRef};
 pub enum Pool {
     /// The greatest counts.
     Worst,
-    /// The root of the mean square counts.
+    /// The root of the mean square counts, and half of the greatest.
     Rms,
 }
+
+/// One unseen sample in so many may err by more than is accepted where the greatest error counts.
+const ONE_IN: f64 = 25.0;
 
 impl Pool {
     /// One error of many; 0 for none.
     pub fn of(self, errors: &[f64]) -> f64 {
+        let worst = errors.iter().copied().fold(0.0, f64::max);
         match self {
-            Self::Worst => errors.iter().copied().fold(0.0, f64::max),
-            Self::Rms if errors.is_empty() => 0.0,
-            Self::Rms => (errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64).sqrt(),
+            Self::Worst => worst,
+            Self::Rms => {
+                let squares = errors.iter().map(|e| e * e).sum::<f64>();
+                (squares / errors.len().max(1) as f64).sqrt().max(worst / 2.0)
+            }
         }
+    }
+
+    /// The error that these let expect of other samples. Where the greatest counts, the tail of errors is taken to fall
+    /// off exponentially, by the mean excess of the upper half over the median, and followed to where one sample in
+    /// twenty-five goes beyond: fewer samples have shown less of it. Samples without any error, as pictures in which
+    /// nothing is found, show none.
+    pub fn expected(self, errors: &[f64]) -> f64 {
+        let known = self.of(errors);
+        let mut sorted: Vec<f64> = errors.iter().copied().filter(|e| *e > 0.0).collect();
+        if self == Self::Rms || sorted.is_empty() {
+            return known;
+        }
+        sorted.sort_by(f64::total_cmp);
+        let upper = &sorted[sorted.len() / 2..];
+        let median = sorted[(sorted.len() - 1) / 2];
+        let excess = upper.iter().map(|e| e - median).sum::<f64>() / upper.len() as f64;
+        known + excess * (ONE_IN / sorted.len() as f64).ln().max(0.0)
     }
 }
 
@@ -204,6 +227,24 @@ mod tests {
     fn pools() {
         assert_eq!(Pool::Worst.of(&[1.0, 3.0]), 3.0);
         assert_eq!(Pool::Rms.of(&[1.0, 7.0]), 5.0);
+        // The worst of four counts half: the root of the mean square is 4.
+        assert_eq!(Pool::Rms.of(&[0.0, 0.0, 0.0, 8.0]), 4.0);
+        assert_eq!(Pool::Rms.of(&[0.0, 0.0, 0.0, 0.0, 0.0, 10.0]), 5.0);
         assert_eq!(Pool::Rms.of(&[]), 0.0);
+    }
+
+    #[test]
+    fn what_few_samples_have_not_shown() {
+        assert_eq!(Pool::Worst.expected(&[]), 0.0);
+        // One sample, or samples that are alike, show no tail.
+        assert_eq!(Pool::Worst.expected(&[3.0]), 3.0);
+        assert_eq!(Pool::Worst.expected(&[2.0; 5]), 2.0);
+        // The median is 2, the upper half's mean excess over it (0 + 1 + 2) / 3, of five samples.
+        let five = [4.0, 1.0, 0.0, 3.0, 2.0, 1.0];
+        assert!((Pool::Worst.expected(&five) - (4.0 + 5.0_f64.ln())).abs() < 1e-12);
+        // Many show it themselves.
+        let many: Vec<f64> = (1..26).map(f64::from).collect();
+        assert_eq!(Pool::Worst.expected(&many), 25.0);
+        assert_eq!(Pool::Rms.expected(&five), Pool::Rms.of(&five));
     }
 }

@@ -55,4 +55,4 @@ pub use pipeline::{
 };
 pub use precision::Precision;
 pub use search::Budget;
-pub use tune::{Tool, Tools};
+pub use tune::{Enlarged, Tool, Tools};

@@ -36,7 +36,7 @@ use crate::sensitivity;
 use crate::sparsity::{self, Finding};
 use crate::state;
 use crate::tflite;
-use crate::tune::{Tools, tune};
+use crate::tune::{Enlarged, Tools, tune};
 
 /// What to convert, and how.
 pub struct Options<'a> {
@@ -171,6 +171,8 @@ pub struct Converted {
     pub sparsity: Vec<Finding>,
     /// What about the samples makes no sense, in words for the user.
     pub warnings: Vec<String>,
+    /// What equalization has done for int8; nothing where no channel was enlarged.
+    pub enlarged: Option<Enlarged>,
     /// What `auto` has found.
     pub found: Option<Found>,
     /// Calibrated ranges, by tensor.
@@ -274,17 +276,18 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         Some(seen)
     };
     let warnings = seen.as_ref().map_or(Ok(Vec::new()), |seen| sanity::warnings(&lir, seen))?;
-    let tuned = |lir: Lir, plan: &Plan| -> Result<(Lir, Vec<Option<Range>>), CalibrateError> {
+    let tuned = |lir: Lir, plan: &Plan| -> Result<(Lir, Vec<Option<Range>>, Enlarged), CalibrateError> {
         let Some(seen) = &seen else {
             let none = vec![None; lir.tensors.len()];
-            return Ok((lir, none));
+            return Ok((lir, none, Enlarged::default()));
         };
         let stats = seen.stats(&lir)?;
         let moments = seen.moments(&lir)?;
         Ok(tune(lir, plan, &stats, &moments, calibrator, tools))
     };
-    let (lir, mut ranges) = tuned(lir, &plan)?;
+    let (lir, mut ranges, enlarged) = tuned(lir, &plan)?;
 
+    let enlarged = Some(enlarged).filter(|e| e.channels > 0);
     let mut notes = Notes::new(lir.steps.len());
     if let (true, Some(samples)) = (plan.needs_ranges(), samples.as_deref_mut()) {
         let few = sensitivity::spread(samples, LAYER_SAMPLES)?;
@@ -330,7 +333,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         // Precisions are those found for the first shapes.
         let found = notes.found.as_ref().filter(|f| f.plan.types.len() == lir.steps.len());
         let plan = found.map_or_else(|| planned(&lir), |f| f.plan.clone());
-        let (lir, ranges) = tuned(lir, &plan).map_err(|error| {
+        let (lir, ranges, _) = tuned(lir, &plan).map_err(|error| {
             ConvertError::Step(format!(
                 "for {name} the model computes other tensors than for the shapes of the samples ({error}); convert \
                  these shapes to a file of their own"
@@ -345,7 +348,10 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
 
     let steps = notes.summaries(&lir, &plan);
     let report = report(&steps, &plan, &lir, &ranges);
-    let record = record(&source, &source_bytes, precision, &provenance);
+    let mut record = record(&source, &source_bytes, precision, &provenance);
+    if let Some(enlarged) = &enlarged {
+        record.set(provenance::EQUALIZATION, enlarged.to_string());
+    }
     let bare = finish(&programs, &weights, &meta, &record, &report, &[])?;
     let half = plan.types.contains(&DType::F16);
     let cases = golden_cases(&bare, samples, goldens, half, progress)?;
@@ -362,6 +368,7 @@ pub fn convert(options: Options<'_>, progress: &mut dyn Progress) -> Result<Conv
         explained,
         sparsity,
         warnings,
+        enlarged,
         found: notes.found,
         ranges: report.tensors,
     })
@@ -378,7 +385,7 @@ const LAYER_SAMPLES: usize = 2;
 const CANDIDATES: usize = 3;
 
 /// Samples that precisions are tried on, at least and at most ...
-const TRIAL_SAMPLES: (u64, u64) = (8, 32);
+const TRIAL_SAMPLES: (u64, u64) = (16, 32);
 
 /// ... and in between so many that a trial does this many multiply-accumulates.
 const TRIAL_MACS: u64 = 8_000_000_000;

@@ -49,6 +49,8 @@ pub mod provenance {
     pub const TOOL_VERSION: &str = "tool.version";
     /// The options it was given.
     pub const OPTIONS: &str = "options";
+    /// What equalization did to the channels of activations, for people.
+    pub const EQUALIZATION: &str = "quant.equalization";
     /// The seed of whatever it drew at random.
     pub const SEED: &str = "seed";
 }

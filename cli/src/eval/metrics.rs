@@ -109,16 +109,20 @@ pub fn mask_iou(a: &[bool], b: &[bool]) -> f64 {
 
 /// Classes of frames as CTC reads them: the greatest of each, repetitions once, blanks left out.
 pub fn ctc(scores: &[f32], classes: usize, blank: usize) -> Vec<usize> {
-    let mut out = Vec::new();
+    let greatest =
+        |frame: &[f32]| (0..classes).fold(0, |best, i| if frame[i] > frame[best] { i } else { best });
+    ctc_path(scores.chunks_exact(classes).map(greatest), blank)
+}
+
+/// The string that one class for each frame makes: repetitions once, blanks left out.
+pub fn ctc_path(classes: impl IntoIterator<Item = usize>, blank: usize) -> Vec<usize> {
     let mut last = blank;
-    for frame in scores.chunks_exact(classes) {
-        let greatest = (0..classes).fold(0, |best, i| if frame[i] > frame[best] { i } else { best });
-        if greatest != last && greatest != blank {
-            out.push(greatest);
-        }
-        last = greatest;
-    }
-    out
+    let read = |class: &usize| {
+        let new = *class != last && *class != blank;
+        last = *class;
+        new
+    };
+    classes.into_iter().filter(read).collect()
 }
 
 /// Least number of symbols inserted, deleted or replaced to make one of the other (Levenshtein).

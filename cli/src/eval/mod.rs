@@ -1,7 +1,7 @@
 //! `cygnet eval`.
 
 mod boxes;
-mod metrics;
+pub mod metrics;
 mod plain;
 mod truth;
 

@@ -70,6 +70,13 @@ fn cards(r: &Report<'_>) -> String {
         let text = format!("of the error accepted (all in int8: {})", percent(found.whole));
         cards.push((percent(found.error), text));
     }
+    if let Some(e) = &c.enlarged {
+        let text = format!(
+            "channels enlarged by equalization, at most {:.1} times; {} samples",
+            e.greatest, e.samples
+        );
+        cards.push((format!("{} of {}", e.channels, e.of), text));
+    }
     let one = |(value, text): &(String, String)| {
         format!("<div class=\"card\"><b>{value}</b><span>{text}</span></div>")
     };

@@ -131,6 +131,8 @@ impl<'a> Report<'a> {
             "share_int8": c.share(DType::S8),
             "error": c.found.as_ref().map(|f| json!({
                 "measure": f.measure, "of_accepted": number(f.error), "all_int8": number(f.whole), "trials": f.trials })),
+            "equalization": c.enlarged.map(|e| json!({
+                "channels": e.channels, "of": e.of, "greatest": e.greatest, "samples": e.samples })),
             "groups": groups.collect::<Vec<_>>(),
             "sparsity": c.sparsity.iter().map(finding_json).collect::<Vec<_>>(),
             "steps": steps,

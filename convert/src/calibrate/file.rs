@@ -7,7 +7,7 @@
 //!   | i128 of greatest | histogram | u32 channels | channel ...
 //! histogram: i32 exponent | u32 first bin | u32 bins | u64 count ...
 //! product: name text | u64 windows | u64 sums | i128 sum ...
-//! channel: f32 least | f32 greatest | i128 sum | i128 sum of squares
+//! channel: f32 least | f32 greatest | f32 second least | f32 second greatest, of samples' ends | i128 sum | i128 sum of squares
 //! ```
 //!
 //! Little endian; a text is `u32` bytes and UTF-8. Equal statistics give equal files. An exponent of `i32::MIN` stands for
@@ -25,7 +25,7 @@ use super::{Calibration, Met, Watched};
 use crate::ranges::Range;
 
 const MAGIC: &[u8; 8] = b"\x89CYGCAL\n";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const NO_EXPONENT: i32 = i32::MIN;
 
 /// Why calibrations cannot be read, written or merged.
@@ -137,7 +137,8 @@ impl Stats {
         self.histogram.write(out);
         out.0.extend((self.channels.len() as u32).to_le_bytes());
         for c in &self.channels {
-            out.0.extend([c.min, c.max].iter().flat_map(|v| v.to_le_bytes()));
+            let ends = [c.min, c.max, c.second_min, c.second_max];
+            out.0.extend(ends.iter().flat_map(|v| v.to_le_bytes()));
             out.0.extend([c.sum, c.squares].iter().flat_map(|v| v.to_le_bytes()));
         }
     }
@@ -148,12 +149,18 @@ impl Stats {
         let ends = [input.i128()?, input.i128()?];
         let histogram = Histogram::read(input)?;
         let n = input.u32()?;
-        let n = input.count(n.into(), 40)?;
+        let n = input.count(n.into(), 48)?;
         let mut channels = Vec::with_capacity(n);
         for _ in 0..n {
             let (min, max) = (input.f32()?, input.f32()?);
-            let channel = Channel { min, max, sum: input.i128()?, squares: input.i128()? };
-            if samples > 0 && !(min.is_finite() && max.is_finite() && min <= max) {
+            let (second_min, second_max) = (input.f32()?, input.f32()?);
+            let (sum, squares) = (input.i128()?, input.i128()?);
+            let channel = Channel { min, max, second_min, second_max, sum, squares };
+            let finite = |a: f32, b: f32| a.is_finite() && b.is_finite();
+            let inside = min <= max && min <= second_min && second_max <= max;
+            if samples > 0
+                && !(finite(min, max) && inside && (samples == 1 || finite(second_min, second_max)))
+            {
                 return None;
             }
             channels.push(channel);

@@ -29,14 +29,27 @@ pub struct Channel {
     pub min: f32,
     /// Greatest value.
     pub max: f32,
+    /// Least value of the samples but for the one that holds `min`; infinite before there are two.
+    pub second_min: f32,
+    /// Greatest value of the samples but for the one that holds `max`.
+    pub second_max: f32,
     pub(super) sum: i128,
     pub(super) squares: i128,
 }
 
 impl Channel {
-    const NONE: Self = Self { min: f32::INFINITY, max: f32::NEG_INFINITY, sum: 0, squares: 0 };
+    const NONE: Self = Self {
+        min: f32::INFINITY,
+        max: f32::NEG_INFINITY,
+        second_min: f32::INFINITY,
+        second_max: f32::NEG_INFINITY,
+        sum: 0,
+        squares: 0,
+    };
 
     fn join(&mut self, o: &Self) {
+        self.second_min = self.min.max(o.min).min(self.second_min).min(o.second_min);
+        self.second_max = self.max.min(o.max).max(self.second_max).max(o.second_max);
         (self.min, self.max) = (self.min.min(o.min), self.max.max(o.max));
         self.sum = self.sum.wrapping_add(o.sum);
         self.squares = self.squares.wrapping_add(o.squares);
@@ -44,7 +57,7 @@ impl Channel {
 }
 
 /// What is known of one tensor: its ends, sums of each sample's ends, a histogram, and on request each channel: 16 KiB
-/// whatever the number of values, and 40 bytes for each channel.
+/// whatever the number of values, and 48 bytes for each channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
     /// The least and greatest value; `None` before the first.
@@ -101,8 +114,9 @@ impl Stats {
             return;
         }
         let mut sums = vec![[0.0_f64; 2]; n];
+        let mut own = vec![Channel::NONE; n];
         for row in values.chunks_exact(n) {
-            for ((channel, sum), &v) in self.channels.iter_mut().zip(&mut sums).zip(row) {
+            for ((channel, sum), &v) in own.iter_mut().zip(&mut sums).zip(row) {
                 let v = v + 0.0;
                 channel.min = if v < channel.min { v } else { channel.min };
                 channel.max = if v > channel.max { v } else { channel.max };
@@ -111,9 +125,9 @@ impl Stats {
                 sum[1] += v * v;
             }
         }
-        for (channel, [sum, squares]) in self.channels.iter_mut().zip(sums) {
-            channel.sum = channel.sum.wrapping_add(fixed(sum));
-            channel.squares = channel.squares.wrapping_add(fixed(squares));
+        for ((channel, mut own), [sum, squares]) in self.channels.iter_mut().zip(own).zip(sums) {
+            (own.sum, own.squares) = (fixed(sum), fixed(squares));
+            channel.join(&own);
         }
     }
 
@@ -199,6 +213,11 @@ mod tests {
         assert!(s.add(&[1.0, 10.0, 3.0, -10.0]));
         assert_eq!((s.moments(0), s.moments(1)), ((2.0, 1.0), (0.0, 100.0)));
         assert_eq!((s.channels[1].min, s.channels[1].max), (-10.0, 10.0));
+        assert_eq!(s.channels[1].second_max, f32::NEG_INFINITY);
+        assert!(s.add(&[2.0, 12.0]) && s.add(&[3.0, 11.0, -9.0, -11.0]));
+        let seconds = |c: usize| (s.channels[c].second_min, s.channels[c].second_max);
+        // Of the samples' least (1, 2, -9; -10, 12, -11) and greatest values (3, 2, 3; 10, 12, 11).
+        assert_eq!((seconds(0), seconds(1)), ((1.0, 3.0), (-10.0, 11.0)));
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //! with a scale for each output channel, and with the factors that what calibration saw makes best: rounding of the
 //! activation adds `S_w a^2 / (12 s^2)` to the readers' results, `S_w` being the sum of squared weights of the channel and
 //! `a` the activation's step; rounding of the weights `E s^2 S_b / 12`, `E` being the channel's mean square and `S_b` the
-//! sum of squared steps of the rows. The sum is least at `s^4 = S_w a^2 / (E S_b)`. A channel is never reduced, nor
-//! enlarged past the range that all of them share.
+//! sum of squared steps of the rows; saturation of what samples have not shown `S_w R(s)`, which [`Spread`] knows. The
+//! factor is that of the least sum. A channel is never reduced, nor enlarged past the range that all of them share.
 
 use std::sync::Arc;
 
@@ -19,14 +19,13 @@ use crate::calibrate::Stats;
 use crate::lir::{Const, Id, Kind, Lir};
 use crate::precision::Plan;
 use crate::ranges::Range;
+use crate::tune::spread::Spread;
 
-/// Channels are enlarged at most so many times: a channel that seems small in the samples may not be so elsewhere
-/// (docs/accuracy.md, "Held out").
-const MOST: f64 = 4.0;
+/// Channels are enlarged at most so many times: what is smaller yet is zero but for noise.
+const MOST: f64 = 64.0;
 
-/// Room left to each channel for values that calibration has not seen: a tensor's whole range is more surely known than that
-/// of one channel.
-const MARGIN: f64 = 1.25;
+/// Factors that are tried from one to its double.
+const PER_OCTAVE: f64 = 4.0;
 
 /// Tensors whose channels have to be scaled alike, since what lies between them commutes with that.
 #[derive(Default)]
@@ -234,8 +233,8 @@ fn best_factors(
     ranges: &[Option<Range>],
 ) -> Option<Vec<f32>> {
     let channels = *lir.tensors[segment.tensors[0]].dims.last()?;
-    // Per channel: what rounding the activation costs, and what rounding the weights does.
-    let mut costs = vec![[0.0; 2]; channels];
+    // Per channel: what rounding the activation costs, what rounding the weights does, and the sum of squared weights.
+    let mut costs = vec![[0.0; 3]; channels];
     for &reader in &segment.readers {
         let x = lir.steps[reader].inputs[0]?;
         let step = f64::from(ranges[x]?.quant().scale);
@@ -245,25 +244,28 @@ fn best_factors(
             let (mean, variance) = seen.moments(c);
             cost[0] += weights * step * step;
             cost[1] += steps * (mean * mean + variance);
+            cost[2] += weights;
         }
     }
-    let factor = |c: usize| -> Option<f32> {
+    let spreads: Vec<Spread> =
+        segment.tensors.iter().map(|&id| Some(Spread::of(stats[id]?, ranges[id]?))).collect::<Option<_>>()?;
+    let factor = |c: usize| -> f32 {
         // No tensor of the segment may leave its range.
-        let mut room = MOST;
-        for &id in &segment.tensors {
-            let (range, stats) = (ranges[id]?, stats[id]?);
-            let Some(own) = stats.channels().get(c) else { continue };
-            for (whole, part) in [(range.max, own.max), (-range.min, -own.min)] {
-                if part > 0.0 {
-                    room = room.min(f64::from(whole.max(0.0)) / (MARGIN * f64::from(part)));
-                }
-            }
+        let room = spreads.iter().map(|s| s.room(c)).fold(f64::INFINITY, f64::min);
+        if room == f64::INFINITY {
+            // Always zero: exact as it is.
+            return 1.0;
         }
-        let [activation, weights] = costs[c];
-        let best = if weights > 0.0 { (activation / weights).sqrt().sqrt() } else { MOST };
-        Some(best.min(room).max(1.0) as f32)
+        let [activation, weights, squares] = costs[c];
+        let cost = |s: f64| {
+            let lost = spreads.iter().map(|spread| spread.lost(c, s)).fold(0.0, f64::max);
+            activation / (12.0 * s * s) + weights * s * s / 12.0 + squares * lost
+        };
+        let factors = (0..).map(|i| (f64::from(i) / PER_OCTAVE).exp2()).take_while(|&s| s <= room.min(MOST));
+        let least = factors.map(|s| (cost(s), s)).min_by(|a, b| a.0.total_cmp(&b.0));
+        least.map_or(1.0, |(_, s)| s as f32)
     };
-    (0..channels).map(factor).collect()
+    Some((0..channels).map(factor).collect())
 }
 
 fn replace(lir: &mut Lir, id: Id, values: Vec<f32>) {

@@ -1,12 +1,14 @@
 //! What is done about the accuracy of int8 beside choosing ranges, each by itself and on by default:
 //!
-//! - [`equalize`]: channels of activations scaled to fill the range that all of them share;
+//! - [`equalize`]: channels of activations scaled towards the range that all of them share, as far as the samples' spread
+//!   lets unseen ones follow;
 //! - [`domain`]: the domain of a function's table, where the function's results lose least;
 //! - weights' scales of least error, weighed by what meets them, and biases that take up the mean error of rounded weights
 //!   (`precision/weights.rs`), by what this module tells tensors about their channels.
 
 mod domain;
 mod equalize;
+mod spread;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -118,7 +120,43 @@ impl fmt::Display for Tool {
     }
 }
 
-/// The graph made ready for int8 by what calibration has seen of each tensor, and the range of each.
+/// What equalization has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Enlarged {
+    /// Channels that were enlarged, each counted once for each tensor that it is a channel of.
+    pub channels: usize,
+    /// Channels of the tensors that could be equalized.
+    pub of: usize,
+    /// The greatest factor; 0 where there is none.
+    pub greatest: f32,
+    /// Samples whose spread has limited the factors.
+    pub samples: u64,
+}
+
+impl Enlarged {
+    fn of(factors: &[Option<Vec<f32>>], samples: u64) -> Self {
+        let all = || factors.iter().flatten().flatten();
+        Self {
+            channels: all().filter(|f| **f > 1.0).count(),
+            of: all().count(),
+            greatest: all().copied().fold(0.0, f32::max),
+            samples,
+        }
+    }
+}
+
+impl fmt::Display for Enlarged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { channels, of, greatest, samples } = self;
+        write!(
+            f,
+            "{channels} of {of} channels enlarged, at most {greatest:.1} times, by the spread of {samples} samples"
+        )
+    }
+}
+
+/// The graph made ready for int8 by what calibration has seen of each tensor, the range of each, and what equalization
+/// did.
 pub fn tune(
     mut lir: Lir,
     plan: &Plan,
@@ -126,7 +164,7 @@ pub fn tune(
     moments: &BTreeMap<usize, (Windows, &Moments)>,
     calibrator: Calibrator,
     tools: Tools,
-) -> (Lir, Vec<Option<Range>>) {
+) -> (Lir, Vec<Option<Range>>, Enlarged) {
     let mut ranges: Vec<Option<Range>> = stats.iter().map(|s| calibrator.range((*s)?)).collect();
     if tools.domains {
         domain::set(&lir, plan, stats, &mut ranges);
@@ -140,7 +178,8 @@ pub fn tune(
     if tools.adaptive_rounding {
         tell_weights(&mut lir, moments, &factors, tools);
     }
-    (lir, ranges)
+    let samples = stats.iter().flatten().map(|s| s.samples()).max().unwrap_or(0);
+    (lir, ranges, Enlarged::of(&factors, samples))
 }
 
 /// Tells inputs of products what is known of their channels.
