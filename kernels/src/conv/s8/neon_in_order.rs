@@ -116,12 +116,14 @@ macro_rules! spread {
 }
 
 /// The first pixel, whose first block's weights and inputs are there already. The other blocks' are fetched, and the
-/// second pixel's inputs.
+/// second pixel's inputs. Of three and four blocks, inputs of the last one are spread beside the next pixel's products:
+/// moves to vectors go in pairs.
 macro_rules! first {
     ($op:literal 1) => { concat!(block!(0 load!(0 "{a1}"), "", "", ""), spread!(0), add!($op 0)) };
     ($op:literal 2) => {
         concat!(
-            first!(@ "ldr {u1}, [{w}, #56]", load!(0 "{a1}"), "", ""),
+            "ldr d18, [{w}, #32]\n ldr d19, [{w}, #48]\n",
+            block!(0 "ldr {u0}, [{w}, #40]", load!(1 "{a0}"), "ldr {u1}, [{w}, #56]", load!(0 "{a1}")),
             "ins v18.d[1], {u0}\n", spread!(1), "ins v19.d[1], {u1}\n", load!(1 "{a1}"),
             block!(1),
             spread!(0), spread!(1), add!($op 0),
@@ -129,37 +131,35 @@ macro_rules! first {
     };
     ($op:literal 3) => {
         concat!(
-            first!(@ "ldr {u1}, [{w}, #56]", load!(2 "{a0}"), load!(0 "{a1}"), ""),
-            "ldr d20, [{w}, #64]\n ins v18.d[1], {u0}\n ldr d21, [{w}, #80]\n ins v19.d[1], {u1}\n",
-            spread!(1), spread!(2),
-            block!(1 "ldr {u0}, [{w}, #72]", "ldr {u1}, [{w}, #88]", load!(1 "{a1}"), load!(2 "{a1}")),
-            "ins v20.d[1], {u0}\n ins v21.d[1], {u1}\n",
-            block!(2),
-            spread!(0), spread!(1), spread!(2), add!($op 0),
+            first!(@), load!(0 "{a1}"),
+            block!(1 "ldr {u0}, [{w}, #72]", "ldr {u1}, [{w}, #88]", load!(1 "{a1}"), ""),
+            "ins v20.d[1], {u0}\n ins v21.d[1], {u1}\n", spread!(0), spread!(1),
+            block!(2 load!(2 "{a1}"), "", "", ""),
+            add!($op 0),
         )
     };
     ($op:literal 4) => {
         concat!(
-            first!(@ "ldr {u1}, [{w}, #56]", load!(2 "{a0}"), load!(3 "{a0}"), load!(0 "{a1}")),
-            "ldr d20, [{w}, #64]\n ins v18.d[1], {u0}\n ldr d21, [{w}, #80]\n ins v19.d[1], {u1}\n",
-            spread!(1), spread!(2),
-            block!(1 "ldr {u0}, [{w}, #72]", "ldr {u1}, [{w}, #88]", load!(1 "{a1}"), load!(2 "{a1}")),
+            first!(@), load!(3 "{a0}"),
+            block!(1 "ldr {u0}, [{w}, #72]", "ldr {u1}, [{w}, #88]", load!(0 "{a1}"), load!(1 "{a1}")),
             "ldr d22, [{w}, #96]\n ins v20.d[1], {u0}\n ldr d23, [{w}, #112]\n ins v21.d[1], {u1}\n",
-            block!(2 "ldr {u0}, [{w}, #104]", "ldr {u1}, [{w}, #120]", "", ""),
-            spread!(3), spread!(0), "ins v22.d[1], {u0}\n ins v23.d[1], {u1}\n",
+            block!(2 "ldr {u0}, [{w}, #104]", "ldr {u1}, [{w}, #120]", load!(2 "{a1}"), ""),
+            spread!(3), spread!(0), "ins v22.d[1], {u0}\n ins v23.d[1], {u1}\n", spread!(1), spread!(2),
             block!(3 load!(3 "{a1}"), "", "", ""),
-            spread!(1), spread!(2), spread!(3), add!($op 0),
+            add!($op 0),
         )
     };
-    (@ $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+    (@) => {
         concat!(
-            "ldr d18, [{w}, #32]\n", load!(1 "{a0}"), "ldr d19, [{w}, #48]\n ldr {u0}, [{w}, #40]\n",
-            block!(0 $b0, $b1, $b2, $b3),
+            "ldr d18, [{w}, #32]\n ldr d19, [{w}, #48]\n",
+            block!(0 load!(1 "{a0}"), "ldr {u0}, [{w}, #40]", "ldr {u1}, [{w}, #56]", load!(2 "{a0}")),
+            "ldr d20, [{w}, #64]\n ins v18.d[1], {u0}\n ldr d21, [{w}, #80]\n ins v19.d[1], {u1}\n",
+            spread!(1), spread!(2),
         )
     };
 }
 
-/// Pixel `$i`, the inputs of the one at `$next` being fetched; beside it `$b0` to `$b3`.
+/// Pixel `$i`, 1 or 2, the inputs of the one at `$next` being fetched; beside it `$b0` to `$b3`.
 macro_rules! middle {
     ($op:literal 1 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
         concat!(block!(0 concat!(load!(0 $next), $b0), $b1, $b2, $b3), spread!(0), add!($op $i))
@@ -170,44 +170,57 @@ macro_rules! middle {
             spread!(0), spread!(1), add!($op $i),
         )
     };
-    ($op:literal 3 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+    ($op:literal 3 1 $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+        concat!(
+            block!(0 load!(0 $next), load!(1 $next), $b0, $b1), spread!(2), spread!(0),
+            block!(1 load!(2 $next), $b2, $b3, ""), block!(2), spread!(1), spread!(2), add!($op 1),
+        )
+    };
+    ($op:literal 3 2 $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
         concat!(
             block!(0 load!(0 $next), load!(1 $next), load!(2 $next), $b0), block!(1 $b1, $b2, $b3, ""),
-            spread!(0), spread!(1), block!(2), spread!(2), add!($op $i),
+            spread!(0), spread!(1), block!(2), add!($op 2),
         )
     };
     ($op:literal 4 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
         concat!(
-            block!(0 load!(0 $next), load!(1 $next), load!(2 $next), load!(3 $next)), block!(1 $b0, $b1, $b2, $b3),
-            spread!(0), spread!(1), block!(2), block!(3), spread!(2), spread!(3), add!($op $i),
+            block!(0 load!(0 $next), load!(1 $next), load!(2 $next), $b0), spread!(3), spread!(0),
+            block!(1 load!(3 $next), $b1, $b2, $b3), block!(2), spread!(1), spread!(2), block!(3), add!($op $i),
         )
     };
 }
 
 /// The last pixel, the first pixel's inputs (at `{next}`) and the weights of the next stretch's first block being
-/// fetched. `$advance` and the blocks after the first.
+/// fetched.
 macro_rules! last {
-    ($op:literal $advance:expr $(, $more:expr)*) => {
+    ($op:literal 1 $advance:expr) => { concat!(last!(@ $advance), last!(@), spread!(0), add!($op 3)) };
+    ($op:literal 2 $advance:expr) => { concat!(last!(@ $advance), block!(1), last!(@), spread!(0), add!($op 3)) };
+    ($op:literal 3 $advance:expr) => {
+        concat!(last!(@ $advance), spread!(2), spread!(0), block!(1), block!(2), last!(@), add!($op 3))
+    };
+    ($op:literal 4 $advance:expr) => {
+        concat!(last!(@ $advance), spread!(3), spread!(0), block!(1), block!(2), block!(3), last!(@), add!($op 3))
+    };
+    (@ $advance:expr) => {
         concat!(
             block!(0 "ldr {x0:w}, [{next}]", "ldr {u0}, [{w}, #8]", "ldr {u1}, [{w}, #24]", $advance),
             "ldr d16, [{w}]\n ldr d17, [{w}, #16]\n",
-            $($more,)*
-            "ins v16.d[1], {u0}\n ins v17.d[1], {u1}\n", spread!(0), add!($op 3),
         )
     };
+    (@) => { "ins v16.d[1], {u0}\n ins v17.d[1], {u1}\n" };
 }
 
 /// A stretch of `$n` blocks, of `$x` bytes of a pixel and `$w` bytes of weights. Where it is its tap's last, what stands
 /// for the next one's inputs is weights.
 macro_rules! stretch {
-    ($op:literal $n:tt $n_text:literal $x:literal $w:literal $(, $more:expr)*) => {
+    ($op:literal $n:tt $n_text:literal $x:literal $w:literal) => {
         concat!(
             first!($op $n),
             middle!($op $n 1 "{a2}", concat!("add {w}, {w}, #", $w), "ldrb {size:w}, [{sizes}], #1",
                 concat!("subs {left}, {left}, #", $n_text), concat!("add {a0}, {a0}, #", $x)),
             middle!($op $n 2 "{a3}", "csel {next}, {a0}, {w}, ne", concat!("add {a1}, {a1}, #", $x),
                 concat!("add {a2}, {a2}, #", $x), ""),
-            last!($op concat!("add {a3}, {a3}, #", $x) $(, $more)*),
+            last!($op $n concat!("add {a3}, {a3}, #", $x)),
             "b.eq 8f\n",
         )
     };
@@ -239,13 +252,13 @@ macro_rules! stretches {
     () => {
         concat!(
             "4:\n",
-            stretch!("sadalp" 4 "4" "16" "128", block!(1), block!(2), block!(3)),
+            stretch!("sadalp" 4 "4" "16" "128"),
             dispatch!("4b" "5f" "6f" "7f"),
             "5:\n",
-            stretch!("sadalp" 3 "3" "12" "96", block!(1), block!(2)),
+            stretch!("sadalp" 3 "3" "12" "96"),
             dispatch!("4b" "5b" "6f" "7f"),
             "6:\n",
-            stretch!("sadalp" 2 "2" "8" "64", block!(1)),
+            stretch!("sadalp" 2 "2" "8" "64"),
             dispatch!("4b" "5b" "6b" "7f"),
             "7:\n",
             stretch!("sadalp" 1 "1" "4" "32"),
@@ -269,16 +282,21 @@ macro_rules! stretches {
 macro_rules! ahead {
     () => {
         concat!(
-            "ldp {a0}, {a1}, [{a}]\n",
+            "ldr {a0}, [{a}]\n",
             "ldr d16, [{w}]\n",
             "ldr {u0}, [{w}, #8]\n",
-            "ldp {a2}, {a3}, [{a}, #16]\n",
             "ldr d17, [{w}, #16]\n",
-            "ldr {x0:w}, [{a0}]\n",
             "ldr {u1}, [{w}, #24]\n",
-            "ldrb {size:w}, [{sizes}], #1\n",
-            "add {a}, {a}, #32\n",
+            "ldr {x0:w}, [{a0}]\n",
             "mov {left}, {blocks}\n",
+            "ldrb {size:w}, [{sizes}], #1\n",
+            "ldr {a1}, [{a}, #8]\n",
+            "ins v16.d[1], {u0}\n",
+            "ldr {a2}, [{a}, #16]\n",
+            "ins v17.d[1], {u1}\n",
+            "ldr {a3}, [{a}, #24]\n",
+            "dup v28.4s, {x0:w}\n",
+            "add {a}, {a}, #32\n",
         )
     };
 }
@@ -299,8 +317,6 @@ unsafe fn four(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
             "ldr q1, [{start}, #16]",
             "ldr q2, [{start}, #32]",
             "ldr q3, [{start}, #48]",
-            "ins v16.d[1], {u0}",
-            "ins v17.d[1], {u1}",
             "mov v4.16b, v0.16b",
             "mov v5.16b, v1.16b",
             "mov v6.16b, v2.16b",
@@ -313,7 +329,6 @@ unsafe fn four(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
             "mov v13.16b, v1.16b",
             "mov v14.16b, v2.16b",
             "mov v15.16b, v3.16b",
-            "dup v28.4s, {x0:w}",
             dispatch!("4f" "5f" "6f" "7f"),
             stretches!(),
             a = inout(reg) g.a => _,
@@ -391,18 +406,15 @@ unsafe fn finished(g: &Group, p: &Panel, b: &Panels<'_>, c: &Constants, pixel: u
     unsafe {
         asm!(
             ahead!(),
-            "ins v16.d[1], {u0}",
-            "ins v17.d[1], {u1}",
-            "dup v28.4s, {x0:w}",
             dispatch!("24f" "25f" "26f" "27f"),
             "24:",
-            stretch!("saddlp" 4 "4" "16" "128", block!(1), block!(2), block!(3)),
+            stretch!("saddlp" 4 "4" "16" "128"),
             dispatch!("4f" "5f" "6f" "7f"),
             "25:",
-            stretch!("saddlp" 3 "3" "12" "96", block!(1), block!(2)),
+            stretch!("saddlp" 3 "3" "12" "96"),
             dispatch!("4f" "5f" "6f" "7f"),
             "26:",
-            stretch!("saddlp" 2 "2" "8" "64", block!(1)),
+            stretch!("saddlp" 2 "2" "8" "64"),
             dispatch!("4f" "5f" "6f" "7f"),
             "27:",
             stretch!("saddlp" 1 "1" "4" "32"),
