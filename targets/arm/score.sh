@@ -51,7 +51,7 @@ fi
 
 say "scoring"
 loops=$CARGO_TARGET_DIR/loops.txt
-python3 "$ARMSIM_KIT/loops.py" --all --func 'conv::|matmul::' "$program" > "$loops"
+python3 "$ARMSIM_KIT/loops.py" --all --func 'conv::|matmul::|sparse::' "$program" > "$loops"
 # Columns of loops.py: name, then for A53, A55, A72, A76: MAC/cycle by llvm-mca, by neonsim, percent. llvm-mca knows A76
 # (as neoverse-n1), neonsim the others.
 awk -F '\t' -v loops="$loops" '

@@ -1,8 +1,7 @@
 //! What the tests that span crates share.
 //!
 //! On every processor: [`bits`] and [`place`]. Where models can be converted (the host): [`conformance`], [`figures`], [`made`],
-//! [`source`],
-//! [`photos`] and [`fashion`].
+//! [`pruned`], [`source`], [`photos`] and [`fashion`].
 
 pub mod bits;
 pub mod place;
@@ -17,5 +16,7 @@ pub mod figures;
 pub mod made;
 #[cfg(target_arch = "x86_64")]
 pub mod photos;
+#[cfg(target_arch = "x86_64")]
+pub mod pruned;
 #[cfg(target_arch = "x86_64")]
 pub mod source;

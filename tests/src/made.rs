@@ -15,7 +15,8 @@ pub struct Made {
     pub path: PathBuf,
 }
 
-fn floats(name: &str, dims: &[i64]) -> ValueInfoProto {
+/// A float32 input or output.
+pub fn floats(name: &str, dims: &[i64]) -> ValueInfoProto {
     let dim = |&d: &i64| DimensionProto { dim_value: Some(d), ..Default::default() };
     let shape = TensorShapeProto { dim: dims.iter().map(dim).collect() };
     let tensor = TensorTypeProto { elem_type: Some(1), shape: Some(shape) };
@@ -47,7 +48,12 @@ pub fn made(inputs: &[(&str, i64)], nodes: Vec<NodeProto>, outputs: &[(&str, i64
     let ports = |of: &[(&str, i64)]| of.iter().map(|&(name, n)| floats(name, &[n])).collect();
     let graph =
         GraphProto { node: nodes, input: ports(inputs), output: ports(outputs), ..Default::default() };
-    let opset = OperatorSetIdProto { domain: None, version: Some(20) };
+    write(graph, 20)
+}
+
+/// A model of this graph, of a version of ONNX's own operators.
+pub fn write(graph: GraphProto, version: i64) -> Made {
+    let opset = OperatorSetIdProto { domain: None, version: Some(version) };
     let model = ModelProto { opset_import: vec![opset], graph: Some(graph), ..Default::default() };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");

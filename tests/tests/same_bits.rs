@@ -11,7 +11,7 @@ use cygnet::{Cpu, Model, Session, SessionOptions};
 use cygnet_tests::{bits, place};
 
 /// The committed models: fixture and hashes have this name.
-const MODELS: [&str; 8] = [
+const MODELS: [&str; 9] = [
     "blaze_f32",
     "blaze_int8",
     "seg_selfie_int8",
@@ -20,6 +20,7 @@ const MODELS: [&str; 8] = [
     "fashion_dynamic",
     "fashion_weight-int8",
     "fashion_weight-int4",
+    "pruned_int8",
 ];
 
 /// Models that the converter made once and would make otherwise now; their bits stay. `blaze_int8_apart` has residual
@@ -78,18 +79,33 @@ fn committed_models_give_the_pinned_bits() {
 mod host {
     use super::*;
     use cygnet::format::Array;
+    use cygnet::format::op::{GroupKind, Op};
     use cygnet_convert::Precision;
+    use cygnet_convert::predict::Device;
+    use cygnet_targets::Profile;
+    use cygnet_tests::pruned::pruned;
     use cygnet_tests::source::Source;
 
     fn convert(name: &str) -> Vec<u8> {
         let (stem, precision) = name.rsplit_once('_').unwrap();
+        let precision = precision.parse::<Precision>().unwrap();
+        if stem == "pruned" {
+            let (_made, source) = pruned();
+            // On an A53 pairs take as long as half of a group of four.
+            let device = Device::new(&Profile::named("generic-aarch64").unwrap());
+            let converted = source.convert_as(vec![source.inputs.clone()], |options| {
+                options.precision = precision;
+                options.budget.device = device;
+            });
+            return converted.unwrap_or_else(|e| panic!("{e}")).file;
+        }
         let file = match stem {
             "blaze" => "face_blaze_short.tflite",
             "fashion" => "fashion_mnist_cnn.onnx",
             _ => "seg_selfie.onnx",
         };
         let source = Source::find("same_bits", file).unwrap();
-        source.convert(precision.parse::<Precision>().unwrap()).unwrap_or_else(|e| panic!("{e}")).file
+        source.convert(precision).unwrap_or_else(|e| panic!("{e}")).file
     }
 
     #[test]
@@ -99,6 +115,21 @@ mod host {
             let fresh = convert(name);
             assert_eq!(bits::sha256(&fresh), bits::sha256(&committed), "{name}");
         }
+    }
+
+    /// Both kinds of sparse steps are among what is pinned.
+    #[test]
+    fn the_pruned_model_has_sparse_steps_of_fours_and_pairs() {
+        let model = Model::open(fixture("pruned_int8")).unwrap();
+        let groups: Vec<_> = model.programs()[0]
+            .steps
+            .iter()
+            .filter_map(|step| match &step.op {
+                Op::SparseConv(conv) => Some(conv.group),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(groups, [GroupKind::Fours, GroupKind::Pairs]);
     }
 
     /// The larger models: every instruction set against the portable kernels.

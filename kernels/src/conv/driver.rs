@@ -395,35 +395,35 @@ impl Conv {
     unsafe fn rows(&self, mem: &Mem, work: &Work<'_>, row: Row, list: &mut List) {
         let (s, p, mr) = (&self.setup, &work.plan.product, row.mr);
         let (plan, layout) = (work.plan, &work.plan.layout);
-        let size = s.y.dtype.size();
+        let (size, depth) = (s.y.dtype.size(), s.depth());
         // SAFETY: the pixels are the plan's, which saw to it that their addresses fit the list.
         unsafe { list.fill(p, layout, work.bases, work.first, work.count) };
         for channel in work.channels.clone().step_by(plan.call_channels) {
             let panel = work.group * s.channels().div_ceil(NR) + channel / NR;
-            for start in (0..work.count).step_by(mr) {
-                let offset = (work.group * s.channels() + channel) * size;
-                let mut y = [std::ptr::null_mut::<u8>(); MAX_MR];
+            let offset = (work.group * s.channels() + channel) * size;
+            for (index, &merged) in list.merged(layout, work.count).iter().enumerate() {
+                let start = index * mr;
+                let mut y = [MaybeUninit::<*mut u8>::uninit(); MAX_MR];
                 for (to, out) in y.iter_mut().zip(&list.outputs()[start..start + mr]) {
                     // SAFETY: `fill` set `mr` entries of each group of pixels; a channel of a row of y.
-                    *to = unsafe { out.assume_init().add(offset) };
+                    *to = MaybeUninit::new(unsafe { out.assume_init().add(offset) });
                 }
                 let mut addends = [MaybeUninit::uninit(); MAX_MR];
                 // SAFETY: the same rows.
                 let addend = unsafe {
                     self.addend(mem, &list.outputs()[start..start + mr], &mut addends, panel * NR, offset)
                 };
-                let merged = list.is_merged(layout, start);
                 // SAFETY: the group's part of the list; panels of the packed constants, of which `prepare` proved
                 // the lengths.
                 unsafe {
                     let args = Args {
                         rows: mr.min(work.count - start),
                         taps: if merged { p.rows.taps } else { p.taps() },
-                        depth: if merged { s.depth() * p.cols.taps } else { s.depth() },
+                        depth: if merged { depth * p.cols.taps } else { depth },
                         a: list.group(layout, start),
                         w: s.weights.ptr::<u8>(mem).add(p.weights + panel * plan.panel),
                         cols: plan.call_channels.min(work.channels.end - channel),
-                        y: y.as_ptr(),
+                        y: y.as_ptr().cast(),
                         bias: self.bias(mem, p.bias + panel * NR),
                         multiplier: self.multiplier(mem, panel),
                         addend,

@@ -56,12 +56,7 @@ impl List {
         self.list[start * layout.slots..].as_ptr().cast()
     }
 
-    /// Whether that group's taps are merged.
-    pub fn is_merged(&self, layout: &Layout, start: usize) -> bool {
-        self.merged[start / layout.mr]
-    }
-
-    /// The same of each of the groups of `count` pixels.
+    /// Of each of the groups of `count` pixels, whether its taps are merged.
     pub fn merged(&self, layout: &Layout, count: usize) -> &[bool] {
         &self.merged[..count.div_ceil(layout.mr)]
     }

@@ -276,6 +276,7 @@ unsafe fn conv_8x8<const IN_ORDER: bool, const MODE: Mode>(b: &Panels<'_>) {
                 _ if IN_ORDER => eight_in_order(g, p),
                 _ => eight(g, p),
             },
+            |_, _, _, _| false,
         );
     }
 }

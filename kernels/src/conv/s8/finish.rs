@@ -11,7 +11,7 @@ use std::arch::asm;
 use crate::conv::micro::NR;
 
 /// 1.5 * 2^23: f32 from 2/3 to 4/3 of it are the integers there, and their bits count up with them.
-const MAGIC: f32 = 12_582_912.0;
+pub(crate) const MAGIC: f32 = 12_582_912.0;
 
 /// How sums are made results; a constant parameter of what does it.
 pub(crate) type Mode = u8;

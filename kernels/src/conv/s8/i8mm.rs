@@ -50,13 +50,13 @@ fn accumulate<const P: usize>(
     }
 }
 
-/// Adds the products of a tap.
+/// Adds the products of a tap. MODE tells apart its callers: where an instance has one, compilers keep sums in registers.
 ///
 /// # Safety
 /// Each `a` is valid for `blocks` blocks' channels, and up to the next multiple of 16 for reading; `w` for the blocks.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn tap<const P: usize>(
+unsafe fn tap<const P: usize, const MODE: Mode>(
     sums: &mut [[int32x4_t; 4]; P],
     a: &[[*const i8; 2]; P],
     mut w: *const i8,
@@ -140,7 +140,7 @@ unsafe fn rows<const P: usize, const M: usize, const MODE: Mode>(args: &Args) {
             }
             // SAFETY: the panel has a block for each tap and four channels; each address is valid for them.
             unsafe {
-                tap(&mut sums, &a, w, blocks);
+                tap::<P, MODE>(&mut sums, &a, w, blocks);
                 w = w.add(blocks * BLOCK);
             }
         }

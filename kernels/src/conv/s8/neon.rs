@@ -205,7 +205,9 @@ pub(super) fn begin([b0, b1]: [int32x4_t; 2]) -> Sums {
 #[target_feature(enable = "neon")]
 unsafe fn conv_4x8<const MODE: Mode>(b: &Panels<'_>) {
     // SAFETY: the caller's promise, which the groups' addresses keep.
-    unsafe { walk::walk::<MODE, MR, 4>(b, |start| begin(start), |g, p, pixels| sums(g, p, pixels)) };
+    unsafe {
+        walk::walk::<MODE, MR, 4>(b, |start| begin(start), |g, p, n| sums(g, p, n), |_, _, _, _| false)
+    };
 }
 
 /// A block of pixels, four of them times one panel at a time.

@@ -13,7 +13,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::dense;
-use super::finish::{ANY, Mode, PLAIN, SMALL, SUMS};
+use super::finish::{ANY, MAGIC, Mode, PLAIN, SMALL, SUMS};
 use super::neon::{self, MR, Sums, begin, neighbours};
 use super::walk::{self, Group, Panel};
 use crate::conv::block::Block;
@@ -69,18 +69,18 @@ macro_rules! block {
     (@ $op:literal $w0:literal $w1:literal $x:literal, $($b:expr),+) => { products!($op $w0 $w1 $x, $($b),+) };
 }
 
-/// Products added to the sums of pixel `$i`.
+/// Products added to the sums of pixel `$i`, by "sadalp"; "saddlp", half as long, makes them the sums.
 macro_rules! add {
-    (0) => { add!("v0" "v1" "v2" "v3") };
-    (1) => { add!("v4" "v5" "v6" "v7") };
-    (2) => { add!("v8" "v9" "v10" "v11") };
-    (3) => { add!("v12" "v13" "v14" "v15") };
-    ($s0:literal $s1:literal $s2:literal $s3:literal) => {
+    ($op:literal 0) => { add!(@ $op "v0" "v1" "v2" "v3") };
+    ($op:literal 1) => { add!(@ $op "v4" "v5" "v6" "v7") };
+    ($op:literal 2) => { add!(@ $op "v8" "v9" "v10" "v11") };
+    ($op:literal 3) => { add!(@ $op "v12" "v13" "v14" "v15") };
+    (@ $op:literal $s0:literal $s1:literal $s2:literal $s3:literal) => {
         concat!(
-            "sadalp ", $s0, ".4s, v24.8h\n",
-            "sadalp ", $s1, ".4s, v25.8h\n",
-            "sadalp ", $s2, ".4s, v26.8h\n",
-            "sadalp ", $s3, ".4s, v27.8h\n",
+            $op, " ", $s0, ".4s, v24.8h\n",
+            $op, " ", $s1, ".4s, v25.8h\n",
+            $op, " ", $s2, ".4s, v26.8h\n",
+            $op, " ", $s3, ".4s, v27.8h\n",
         )
     };
 }
@@ -116,98 +116,111 @@ macro_rules! spread {
 }
 
 /// The first pixel, whose first block's weights and inputs are there already. The other blocks' are fetched, and the
-/// second pixel's inputs.
+/// second pixel's inputs. Of three and four blocks, inputs of the last one are spread beside the next pixel's products:
+/// moves to vectors go in pairs.
 macro_rules! first {
-    (1) => { concat!(block!(0 load!(0 "{a1}"), "", "", ""), spread!(0), add!(0)) };
-    (2) => {
+    ($op:literal 1) => { concat!(block!(0 load!(0 "{a1}"), "", "", ""), spread!(0), add!($op 0)) };
+    ($op:literal 2) => {
         concat!(
-            first!(@ "ldr {u1}, [{w}, #56]", load!(0 "{a1}"), "", ""),
+            "ldr d18, [{w}, #32]\n ldr d19, [{w}, #48]\n",
+            block!(0 "ldr {u0}, [{w}, #40]", load!(1 "{a0}"), "ldr {u1}, [{w}, #56]", load!(0 "{a1}")),
             "ins v18.d[1], {u0}\n", spread!(1), "ins v19.d[1], {u1}\n", load!(1 "{a1}"),
             block!(1),
-            spread!(0), spread!(1), add!(0),
+            spread!(0), spread!(1), add!($op 0),
         )
     };
-    (3) => {
+    ($op:literal 3) => {
         concat!(
-            first!(@ "ldr {u1}, [{w}, #56]", load!(2 "{a0}"), load!(0 "{a1}"), ""),
-            "ldr d20, [{w}, #64]\n ins v18.d[1], {u0}\n ldr d21, [{w}, #80]\n ins v19.d[1], {u1}\n",
-            spread!(1), spread!(2),
-            block!(1 "ldr {u0}, [{w}, #72]", "ldr {u1}, [{w}, #88]", load!(1 "{a1}"), load!(2 "{a1}")),
-            "ins v20.d[1], {u0}\n ins v21.d[1], {u1}\n",
-            block!(2),
-            spread!(0), spread!(1), spread!(2), add!(0),
+            first!(@), load!(0 "{a1}"),
+            block!(1 "ldr {u0}, [{w}, #72]", "ldr {u1}, [{w}, #88]", load!(1 "{a1}"), ""),
+            "ins v20.d[1], {u0}\n ins v21.d[1], {u1}\n", spread!(0), spread!(1),
+            block!(2 load!(2 "{a1}"), "", "", ""),
+            add!($op 0),
         )
     };
-    (4) => {
+    ($op:literal 4) => {
         concat!(
-            first!(@ "ldr {u1}, [{w}, #56]", load!(2 "{a0}"), load!(3 "{a0}"), load!(0 "{a1}")),
-            "ldr d20, [{w}, #64]\n ins v18.d[1], {u0}\n ldr d21, [{w}, #80]\n ins v19.d[1], {u1}\n",
-            spread!(1), spread!(2),
-            block!(1 "ldr {u0}, [{w}, #72]", "ldr {u1}, [{w}, #88]", load!(1 "{a1}"), load!(2 "{a1}")),
+            first!(@), load!(3 "{a0}"),
+            block!(1 "ldr {u0}, [{w}, #72]", "ldr {u1}, [{w}, #88]", load!(0 "{a1}"), load!(1 "{a1}")),
             "ldr d22, [{w}, #96]\n ins v20.d[1], {u0}\n ldr d23, [{w}, #112]\n ins v21.d[1], {u1}\n",
-            block!(2 "ldr {u0}, [{w}, #104]", "ldr {u1}, [{w}, #120]", "", ""),
-            spread!(3), spread!(0), "ins v22.d[1], {u0}\n ins v23.d[1], {u1}\n",
+            block!(2 "ldr {u0}, [{w}, #104]", "ldr {u1}, [{w}, #120]", load!(2 "{a1}"), ""),
+            spread!(3), spread!(0), "ins v22.d[1], {u0}\n ins v23.d[1], {u1}\n", spread!(1), spread!(2),
             block!(3 load!(3 "{a1}"), "", "", ""),
-            spread!(1), spread!(2), spread!(3), add!(0),
+            add!($op 0),
         )
     };
-    (@ $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+    (@) => {
         concat!(
-            "ldr d18, [{w}, #32]\n", load!(1 "{a0}"), "ldr d19, [{w}, #48]\n ldr {u0}, [{w}, #40]\n",
-            block!(0 $b0, $b1, $b2, $b3),
+            "ldr d18, [{w}, #32]\n ldr d19, [{w}, #48]\n",
+            block!(0 load!(1 "{a0}"), "ldr {u0}, [{w}, #40]", "ldr {u1}, [{w}, #56]", load!(2 "{a0}")),
+            "ldr d20, [{w}, #64]\n ins v18.d[1], {u0}\n ldr d21, [{w}, #80]\n ins v19.d[1], {u1}\n",
+            spread!(1), spread!(2),
         )
     };
 }
 
-/// Pixel `$i`, the inputs of the one at `$next` being fetched; beside it `$b0` to `$b3`.
+/// Pixel `$i`, 1 or 2, the inputs of the one at `$next` being fetched; beside it `$b0` to `$b3`.
 macro_rules! middle {
-    (1 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
-        concat!(block!(0 concat!(load!(0 $next), $b0), $b1, $b2, $b3), spread!(0), add!($i))
+    ($op:literal 1 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+        concat!(block!(0 concat!(load!(0 $next), $b0), $b1, $b2, $b3), spread!(0), add!($op $i))
     };
-    (2 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+    ($op:literal 2 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
         concat!(
             block!(0 load!(0 $next), load!(1 $next), $b0, $b1), block!(1 $b2, $b3, "", ""),
-            spread!(0), spread!(1), add!($i),
+            spread!(0), spread!(1), add!($op $i),
         )
     };
-    (3 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+    ($op:literal 3 1 $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+        concat!(
+            block!(0 load!(0 $next), load!(1 $next), $b0, $b1), spread!(2), spread!(0),
+            block!(1 load!(2 $next), $b2, $b3, ""), block!(2), spread!(1), spread!(2), add!($op 1),
+        )
+    };
+    ($op:literal 3 2 $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
         concat!(
             block!(0 load!(0 $next), load!(1 $next), load!(2 $next), $b0), block!(1 $b1, $b2, $b3, ""),
-            spread!(0), spread!(1), block!(2), spread!(2), add!($i),
+            spread!(0), spread!(1), block!(2), add!($op 2),
         )
     };
-    (4 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
+    ($op:literal 4 $i:tt $next:literal, $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
         concat!(
-            block!(0 load!(0 $next), load!(1 $next), load!(2 $next), load!(3 $next)), block!(1 $b0, $b1, $b2, $b3),
-            spread!(0), spread!(1), block!(2), block!(3), spread!(2), spread!(3), add!($i),
+            block!(0 load!(0 $next), load!(1 $next), load!(2 $next), $b0), spread!(3), spread!(0),
+            block!(1 load!(3 $next), $b1, $b2, $b3), block!(2), spread!(1), spread!(2), block!(3), add!($op $i),
         )
     };
 }
 
 /// The last pixel, the first pixel's inputs (at `{next}`) and the weights of the next stretch's first block being
-/// fetched. `$advance` and the blocks after the first.
+/// fetched.
 macro_rules! last {
-    ($advance:expr $(, $more:expr)*) => {
+    ($op:literal 1 $advance:expr) => { concat!(last!(@ $advance), last!(@), spread!(0), add!($op 3)) };
+    ($op:literal 2 $advance:expr) => { concat!(last!(@ $advance), block!(1), last!(@), spread!(0), add!($op 3)) };
+    ($op:literal 3 $advance:expr) => {
+        concat!(last!(@ $advance), spread!(2), spread!(0), block!(1), block!(2), last!(@), add!($op 3))
+    };
+    ($op:literal 4 $advance:expr) => {
+        concat!(last!(@ $advance), spread!(3), spread!(0), block!(1), block!(2), block!(3), last!(@), add!($op 3))
+    };
+    (@ $advance:expr) => {
         concat!(
             block!(0 "ldr {x0:w}, [{next}]", "ldr {u0}, [{w}, #8]", "ldr {u1}, [{w}, #24]", $advance),
             "ldr d16, [{w}]\n ldr d17, [{w}, #16]\n",
-            $($more,)*
-            "ins v16.d[1], {u0}\n ins v17.d[1], {u1}\n", spread!(0), add!(3),
         )
     };
+    (@) => { "ins v16.d[1], {u0}\n ins v17.d[1], {u1}\n" };
 }
 
 /// A stretch of `$n` blocks, of `$x` bytes of a pixel and `$w` bytes of weights. Where it is its tap's last, what stands
 /// for the next one's inputs is weights.
 macro_rules! stretch {
-    ($n:tt $n_text:literal $x:literal $w:literal $(, $more:expr)*) => {
+    ($op:literal $n:tt $n_text:literal $x:literal $w:literal) => {
         concat!(
-            first!($n),
-            middle!($n 1 "{a2}", concat!("add {w}, {w}, #", $w), "ldrb {size:w}, [{sizes}], #1",
+            first!($op $n),
+            middle!($op $n 1 "{a2}", concat!("add {w}, {w}, #", $w), "ldrb {size:w}, [{sizes}], #1",
                 concat!("subs {left}, {left}, #", $n_text), concat!("add {a0}, {a0}, #", $x)),
-            middle!($n 2 "{a3}", "csel {next}, {a0}, {w}, ne", concat!("add {a1}, {a1}, #", $x),
+            middle!($op $n 2 "{a3}", "csel {next}, {a0}, {w}, ne", concat!("add {a1}, {a1}, #", $x),
                 concat!("add {a2}, {a2}, #", $x), ""),
-            last!(concat!("add {a3}, {a3}, #", $x) $(, $more)*),
+            last!($op $n concat!("add {a3}, {a3}, #", $x)),
             "b.eq 8f\n",
         )
     };
@@ -233,6 +246,61 @@ macro_rules! dispatch {
     };
 }
 
+/// All stretches from the one of `{size}` blocks on. What sums start at is there, and so are the addresses of the first
+/// tap and what [`ahead`] fetched.
+macro_rules! stretches {
+    () => {
+        concat!(
+            "4:\n",
+            stretch!("sadalp" 4 "4" "16" "128"),
+            dispatch!("4b" "5f" "6f" "7f"),
+            "5:\n",
+            stretch!("sadalp" 3 "3" "12" "96"),
+            dispatch!("4b" "5b" "6f" "7f"),
+            "6:\n",
+            stretch!("sadalp" 2 "2" "8" "64"),
+            dispatch!("4b" "5b" "6b" "7f"),
+            "7:\n",
+            stretch!("sadalp" 1 "1" "4" "32"),
+            dispatch!("4b" "5b" "6b" "7b"),
+            "8:\n",
+            "subs {taps}, {taps}, #1\n",
+            "b.eq 9f\n",
+            "ldp {a0}, {a1}, [{a}]\n",
+            "ldp {a2}, {a3}, [{a}, #16]\n",
+            "add {a}, {a}, #32\n",
+            "ldr {x0:w}, [{a0}]\n",
+            "mov {left}, {blocks}\n",
+            "dup v28.4s, {x0:w}\n",
+            dispatch!("4b" "5b" "6b" "7b"),
+            "9:\n",
+        )
+    };
+}
+
+/// The first tap's addresses, and weights and inputs of its first block.
+macro_rules! ahead {
+    () => {
+        concat!(
+            "ldr {a0}, [{a}]\n",
+            "ldr d16, [{w}]\n",
+            "ldr {u0}, [{w}, #8]\n",
+            "ldr d17, [{w}, #16]\n",
+            "ldr {u1}, [{w}, #24]\n",
+            "ldr {x0:w}, [{a0}]\n",
+            "mov {left}, {blocks}\n",
+            "ldrb {size:w}, [{sizes}], #1\n",
+            "ldr {a1}, [{a}, #8]\n",
+            "ins v16.d[1], {u0}\n",
+            "ldr {a2}, [{a}, #16]\n",
+            "ins v17.d[1], {u1}\n",
+            "ldr {a3}, [{a}, #24]\n",
+            "dup v28.4s, {x0:w}\n",
+            "add {a}, {a}, #32\n",
+        )
+    };
+}
+
 /// Sums of four pixels times a panel, starting at what [`begin`] made.
 ///
 /// # Safety
@@ -244,23 +312,12 @@ unsafe fn four(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
     // SAFETY: the caller's promise.
     unsafe {
         asm!(
-            "ldp {a0}, {a1}, [{a}]",
-            "ldr d16, [{w}]",
-            "ldr {u0}, [{w}, #8]",
-            "ldp {a2}, {a3}, [{a}, #16]",
-            "ldr d17, [{w}, #16]",
-            "ldr {x0:w}, [{a0}]",
+            ahead!(),
             "ldr q0, [{start}]",
-            "ldr {u1}, [{w}, #24]",
             "ldr q1, [{start}, #16]",
-            "ldrb {size:w}, [{sizes}], #1",
             "ldr q2, [{start}, #32]",
-            "add {a}, {a}, #32",
             "ldr q3, [{start}, #48]",
-            "ins v16.d[1], {u0}",
-            "ins v17.d[1], {u1}",
             "mov v4.16b, v0.16b",
-            "mov {left}, {blocks}",
             "mov v5.16b, v1.16b",
             "mov v6.16b, v2.16b",
             "mov v7.16b, v3.16b",
@@ -272,31 +329,8 @@ unsafe fn four(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
             "mov v13.16b, v1.16b",
             "mov v14.16b, v2.16b",
             "mov v15.16b, v3.16b",
-            "dup v28.4s, {x0:w}",
             dispatch!("4f" "5f" "6f" "7f"),
-            "4:",
-            stretch!(4 "4" "16" "128", block!(1), block!(2), block!(3)),
-            dispatch!("4b" "5f" "6f" "7f"),
-            "5:",
-            stretch!(3 "3" "12" "96", block!(1), block!(2)),
-            dispatch!("4b" "5b" "6f" "7f"),
-            "6:",
-            stretch!(2 "2" "8" "64", block!(1)),
-            dispatch!("4b" "5b" "6b" "7f"),
-            "7:",
-            stretch!(1 "1" "4" "32"),
-            dispatch!("4b" "5b" "6b" "7b"),
-            "8:",
-            "subs {taps}, {taps}, #1",
-            "b.eq 9f",
-            "ldp {a0}, {a1}, [{a}]",
-            "ldp {a2}, {a3}, [{a}, #16]",
-            "add {a}, {a}, #32",
-            "ldr {x0:w}, [{a0}]",
-            "mov {left}, {blocks}",
-            "dup v28.4s, {x0:w}",
-            dispatch!("4b" "5b" "6b" "7b"),
-            "9:",
+            stretches!(),
             a = inout(reg) g.a => _,
             taps = inout(reg) g.taps => _,
             blocks = in(reg) g.blocks,
@@ -327,6 +361,160 @@ unsafe fn four(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
     whole
 }
 
+/// What results of [`SMALL`] or [`PLAIN`] are made with, as [`super::finish`] makes them.
+#[repr(C)]
+struct Constants {
+    /// What rounds: f32.
+    rounds: f32,
+    /// Not 0 for [`PLAIN`], which needs none of the others.
+    plain: u32,
+    zero_point: i32,
+    lo: i32,
+    hi: i32,
+}
+
+impl Constants {
+    fn of(b: &Panels<'_>, plain: bool) -> Self {
+        // Bounds are integers in [-128, 127].
+        let (lo, hi) = (b.lo as i32, b.hi as i32);
+        let rounds = if plain { MAGIC + b.zero_point as f32 } else { MAGIC };
+        Self { rounds, plain: plain.into(), zero_point: b.zero_point, lo, hi }
+    }
+}
+
+/// `$op vN.4s, vN.4s` and what follows, for the sums of four pixels: v0 to v7, first and second half in turn.
+macro_rules! each {
+    ($op:literal $first:literal $second:literal) => {
+        each!(@ $op $first $second "v0" "v1" "v2" "v3" "v4" "v5" "v6" "v7")
+    };
+    (@ $op:literal $first:literal $second:literal $($a:literal $b:literal)+) => {
+        concat!(
+            $($op, " ", $a, ".4s, ", $a, ".4s", $first, "\n", $op, " ", $b, ".4s, ", $b, ".4s", $second, "\n",)+
+        )
+    };
+}
+
+/// Results of four pixels times a panel, all of whose columns count, stored: sums are below 2^22 in magnitude. The first
+/// stretch's products are what sums start at, and biases come last, where they take fewer instructions.
+///
+/// # Safety
+/// As [`four`] and [`crate::conv::panels::Run`]; the pixel and the column are a group's and a panel's first.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn finished(g: &Group, p: &Panel, b: &Panels<'_>, c: &Constants, pixel: usize, column: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            ahead!(),
+            dispatch!("24f" "25f" "26f" "27f"),
+            "24:",
+            stretch!("saddlp" 4 "4" "16" "128"),
+            dispatch!("4f" "5f" "6f" "7f"),
+            "25:",
+            stretch!("saddlp" 3 "3" "12" "96"),
+            dispatch!("4f" "5f" "6f" "7f"),
+            "26:",
+            stretch!("saddlp" 2 "2" "8" "64"),
+            dispatch!("4f" "5f" "6f" "7f"),
+            "27:",
+            stretch!("saddlp" 1 "1" "4" "32"),
+            dispatch!("4f" "5f" "6f" "7f"),
+            stretches!(),
+            "ldr d16, [{bias}]",
+            "ldr {u0}, [{bias}, #8]",
+            "addp v0.4s, v0.4s, v1.4s",
+            "ldr {u1}, [{bias}, #24]",
+            "addp v1.4s, v2.4s, v3.4s",
+            "ldp {a0}, {a1}, [{y}]",
+            "addp v2.4s, v4.4s, v5.4s",
+            "ldr d17, [{bias}, #16]",
+            "addp v3.4s, v6.4s, v7.4s",
+            "ldr {x0}, [{multiplier}, #8]",
+            "addp v4.4s, v8.4s, v9.4s",
+            "ldr {x1}, [{multiplier}, #24]",
+            "addp v5.4s, v10.4s, v11.4s",
+            "ldr {x2:w}, [{c}]",
+            "addp v6.4s, v12.4s, v13.4s",
+            "addp v7.4s, v14.4s, v15.4s",
+            "ldr d18, [{multiplier}]",
+            "ins v16.d[1], {u0}",
+            "ldr d19, [{multiplier}, #16]",
+            "ins v17.d[1], {u1}",
+            "ldp {a2}, {a3}, [{y}, #16]",
+            each!("add" ", v16.4s" ", v17.4s"),
+            "dup v20.4s, {x2:w}",
+            "ins v18.d[1], {x0}",
+            "ins v19.d[1], {x1}",
+            "ldr {x0:w}, [{c}, #4]",
+            each!("scvtf" "" ""),
+            each!("fmul" ", v18.4s" ", v19.4s"),
+            each!("fadd" ", v20.4s" ", v20.4s"),
+            "uzp1 v0.8h, v0.8h, v1.8h",
+            "uzp1 v1.8h, v2.8h, v3.8h",
+            "uzp1 v2.8h, v4.8h, v5.8h",
+            "uzp1 v3.8h, v6.8h, v7.8h",
+            "cbnz {x0:w}, 3f",
+            "ldr {x1:w}, [{c}, #8]",
+            "ldp {x2:w}, {x3:w}, [{c}, #12]",
+            "dup v21.8h, {x1:w}",
+            "sqadd v0.8h, v0.8h, v21.8h",
+            "sqadd v1.8h, v1.8h, v21.8h",
+            "sqadd v2.8h, v2.8h, v21.8h",
+            "sqadd v3.8h, v3.8h, v21.8h",
+            "dup v22.8b, {x2:w}",
+            "dup v23.8b, {x3:w}",
+            "sqxtn v0.8b, v0.8h",
+            "sqxtn v1.8b, v1.8h",
+            "sqxtn v2.8b, v2.8h",
+            "sqxtn v3.8b, v3.8h",
+            "smax v0.8b, v0.8b, v22.8b",
+            "smax v1.8b, v1.8b, v22.8b",
+            "smax v2.8b, v2.8b, v22.8b",
+            "smax v3.8b, v3.8b, v22.8b",
+            "smin v0.8b, v0.8b, v23.8b",
+            "smin v1.8b, v1.8b, v23.8b",
+            "smin v2.8b, v2.8b, v23.8b",
+            "smin v3.8b, v3.8b, v23.8b",
+            "b 2f",
+            "3:",
+            "sqxtn v0.8b, v0.8h",
+            "sqxtn v1.8b, v1.8h",
+            "sqxtn v2.8b, v2.8h",
+            "sqxtn v3.8b, v3.8h",
+            "2:",
+            "str d0, [{a0}, {offset}]",
+            "str d1, [{a1}, {offset}]",
+            "str d2, [{a2}, {offset}]",
+            "str d3, [{a3}, {offset}]",
+            a = inout(reg) g.a => _,
+            taps = inout(reg) g.taps => _,
+            blocks = in(reg) g.blocks,
+            left = out(reg) _,
+            w = inout(reg) p.w => _,
+            sizes = inout(reg) p.sizes => _,
+            size = out(reg) _,
+            next = out(reg) _,
+            bias = in(reg) b.bias.cast::<i32>().wrapping_add(column),
+            multiplier = in(reg) b.multiplier.wrapping_add(column),
+            y = in(reg) b.y.wrapping_add(pixel),
+            offset = in(reg) b.offset + column,
+            c = in(reg) c,
+            a0 = out(reg) _, a1 = out(reg) _, a2 = out(reg) _, a3 = out(reg) _,
+            x0 = out(reg) _, x1 = out(reg) _, x2 = out(reg) _, x3 = out(reg) _,
+            u0 = out(reg) _, u1 = out(reg) _,
+            out("v0") _, out("v1") _, out("v2") _, out("v3") _,
+            out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+            out("v8") _, out("v9") _, out("v10") _, out("v11") _,
+            out("v12") _, out("v13") _, out("v14") _, out("v15") _,
+            out("v16") _, out("v17") _, out("v18") _, out("v19") _,
+            out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+            out("v24") _, out("v25") _, out("v26") _, out("v27") _,
+            out("v28") _, out("v29") _, out("v30") _, out("v31") _,
+            options(nostack),
+        );
+    }
+}
+
 /// Sizes of the stretches of any panel of one tap of at most 1024 blocks: pairs of blocks, and what is left.
 fn pairs(g: &Group) -> *const u8 {
     static PAIRS: [u8; 514] = {
@@ -337,7 +525,12 @@ fn pairs(g: &Group) -> *const u8 {
     PAIRS[512 - g.blocks / 2..].as_ptr()
 }
 
-/// A block in a mode.
+/// The panel, with sizes of its stretches.
+fn sized(g: &Group, p: &Panel) -> Panel {
+    Panel { sizes: if p.sizes.is_null() { pairs(g) } else { p.sizes }, ..*p }
+}
+
+/// A block in a mode of any sums.
 ///
 /// # Safety
 /// As [`crate::conv::panels::Run`].
@@ -349,9 +542,30 @@ unsafe fn conv_4x8<const MODE: Mode>(b: &Panels<'_>) {
             b,
             |start| begin(start),
             |g, p, pixels| match pixels {
-                MR if p.sizes.is_null() => four(g, &Panel { sizes: pairs(g), ..*p }),
-                MR => four(g, p),
+                MR => four(g, &sized(g, p)),
                 _ => neon::sums(g, p, pixels),
+            },
+            |_, _, _, _| false,
+        );
+    }
+}
+
+/// A block of small sums, in mode [`SMALL`] or [`PLAIN`], of which the one is the other with more to do.
+///
+/// # Safety
+/// As [`crate::conv::panels::Run`].
+#[target_feature(enable = "neon")]
+unsafe fn small_4x8(b: &Panels<'_>, plain: bool) {
+    let constants = Constants::of(b, plain);
+    // SAFETY: as in `conv_4x8`.
+    unsafe {
+        walk::walk::<SMALL, MR, 4>(
+            b,
+            |start| begin(start),
+            |g, p, pixels| neon::sums(g, p, pixels),
+            |g, p, pixel, column| {
+                finished(g, &sized(g, p), b, &constants, pixel, column);
+                true
             },
         );
     }
@@ -366,8 +580,8 @@ pub(super) unsafe fn panels(b: &Panels<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
         match walk::mode(b) {
-            SMALL => conv_4x8::<SMALL>(b),
-            PLAIN => conv_4x8::<PLAIN>(b),
+            SMALL => small_4x8(b, false),
+            PLAIN => small_4x8(b, true),
             SUMS => conv_4x8::<SUMS>(b),
             _ => conv_4x8::<ANY>(b),
         }

@@ -55,6 +55,7 @@ pub(super) unsafe fn walk<const MODE: Mode, const MR: usize, const STARTS: usize
     b: &Panels<'_>,
     begin: impl Fn([int32x4_t; 2]) -> [int32x4_t; STARTS],
     sums: impl Fn(&Group, &Panel, usize) -> [[int32x4_t; 2]; MR],
+    whole: impl Fn(&Group, &Panel, usize, usize) -> bool,
 ) {
     let span = (SPAN / b.panel.max(1)).clamp(1, PANELS) * NR;
     let mut starts = Starts([MaybeUninit::uninit(); PANELS]);
@@ -98,7 +99,17 @@ pub(super) unsafe fn walk<const MODE: Mode, const MR: usize, const STARTS: usize
                     3 | 4 if MR > 4 => {
                         store::<MODE, MR, 4>(b, pixel, columns, |i| sums(&group, &panel(i), 4));
                     }
-                    _ => store::<MODE, MR, MR>(b, pixel, columns, |i| sums(&group, &panel(i), MR)),
+                    _ => {
+                        // A loop of its own: what results are made with stays out of it.
+                        let mut done = 0;
+                        while done < columns.len() / NR
+                            && whole(&group, &panel(done), pixel, first + done * NR)
+                        {
+                            done += 1;
+                        }
+                        let rest = first + done * NR..columns.end;
+                        store::<MODE, MR, MR>(b, pixel, rest, |i| sums(&group, &panel(done + i), MR));
+                    }
                 }
             }
         }

@@ -31,31 +31,35 @@ macro_rules! put {
 }
 
 /// A tap's products of the four outputs, weights being in `$w`: first ones, after those of the taps before have been
-/// added to sums, or added to the ones that are there.
+/// added to sums, or added to the ones that are there; beside each what may follow.
 macro_rules! tap {
-    (first $w:literal, $x0:literal $x1:literal $x2:literal $x3:literal) => {
-        tap!(@ "smull" $w, $x0 $x1 $x2 $x3, "", "", "", "")
+    (first $w:literal, $x0:literal $x1:literal $x2:literal $x3:literal $(; $($beside:expr),+)?) => {
+        tap!(@ "smull" $w, $x0 $x1 $x2 $x3, "", "", "", "" $(; $($beside),+)?)
     };
-    (second $w:literal, $x0:literal $x1:literal $x2:literal $x3:literal) => {
-        tap!(@ "smlal" $w, $x0 $x1 $x2 $x3, "", "", "", "")
+    (second $w:literal, $x0:literal $x1:literal $x2:literal $x3:literal $(; $($beside:expr),+)?) => {
+        tap!(@ "smlal" $w, $x0 $x1 $x2 $x3, "", "", "", "" $(; $($beside),+)?)
     };
-    (third $w:literal, $x0:literal $x1:literal $x2:literal $x3:literal) => {
+    (third $w:literal, $x0:literal $x1:literal $x2:literal $x3:literal $(; $($beside:expr),+)?) => {
         tap!(@ "smull" $w, $x0 $x1 $x2 $x3,
             add!("v9" "v13" "v27", "v14" "v28"), add!("v10" "v15" "v27", "v16" "v28"),
-            add!("v11" "v17" "v27", "v18" "v28"), add!("v12" "v19" "v27", "v20" "v28"))
+            add!("v11" "v17" "v27", "v18" "v28"), add!("v12" "v19" "v27", "v20" "v28") $(; $($beside),+)?)
     };
-    (later $w:literal, $x0:literal $x1:literal $x2:literal $x3:literal) => {
+    (later $w:literal, $x0:literal $x1:literal $x2:literal $x3:literal $(; $($beside:expr),+)?) => {
         tap!(@ "smull" $w, $x0 $x1 $x2 $x3,
             add!("v9" "v13" "v13", "v14" "v14"), add!("v10" "v15" "v15", "v16" "v16"),
-            add!("v11" "v17" "v17", "v18" "v18"), add!("v12" "v19" "v19", "v20" "v20"))
+            add!("v11" "v17" "v17", "v18" "v18"), add!("v12" "v19" "v19", "v20" "v20") $(; $($beside),+)?)
     };
     (@ $op:literal $w:literal, $x0:literal $x1:literal $x2:literal $x3:literal,
      $a0:expr, $a1:expr, $a2:expr, $a3:expr) => {
+        tap!(@ $op $w, $x0 $x1 $x2 $x3, $a0, $a1, $a2, $a3; "", "", "", "")
+    };
+    (@ $op:literal $w:literal, $x0:literal $x1:literal $x2:literal $x3:literal,
+     $a0:expr, $a1:expr, $a2:expr, $a3:expr; $b0:expr, $b1:expr, $b2:expr, $b3:expr) => {
         concat!(
-            $a0, $op, " v9.8h, ", $x0, ".8b, ", $w, ".8b\n",
-            $a1, $op, " v10.8h, ", $x1, ".8b, ", $w, ".8b\n",
-            $a2, $op, " v11.8h, ", $x2, ".8b, ", $w, ".8b\n",
-            $a3, $op, " v12.8h, ", $x3, ".8b, ", $w, ".8b\n",
+            $a0, $op, " v9.8h, ", $x0, ".8b, ", $w, ".8b\n", $b0,
+            $a1, $op, " v10.8h, ", $x1, ".8b, ", $w, ".8b\n", $b1,
+            $a2, $op, " v11.8h, ", $x2, ".8b, ", $w, ".8b\n", $b2,
+            $a3, $op, " v12.8h, ", $x3, ".8b, ", $w, ".8b\n", $b3,
         )
     };
 }
@@ -115,19 +119,16 @@ macro_rules! stride_1 {
             put!($how "d21" "t0" "{r0}"), put!($how "d22" "t1" "{r0}, {o1}"), put!($how "d23" "t2" "{r0}, {o2}"),
             put!($how "d24" "t3" "{r0}, {o3}"), put!($how "d25" "t4" "{r0}, {o4}"), put!($how "d26" "t5" "{r0}, {o5}"),
             tap!(first "v0", "v21" "v22" "v23" "v24"),
-            get!($how "t0" "{r1}"), get!($how "t1" "{r1}, {o1}"), get!($how "t2" "{r1}, {o2}"),
-            get!($how "t3" "{r1}, {o3}"),
-            tap!(second "v1", "v22" "v23" "v24" "v25"),
+            tap!(second "v1", "v22" "v23" "v24" "v25"; get!($how "t0" "{r1}"), get!($how "t1" "{r1}, {o1}"),
+                get!($how "t2" "{r1}, {o2}"), get!($how "t3" "{r1}, {o3}")),
             tap!(third "v2", "v23" "v24" "v25" "v26"),
             put!($how "d21" "t0" "{r1}"), put!($how "d22" "t1" "{r1}, {o1}"), put!($how "d27" "t2" "{r1}, {o2}"),
             put!($how "d28" "t3" "{r1}, {o3}"),
-            get!($how "t0" "{r1}, {o4}"), get!($how "t1" "{r1}, {o5}"),
-            tap!(second "v3", "v21" "v22" "v27" "v28"),
+            tap!(second "v3", "v21" "v22" "v27" "v28"; get!($how "t0" "{r1}, {o4}"), get!($how "t1" "{r1}, {o5}"), "", ""),
             put!($how "d23" "t0" "{r1}, {o4}"), put!($how "d24" "t1" "{r1}, {o5}"),
-            get!($how "t0" "{r2}"), get!($how "t1" "{r2}, {o1}"), get!($how "t2" "{r2}, {o2}"),
-            get!($how "t3" "{r2}, {o3}"), get!($how "t4" "{r2}, {o4}"), get!($how "t5" "{r2}, {o5}"),
-            tap!(later "v4", "v22" "v27" "v28" "v23"),
-            tap!(second "v5", "v27" "v28" "v23" "v24"),
+            tap!(later "v4", "v22" "v27" "v28" "v23"; get!($how "t0" "{r2}"), get!($how "t1" "{r2}, {o1}"),
+                get!($how "t2" "{r2}, {o2}"), get!($how "t3" "{r2}, {o3}")),
+            tap!(second "v5", "v27" "v28" "v23" "v24"; get!($how "t4" "{r2}, {o4}"), get!($how "t5" "{r2}, {o5}"), "", ""),
             put!($how "d25" "t0" "{r2}"), put!($how "d26" "t1" "{r2}, {o1}"), put!($how "d21" "t2" "{r2}, {o2}"),
             put!($how "d22" "t3" "{r2}, {o3}"), put!($how "d27" "t4" "{r2}, {o4}"), put!($how "d28" "t5" "{r2}, {o5}"),
             tap!(later "v6", "v25" "v26" "v21" "v22"),
@@ -147,29 +148,27 @@ macro_rules! stride_2 {
             "ldp q27, q28, [{start}]\n",
             put!($how "d21" "t0" "{r0}"), put!($how "d22" "t1" "{r0}, {o2}"), put!($how "d23" "t2" "{r0}, {o4}"),
             put!($how "d24" "t3" "{r0}, {o6}"), put!($how "d25" "t4" "{r0}, {o1}"), put!($how "d26" "t5" "{r0}, {o3}"),
-            get!($how "t0" "{r0}, {o5}"), get!($how "t1" "{r0}, {o7}"), get!($how "t2" "{r0}, {o8}"),
-            tap!(first "v0", "v21" "v22" "v23" "v24"),
+            tap!(first "v0", "v21" "v22" "v23" "v24"; get!($how "t0" "{r0}, {o5}"), get!($how "t1" "{r0}, {o7}"),
+                get!($how "t2" "{r0}, {o8}"), ""),
             put!($how "d21" "t0" "{r0}, {o5}"), put!($how "d29" "t1" "{r0}, {o7}"),
-            get!($how "t0" "{r1}"), get!($how "t1" "{r1}, {o2}"), get!($how "t3" "{r1}, {o4}"),
-            get!($how "t4" "{r1}, {o6}"),
-            tap!(second "v1", "v25" "v26" "v21" "v29"),
+            tap!(second "v1", "v25" "v26" "v21" "v29"; get!($how "t0" "{r1}"), get!($how "t1" "{r1}, {o2}"),
+                get!($how "t3" "{r1}, {o4}"), get!($how "t4" "{r1}, {o6}")),
             put!($how "d25" "t2" "{r0}, {o8}"),
             tap!(third "v2", "v22" "v23" "v24" "v25"),
             put!($how "d26" "t0" "{r1}"), put!($how "d21" "t1" "{r1}, {o2}"), put!($how "d27" "t3" "{r1}, {o4}"),
             put!($how "d28" "t4" "{r1}, {o6}"),
-            get!($how "t0" "{r1}, {o1}"), get!($how "t1" "{r1}, {o3}"), get!($how "t2" "{r1}, {o5}"),
-            get!($how "t3" "{r1}, {o7}"), get!($how "t4" "{r1}, {o8}"),
-            tap!(second "v3", "v26" "v21" "v27" "v28"),
+            get!($how "t0" "{r1}, {o1}"),
+            tap!(second "v3", "v26" "v21" "v27" "v28"; get!($how "t1" "{r1}, {o3}"), get!($how "t2" "{r1}, {o5}"),
+                get!($how "t3" "{r1}, {o7}"), get!($how "t4" "{r1}, {o8}")),
             put!($how "d22" "t0" "{r1}, {o1}"), put!($how "d23" "t1" "{r1}, {o3}"), put!($how "d24" "t2" "{r1}, {o5}"),
             put!($how "d29" "t3" "{r1}, {o7}"), put!($how "d25" "t4" "{r1}, {o8}"),
-            get!($how "t0" "{r2}"), get!($how "t1" "{r2}, {o2}"), get!($how "t2" "{r2}, {o4}"),
-            get!($how "t3" "{r2}, {o6}"), get!($how "t4" "{r2}, {o1}"), get!($how "t5" "{r2}, {o3}"),
-            tap!(later "v4", "v22" "v23" "v24" "v29"),
-            tap!(second "v5", "v21" "v27" "v28" "v25"),
+            tap!(later "v4", "v22" "v23" "v24" "v29"; get!($how "t0" "{r2}"), get!($how "t1" "{r2}, {o2}"),
+                get!($how "t2" "{r2}, {o4}"), get!($how "t3" "{r2}, {o6}")),
+            tap!(second "v5", "v21" "v27" "v28" "v25"; get!($how "t4" "{r2}, {o1}"), get!($how "t5" "{r2}, {o3}"), "", ""),
             put!($how "d21" "t0" "{r2}"), put!($how "d22" "t1" "{r2}, {o2}"), put!($how "d23" "t2" "{r2}, {o4}"),
             put!($how "d24" "t3" "{r2}, {o6}"), put!($how "d25" "t4" "{r2}, {o1}"), put!($how "d26" "t5" "{r2}, {o3}"),
-            get!($how "t0" "{r2}, {o5}"), get!($how "t1" "{r2}, {o7}"), get!($how "t2" "{r2}, {o8}"),
-            tap!(later "v6", "v21" "v22" "v23" "v24"),
+            tap!(later "v6", "v21" "v22" "v23" "v24"; get!($how "t0" "{r2}, {o5}"), get!($how "t1" "{r2}, {o7}"),
+                get!($how "t2" "{r2}, {o8}"), ""),
             put!($how "d27" "t0" "{r2}, {o5}"), put!($how "d28" "t1" "{r2}, {o7}"), put!($how "d29" "t2" "{r2}, {o8}"),
             tap!(second "v7", "v25" "v26" "v27" "v28"),
             tap!(later "v8", "v22" "v23" "v24" "v29"),
