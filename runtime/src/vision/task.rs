@@ -101,7 +101,8 @@ pub struct Guess {
 ///
 /// - one output `[1, N]` (or with more ones): classify;
 /// - `[1, N, 4 + k]` with `[1, N, 1]`: BlazeFace; `[1, N, 4]` with `[1, N, C]`: SSD;
-/// - one output `[1, C, N]` with C < N: YOLOv8, one `[1, N, C]`: YOLOv5, `[1, N, 6]` with N of at most 1000: end to end;
+/// - one output `[1, C, N]` with C < N: YOLOv8, one `[1, N, C]`: YOLOv5, where N boxes are those of a pyramid over the
+///   input; `[1, N, 6]` with N of at most 1000: end to end;
 /// - one output of image shape, at least an eighth of the input's extent: segment.
 pub fn guess_task(inputs: &[(&str, &[u32])], outputs: &[(&str, &[u32])]) -> Option<Guess> {
     let (_, [height, width], _) = inputs.iter().find_map(|(_, dims)| image_dims(dims))?;
@@ -110,8 +111,8 @@ pub fn guess_task(inputs: &[(&str, &[u32])], outputs: &[(&str, &[u32])]) -> Opti
     let shapes: Vec<&[u32]> = outputs.iter().map(|(_, dims)| *dims).collect();
     match shapes[..] {
         [&[1, n, 6]] if n <= 1000 => detect(Head::EndToEnd),
-        [&[1, c, n]] if (5..n).contains(&c) => detect(Head::YoloV8),
-        [&[1, n, c]] if (6..n).contains(&c) => detect(Head::YoloV5),
+        [&[1, c, n]] if (5..n).contains(&c) && is_pyramid(n, height, width) => detect(Head::YoloV8),
+        [&[1, n, c]] if (6..n).contains(&c) && is_pyramid(n, height, width) => detect(Head::YoloV5),
         [&[1, n, r], &[1, m, 1]] | [&[1, m, 1], &[1, n, r]] if n == m && r >= 4 => {
             Some(Guess { task: Task::Face, head: Some(Head::BlazeFace) })
         }
@@ -125,6 +126,18 @@ pub fn guess_task(inputs: &[(&str, &[u32])], outputs: &[(&str, &[u32])]) -> Opti
         }
         _ => None,
     }
+}
+
+/// Whether `n` boxes are up to three at each cell of some levels that follow one another, from a quarter of the extent of
+/// a picture to a 128th. Recognizers of text give `[1, N, C]` too, and are none.
+fn is_pyramid(n: u32, height: u32, width: u32) -> bool {
+    let cells = |level: u32| u64::from(height.div_ceil(1 << level)) * u64::from(width.div_ceil(1 << level));
+    (2..=7).any(|first| {
+        (first..=7).any(|last| {
+            let all: u64 = (first..=last).map(cells).sum();
+            (1..=3).any(|each| each * all == u64::from(n))
+        })
+    })
 }
 
 /// The task and head that metadata name, or else the guess.
@@ -177,13 +190,16 @@ mod tests {
         assert_eq!(guess(&[1, 128, 128, 3], &[&[1, 896, 16], &[1, 896, 1]]), Some((Face, Some(BlazeFace))));
         assert_eq!(guess(&[1, 300, 300, 3], &[&[1, 1917, 4], &[1, 1917, 24]]), Some((Detect, Some(Ssd))));
         assert_eq!(guess(&[1, 256, 256, 3], &[&[1, 256, 256, 1]]), Some((Segment, None)));
+        assert_eq!(guess(&[1, 3, 384, 640], &[&[1, 5, 5040]]), Some((Detect, Some(YoloV8))));
         assert_eq!(guess(&[1, 128], &[&[1, 384]]), None);
+        // A recognizer of text: 40 places of 6625 signs.
+        assert_eq!(guess(&[1, 3, 48, 320], &[&[1, 40, 6625]]), None);
         assert_eq!(guess(&nchw(48), &[&[1, 12, 12, 3], &[2, 2]]), None);
     }
 
     #[test]
     fn metadata_win() {
-        let (inputs, outputs) = ([("x", &[1, 3, 64, 64][..])], [("y", &[1, 84, 100][..])]);
+        let (inputs, outputs) = ([("x", &[1, 3, 64, 64][..])], [("y", &[1, 6, 84][..])]);
         let meta: Meta = [(KEY_HEAD, "yolov3")].into_iter().collect();
         let found = find_task(&meta, &inputs, &outputs).unwrap().unwrap();
         assert_eq!(found, Guess { task: Task::Detect, head: Some(Head::YoloV5) });
