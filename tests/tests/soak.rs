@@ -101,7 +101,6 @@ fn nothing_grows() {
             );
         }
     }
-    let first = looks[0].1;
     // QEMU 7.2 keeps memory of every thread that ever ran: the tests on emulated cores are too short to tell.
     let memory_counts = cfg!(target_arch = "x86_64") || std::env::var("CYGNET_SOAK").is_ok();
     if !memory_counts {
@@ -109,11 +108,10 @@ fn nothing_grows() {
     }
     for (at, now) in &looks {
         assert_eq!((now.threads, now.files), (before.threads, before.files), "after {at:.0} s");
-        assert!(
-            !memory_counts || now.kib <= first.kib + SLACK_KIB,
-            "after {at:.0} s: {} KiB, at first {}",
-            now.kib,
-            first.kib
-        );
     }
+    // What is held goes up and down with what the allocator gives back; what leaks is there at all times.
+    let least = |looks: &[(f64, Held)]| looks.iter().map(|(_, now)| now.kib).min().unwrap();
+    let (early, late) = looks.split_at(looks.len() / 2);
+    let (early, late) = (least(early), least(late));
+    assert!(!memory_counts || late <= early + SLACK_KIB, "at least {early} KiB at first, {late} in the end");
 }
