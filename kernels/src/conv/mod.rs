@@ -357,6 +357,7 @@ fn finish(
         setup.small = setup.multiplier.is_some_and(|m| small_sums(cx, &setup, &m, &products));
         if panels.stretches {
             setup.stretches = stretches(cx, &setup, &products);
+            setup.stretches.crowded = crowded;
         }
         return Ok(Box::new(Conv::new(setup, products)));
     }

@@ -530,6 +530,20 @@ fn sized(g: &Group, p: &Panel) -> Panel {
     Panel { sizes: if p.sizes.is_null() { pairs(g) } else { p.sizes }, ..*p }
 }
 
+/// Sums of the first pixels of a group times a panel. Of fewer than four, pairs of blocks take less time, where the weights
+/// allow pairs.
+///
+/// # Safety
+/// As [`four`].
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn sums(b: &Panels<'_>, g: &Group, p: &Panel, pixels: usize) -> [[int32x4_t; 2]; MR] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if pixels == MR || b.stretches.crowded { four(g, &sized(g, p)) } else { neon::sums(g, p, pixels) }
+    }
+}
+
 /// A block in a mode of any sums.
 ///
 /// # Safety
@@ -541,10 +555,7 @@ unsafe fn conv_4x8<const MODE: Mode>(b: &Panels<'_>) {
         walk::walk::<MODE, MR, 4>(
             b,
             |start| begin(start),
-            |g, p, pixels| match pixels {
-                MR => four(g, &sized(g, p)),
-                _ => neon::sums(g, p, pixels),
-            },
+            |g, p, pixels| sums(b, g, p, pixels),
             |_, _, _, _| false,
         );
     }
@@ -562,7 +573,7 @@ unsafe fn small_4x8(b: &Panels<'_>, plain: bool) {
         walk::walk::<SMALL, MR, 4>(
             b,
             |start| begin(start),
-            |g, p, pixels| neon::sums(g, p, pixels),
+            |g, p, pixels| sums(b, g, p, pixels),
             |g, p, pixel, column| {
                 finished(g, &sized(g, p), b, &constants, pixel, column);
                 true

@@ -21,11 +21,13 @@ pub struct Stretches {
     sizes: Vec<u8>,
     /// For each panel the first of its stretches.
     starts: Vec<u32>,
+    /// Whether some channel has several weights of -128, so that no two blocks may be summed in 16 bits unasked.
+    pub(crate) crowded: bool,
 }
 
 impl Stretches {
     /// Of no panels.
-    pub const NONE: Self = Self { sizes: Vec::new(), starts: Vec::new() };
+    pub const NONE: Self = Self { sizes: Vec::new(), starts: Vec::new(), crowded: false };
 
     /// Adds those of a panel of `taps` taps.
     pub(crate) fn push(&mut self, panel: &[u8], taps: usize) {
