@@ -540,8 +540,24 @@ fn sized(g: &Group, p: &Panel) -> Panel {
 unsafe fn sums(b: &Panels<'_>, g: &Group, p: &Panel, pixels: usize) -> [[int32x4_t; 2]; MR] {
     // SAFETY: the caller's promise.
     unsafe {
-        if pixels == MR || b.stretches.crowded { four(g, &sized(g, p)) } else { neon::sums(g, p, pixels) }
+        match pixels {
+            MR => four(g, &sized(g, p)),
+            _ if b.stretches.crowded => four_of_few(g, p),
+            _ => neon::sums(g, p, pixels),
+        }
     }
+}
+
+/// [`four`], once in the program: such weights are rare.
+///
+/// # Safety
+/// As there.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "neon")]
+unsafe fn four_of_few(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
+    // SAFETY: the caller's promise.
+    unsafe { four(g, &sized(g, p)) }
 }
 
 /// A block in a mode of any sums.
