@@ -92,7 +92,7 @@ impl Pool {
         for worker in self.workers.iter().filter(free).take(most) {
             *worker.seat.job.lock().unwrap_or_else(PoisonError::into_inner) = Some(helper.clone());
             if let Some(place) = worker.seat.place.get() {
-                place.keep_off(here());
+                place.keep_off(here(), self.workers.len());
             }
             worker.seat.state.store(OFFERED, Ordering::Release);
             worker.unparker.unpark();

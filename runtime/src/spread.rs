@@ -3,7 +3,8 @@
 //! Linux may wake a thread on its waker's core though another one is idle: where an idle core has left a virtual machine,
 //! and where all cores were busy of late and it does not look for an idle one. Such a worker waits for its caller, takes
 //! the caller's time to find nothing to do, and is there again at the next run. So a worker may run on all its cores but
-//! the one from which it is called; when the caller moves, so does the exception.
+//! the one from which it is called, where as many others are left as there are workers; when the caller moves, so does
+//! the exception.
 
 pub(crate) use system::{Place, here};
 
@@ -37,8 +38,9 @@ mod system {
             Self { thread: gettid(), exception: Mutex::new(None) }
         }
 
-        /// From now on the worker may not run on `core`, and again on the one before; it may where it has no other.
-        pub fn keep_off(&self, core: usize) {
+        /// From now on the worker, one of so many, may not run on `core`, and again on the one before; it may where that
+        /// would leave fewer cores than workers.
+        pub fn keep_off(&self, core: usize, workers: usize) {
             let mut exception = self.exception.lock().unwrap_or_else(PoisonError::into_inner);
             if exception.as_ref().is_some_and(|e| e.core == core) || core >= CpuSet::MAX_CPU {
                 return;
@@ -48,7 +50,7 @@ mod system {
             let all = exception.as_ref().filter(|e| e.rest == now).map_or(now, |e| e.all);
             let mut rest = all;
             rest.unset(core);
-            if rest.count() == 0 {
+            if (rest.count() as usize) < workers {
                 rest = all;
             }
             // A thread that may not be moved is slower, not wrong.
@@ -75,13 +77,16 @@ mod system {
             let all = cores(&mask());
             let place = Place::of_caller();
             for &core in &all {
-                place.keep_off(core);
+                place.keep_off(core, 1);
                 let rest: Vec<_> = all.iter().copied().filter(|&c| c != core || all.len() == 1).collect();
                 assert_eq!(cores(&mask()), rest);
                 assert!(rest.contains(&here()), "the thread was moved");
             }
             // On a core that is not its own the caller is in nobody's way.
-            place.keep_off(CpuSet::MAX_CPU - 1);
+            place.keep_off(CpuSet::MAX_CPU - 1, 1);
+            assert_eq!(cores(&mask()), all);
+            // Workers enough for all cores share them with the caller.
+            place.keep_off(all[0], all.len());
             assert_eq!(cores(&mask()), all);
         }
 
@@ -89,13 +94,13 @@ mod system {
         fn a_mask_set_by_others_stands() {
             let all = cores(&mask());
             let place = Place::of_caller();
-            place.keep_off(all[0]);
+            place.keep_off(all[0], 1);
             let mut one = CpuSet::new();
             one.set(all[0]);
             sched_setaffinity(None, &one).unwrap();
-            place.keep_off(all[all.len() - 1]);
+            place.keep_off(all[all.len() - 1], 1);
             assert_eq!(cores(&mask()), [all[0]]);
-            place.keep_off(all[0]);
+            place.keep_off(all[0], 1);
             assert_eq!(cores(&mask()), [all[0]], "the only core is kept");
         }
     }
@@ -114,6 +119,6 @@ mod system {
             Self
         }
 
-        pub fn keep_off(&self, _: usize) {}
+        pub fn keep_off(&self, _: usize, _: usize) {}
     }
 }

@@ -15,7 +15,7 @@
 //! | `LayerNormalization` | one node with constant scale and bias |
 //! | `GlobalAveragePool`, `GlobalMaxPool` | also for means and maxima over both pixel axes of rank 4 |
 //! | `Cast` | also for `CastLike` |
-//! | `QuantizeLinear`, `DequantizeLinear` | around float operators, for QDQ and QOperator models alike |
+//! | `QuantizeLinear`, `DequantizeLinear` | around float operators, for QDQ and QOperator models alike; bounds of quantized values stand before as real ones |
 //! | gone | `Identity` (unless an input or constant is an output), `Dropout`, `Constant`, `Shape`, `Size`, `Range`, `ConstantOfShape`, `BatchNormalization` of real numbers of up to 32 bits, `Pow` by 0.5, 1 and 2 |
 //!
 //! An output of the graph may be a constant. A node's name is that of the last source node that it stands for.

@@ -35,6 +35,12 @@ pub(super) struct Run {
     pub lo: f32,
     pub hi: f32,
     pub zero_point: i32,
+    /// Whether the products of two taps fit 16 bits together (s8).
+    #[cfg_attr(
+        not(target_arch = "aarch64"),
+        expect(dead_code, reason = "no kernel of other instruction sets")
+    )]
+    pub pairs: bool,
 }
 
 /// A microkernel.
@@ -52,15 +58,22 @@ pub(super) struct Listed {
     /// Output columns whose taps are all inside the image.
     interior: Range<usize>,
     pixels_per_tile: usize,
+    /// As [`Run::pairs`].
+    pairs: bool,
 }
 
 impl Listed {
-    pub(super) fn new(cx: &Context<'_>, layer: Layer, (name, run): (&'static str, Micro)) -> Self {
+    pub(super) fn new(
+        cx: &Context<'_>,
+        layer: Layer,
+        (name, run): (&'static str, Micro),
+        pairs: bool,
+    ) -> Self {
         let interior = super::interior(&layer.axes[1]);
         let channels = super::pack::padded_channels(layer.y.cols());
         let (pixels, each) = (layer.y.rows(), layer.taps() * channels);
         let pixels_per_tile = (cx.grain(each * pixels, TILE_MACS) / each).clamp(1, pixels);
-        Self { layer, name, run, interior, pixels_per_tile }
+        Self { layer, name, run, interior, pixels_per_tile, pairs }
     }
 
     /// Writes down the addresses that consecutive output pixels read, from `pixel` on.
@@ -167,6 +180,7 @@ unsafe impl Kernel for Listed {
                 lo: layer.lo,
                 hi: layer.hi,
                 zero_point: layer.zero_point,
+                pairs: self.pairs,
             };
             // SAFETY: the operands are as the contract says; `choose` looked at the processor.
             unsafe {

@@ -154,11 +154,11 @@ pub(crate) fn prepare(p: &op::DepthwiseConv, cx: &Context<'_>) -> Result<Box<dyn
         }
     }
     let found = match dtype {
-        DType::S8 => s8::choose(cpu, crowded),
+        DType::S8 => s8::choose(cpu),
         DType::F32 => float::choose::<f32>(cpu),
         _ => float::choose::<F16>(cpu),
     };
-    Ok(Box::new(list::Listed::new(cx, layer, found)))
+    Ok(Box::new(list::Listed::new(cx, layer, found, !crowded)))
 }
 
 #[cfg(target_arch = "aarch64")]

@@ -1,7 +1,7 @@
 //! Convolution microkernels for s8.
 //!
-//! `y[row][c] = requantize(bias[c] + sum of a[tap][row][k] * w[tap][k][c])`: exact in 32 bits, then [`generic::requantize`], the same operations in every row of
-//! the table. Weights are packed `[panel][tap][depth / 4][8][4]`, see [`super::micro`].
+//! `y[row][c] = requantize(bias[c] + sum of a[tap][row][k] * w[tap][k][c])`: exact in 32 bits, then
+//! [`generic::requantize`], the same operations in every row of the table. Weights are packed `[panel][tap][depth / 4][8][4]`, see [`super::micro`].
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

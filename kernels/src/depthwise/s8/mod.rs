@@ -32,15 +32,14 @@ const ROWS: &[(&str, Features, Micro)] = &[
     ("depthwise_s8_1c_generic", Features::NONE, generic::run),
 ];
 
-/// The implementation for a processor and its name. Of `crowded` weights some channel has several of -128, which
-/// Advanced SIMD's pairs of products do not allow.
-pub(super) fn choose(cpu: Cpu, crowded: bool) -> (&'static str, Micro) {
-    let pairs = |needs| crowded && needs == Features::NEON;
-    let found = ROWS.iter().find(|&&(_, needs, _)| cpu.has(needs) && !pairs(needs));
+/// The implementation for a processor and its name.
+pub(super) fn choose(cpu: Cpu) -> (&'static str, Micro) {
+    let found = ROWS.iter().find(|&&(_, needs, _)| cpu.has(needs));
     found.map_or(("depthwise_s8_1c_generic", generic::run as Micro), |&(name, _, run)| (name, run))
 }
 
-/// The implementation by strips of a window, where there is one for the processor; `crowded` as in [`choose`].
+/// The implementation by strips of a window, where there is one for the processor. Of `crowded` weights some channel has
+/// several of -128, which Advanced SIMD's pairs of products do not allow.
 #[allow(unused_variables)]
 pub(super) fn strips(
     cpu: Cpu,

@@ -1,5 +1,5 @@
-//! Advanced SIMD: sixteen channels; the products of two taps are summed in 16 bits (at most 2 * 128 * 127),
-//! then added to the 32-bit sums.
+//! Advanced SIMD: sixteen channels; the products of two taps are summed in 16 bits where weights allow it
+//! (at most 2 * 128 * 127), then added to the 32-bit sums.
 
 use std::arch::aarch64::*;
 
@@ -57,7 +57,7 @@ unsafe fn groups<const TAPS: usize>(r: &Run) {
                     let v = if TAPS > 0 { held[t] } else { vld1q_s8(w.add(t * padded)) };
                     let mut lo = vmull_s8(vget_low_s8(x), vget_low_s8(v));
                     let mut hi = vmull_high_s8(x, v);
-                    if t + 1 < taps {
+                    if r.pairs && t + 1 < taps {
                         let x = vld1q_s8((*a.add(1)).cast::<i8>().add(first));
                         let v = if TAPS > 0 { held[t + 1] } else { vld1q_s8(w.add((t + 1) * padded)) };
                         lo = vmlal_s8(lo, vget_low_s8(x), vget_low_s8(v));
@@ -68,7 +68,7 @@ unsafe fn groups<const TAPS: usize>(r: &Run) {
                     sums[2] = vaddw_s16(sums[2], vget_low_s16(hi));
                     sums[3] = vaddw_high_s16(sums[3], hi);
                 }
-                t += 2;
+                t += if r.pairs { 2 } else { 1 };
             }
             let q = requantize(r, sums, scale);
             // SAFETY: the pixel takes the channels that count.
