@@ -8,7 +8,10 @@ use cygnet_convert::Judge;
 use cygnet_convert::judge::{Outputs, Pool, is_distribution, values};
 
 use crate::common::CliError;
-use crate::eval::metrics::{ctc_path, edits};
+
+mod strings;
+
+use strings::Frames;
 
 /// Boxes of at least this score have to be found.
 pub const SCORE: f32 = 0.4;
@@ -48,52 +51,6 @@ pub fn for_model(
         Some(Task::Segment) => Box::new(Masks),
         None => Box::new(Frames),
     })
-}
-
-/// Error of each symbol of a string that is another, lost or extra: one is never accepted, however many samples are right.
-const SYMBOL: f64 = 3.0;
-
-/// Probability by which the float model has to prefer a class in a frame for that to decide anything.
-const SURE: f32 = 0.1;
-
-/// Outputs of which nothing is known; where they are probabilities of classes frame by frame, as those of recognizers of
-/// text or speech, the strings that CTC reads have to be the same (blank 0).
-struct Frames;
-
-impl Judge for Frames {
-    fn measure(&self) -> String {
-        format!("{}; strings of classes by CTC the same", Outputs.measure())
-    }
-
-    fn pool(&self) -> Pool {
-        Outputs.pool()
-    }
-
-    fn error(&self, float: &[Array], low: &[Array]) -> Result<f64, String> {
-        let texts = float.iter().zip(low).filter(|(a, _)| is_text(a)).map(|(a, b)| {
-            let classes = a.dims[2] as usize;
-            changed(&values(a), &values(b), classes) as f64 * SYMBOL
-        });
-        Ok(texts.fold(Outputs.error(float, low)?, f64::max))
-    }
-}
-
-/// Whether an array holds probabilities of classes, of several frames of one sample.
-fn is_text(a: &Array) -> bool {
-    a.dims.len() == 3 && a.dims[0] == 1 && a.dims[1] > 1 && is_distribution(a)
-}
-
-/// Symbols that have to be changed to make one string of the other.
-fn changed(float: &[f32], low: &[f32], classes: usize) -> usize {
-    let best = |frame: &[f32]| (0..classes).fold(0, |best, i| if frame[i] > frame[best] { i } else { best });
-    let frames = float.chunks_exact(classes).zip(low.chunks_exact(classes));
-    let paths = frames.map(|(a, b)| {
-        let (own, other) = (best(a), best(b));
-        // Of classes that are all but equally probable either will do.
-        (own, if a[other] >= a[own] - SURE { own } else { other })
-    });
-    let (own, other): (Vec<_>, Vec<_>) = paths.unzip();
-    edits(&ctc_path(own, 0), &ctc_path(other, 0))
 }
 
 /// Detections of the float model have to be found again.
@@ -271,28 +228,6 @@ mod tests {
         assert!((lost(&float, &[found(80.0, 0.896)], &[found(80.0, 0.9)]) - 0.04).abs() < 1e-4);
         assert_eq!(extra(&float, &[]), MISSED);
         assert!((extra(&float, &[found(90.0, 0.87)]) - 0.3).abs() < 1e-4);
-    }
-
-    /// Of classes blank, a and b, "ab" in four frames.
-    #[test]
-    fn strings_by_their_symbols() {
-        let text = |v: &[[f32; 3]]| {
-            let bytes = v.iter().flatten().flat_map(|x| x.to_le_bytes()).collect();
-            vec![Array { name: "t".into(), dtype: DType::F32, dims: vec![1, v.len() as u32, 3], bytes }]
-        };
-        let (blank, a, b) = ([0.9, 0.05, 0.05], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]);
-        let float = text(&[a, a, blank, b]);
-        let error = |low: &[[f32; 3]]| Frames.error(&float, &text(low)).unwrap();
-        assert_eq!(error(&[a, a, blank, b]), 0.0);
-        // The same string at another pace is far by its probabilities alone: a quarter of the frames differ by 0.95.
-        assert!((error(&[a, blank, blank, b]) - 0.95 / 4.0 / 0.1).abs() < 1e-5);
-        // "a", and "aab": one symbol each.
-        assert!(error(&[a, a, blank, blank]) >= SYMBOL);
-        assert!(error(&[a, blank, a, b]) >= SYMBOL);
-        // A frame that the float model is not sure of decides nothing.
-        let float = text(&[a, [0.48, 0.52, 0.0], [0.52, 0.48, 0.0], b]);
-        let low = text(&[a, [0.5, 0.5, 0.0], [0.49, 0.51, 0.0], b]);
-        assert!(Frames.error(&float, &low).unwrap() < 1.0);
     }
 
     #[test]

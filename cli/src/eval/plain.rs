@@ -198,6 +198,7 @@ fn mask(outputs: &[Array]) -> Result<(Vec<bool>, [usize; 2]), CliError> {
     }
 }
 
+/// The symbols of classes from 1 on.
 fn symbols(args: &Args, labels: &[&str]) -> Result<Vec<String>, CliError> {
     let Some(path) = &args.charset else { return Ok(labels.iter().map(|&l| l.to_owned()).collect()) };
     let text = std::fs::read_to_string(path).map_err(|e| {
@@ -206,12 +207,21 @@ fn symbols(args: &Args, labels: &[&str]) -> Result<Vec<String>, CliError> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// The symbols that the first output, `[.., T, classes]`, spells; classes without a symbol are shown as numbers.
+/// The symbols that the first output, `[.., T, classes]`, spells.
 fn string(outputs: &[Array], symbols: &[String]) -> Result<Vec<String>, CliError> {
     let values = first(outputs)?;
     let classes = outputs[0].dims.last().map_or(1, |&d| d as usize).max(1);
-    let symbol = |class: usize| symbols.get(class - 1).cloned().unwrap_or_else(|| format!("<{class}>"));
-    Ok(ctc(&values, classes, 0).into_iter().map(symbol).collect())
+    Ok(ctc(&values, classes, 0).into_iter().map(|class| symbol(class, classes, symbols)).collect())
+}
+
+/// The symbol of a class, or its number where it has none. One class more than the blank and the symbols is the space, which
+/// PaddleOCR's lists leave out (`use_space_char`).
+fn symbol(class: usize, classes: usize, symbols: &[String]) -> String {
+    match symbols.get(class - 1) {
+        Some(symbol) => symbol.clone(),
+        None if class == symbols.len() + 1 && classes == symbols.len() + 2 => " ".to_owned(),
+        None => format!("<{class}>"),
+    }
 }
 
 fn wanted(table: &truth::Table, file: &Path) -> Result<Vec<String>, CliError> {
@@ -276,5 +286,19 @@ impl Output {
         scores.number("least cosine", self.least);
         scores.number("signal to noise, dB", db);
         scores.percent("greatest error of spread", self.greatest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbols_of_classes() {
+        let symbols = ["a".to_owned(), "b".to_owned()];
+        // Blank, a, b, space.
+        assert_eq!([1, 2, 3].map(|class| symbol(class, 4, &symbols)).concat(), "ab ");
+        // Two classes more than symbols: nobody says which is which.
+        assert_eq!([2, 3, 4].map(|class| symbol(class, 5, &symbols)).concat(), "b<3><4>");
     }
 }
