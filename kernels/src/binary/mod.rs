@@ -1,6 +1,8 @@
 //! Functions of two tensors that broadcast as numpy arrays do: [`Op::Binary`](cygnet_format::op::Op::Binary).
 
 mod function;
+#[cfg(target_arch = "aarch64")]
+mod half;
 mod integer;
 mod vector;
 
@@ -14,6 +16,7 @@ use std::ops::Range;
 use cygnet_format::op::{self, BinaryKind, Epilogue};
 use cygnet_format::program::{DType, MAX_RANK};
 
+use crate::Cpu;
 use crate::convert::{Narrow, narrow};
 use crate::copy::run::copy_run;
 use crate::kernel::{Context, Kernel, PrepareError};
@@ -54,12 +57,14 @@ pub(crate) fn prepare(p: &op::Binary, cx: &Context<'_>) -> Result<Box<dyn Kernel
     let wanted = if compares { DType::U8 } else { a.dtype };
     cx.ensure(y.dtype == wanted, || format!("writes {} where {} is needed", y.dtype.name(), wanted.name()))?;
     let strides = broadcast_strides(cx, &a, &b, &y)?;
-    let (name, run) = row(p.kind, a.dtype, Isa::wide(cx.cpu()))
+    let in_half = in_half(p, a.dtype, cx.cpu());
+    let (name, run) = in_half
+        .or_else(|| row(p.kind, a.dtype, Isa::wide(cx.cpu())))
         .ok_or_else(|| cx.error(format!("{} of {} is not defined", p.kind.name(), a.dtype.name())))?;
     let params = params(p, cx, [&a, &b, &y])?;
     let function = Function::new(cx.cpu(), p.epilogue.unary);
     let finish = match a.dtype {
-        DType::F16 if !compares => Finish::Half(function, narrow(Isa::wide(cx.cpu()))),
+        DType::F16 if !compares && in_half.is_none() => Finish::Half(function, narrow(Isa::wide(cx.cpu()))),
         DType::F32 if !function.is_identity() => Finish::Float(function),
         _ => Finish::Nothing,
     };
@@ -167,6 +172,16 @@ fn params(p: &op::Binary, cx: &Context<'_>, [a, b, y]: [&View; 3]) -> Result<Par
     Ok(out)
 }
 
+/// The row function that writes f16 itself, where there is one, and its name.
+#[cfg_attr(not(target_arch = "aarch64"), expect(unused_variables, reason = "no other processor has one"))]
+fn in_half(p: &op::Binary, dtype: DType, cpu: Cpu) -> Option<(&'static str, Row)> {
+    #[cfg(target_arch = "aarch64")]
+    if dtype == DType::F16 {
+        return half::row(p, cpu);
+    }
+    None
+}
+
 fn row(kind: BinaryKind, dtype: DType, isa: Isa) -> Option<(&'static str, Row)> {
     match dtype {
         DType::F32 => vector::f32(kind, isa),
@@ -183,7 +198,7 @@ enum Finish {
     Nothing,
     /// A function of f32.
     Float(Function),
-    /// A function of f32 (the identity too), then rounding to f16: row functions of f16 write f32.
+    /// A function of f32 (the identity too), then rounding to f16: row functions of f16 write f32, but for [`in_half`].
     Half(Function, Narrow),
 }
 
