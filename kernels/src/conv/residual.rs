@@ -14,19 +14,20 @@ use crate::view::{Mem, View};
 pub(super) struct Residual {
     r: View,
     pub(super) multiplier: View,
-    constants: Constants,
+    pub(super) constants: Constants,
     run: Run,
 }
 
+/// What results are made with.
 #[derive(Clone, Copy, Debug)]
-struct Constants {
+pub(crate) struct Constants {
     /// Scale of the addend over that of the result.
-    scale: f32,
-    /// Zero point of the addend.
-    zero: i32,
-    lo: f32,
-    hi: f32,
-    zero_point: i32,
+    pub scale: f32,
+    /// Zero point of the addend, in s8.
+    pub zero: i32,
+    pub lo: f32,
+    pub hi: f32,
+    pub zero_point: i32,
 }
 
 /// Where the addend of a block of pixels is, and what makes results of sums with it.
@@ -83,7 +84,7 @@ impl Residual {
             hi: p.epilogue.hi,
             zero_point: cx.product_zero_point(5)?,
         };
-        Ok(Self { r, multiplier, constants, run: pick(Isa::of(cx.cpu())) })
+        Ok(Self { r, multiplier, constants, run: run(Isa::of(cx.cpu())) })
     }
 
     /// What is added cannot exceed this in magnitude.
@@ -146,13 +147,59 @@ impl Addend {
     }
 }
 
+/// What ends tiles with an instruction set.
+fn run(isa: Isa) -> Run {
+    #[cfg(target_arch = "aarch64")]
+    if isa == Isa::Neon {
+        return neon;
+    }
+    pick(isa)
+}
+
+/// Whole panels by registers of four pixels.
+///
+/// # Safety
+/// As [`Addend::finish`].
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+unsafe fn neon(a: &Addend, s: &Tile) {
+    use super::s8::finish::Added;
+    use std::arch::aarch64::*;
+
+    const FOUR: usize = 4;
+    // SAFETY: the caller's promise: so many pixels, whole panels of each.
+    unsafe {
+        if !s.columns.is_multiple_of(LANES) {
+            return pick(Isa::Neon)(a, s);
+        }
+        for c in (0..s.columns).step_by(LANES) {
+            let added = Added::new(&a.constants, a.multiplier.add(s.column + c));
+            for first in (0..s.pixels).step_by(FOUR) {
+                // Those that are missing repeat the last.
+                let pixel = |i: usize| (first + i).min(s.pixels - 1);
+                let sums = std::array::from_fn::<_, FOUR, _>(|i| {
+                    let sums = s.sums.add(pixel(i) * s.stride + c);
+                    [vld1q_s32(sums), vld1q_s32(sums.add(4))]
+                });
+                let r = std::array::from_fn(|i| {
+                    let r = (*a.rows.add(s.pixel + pixel(i))).add(a.begun + s.offset + c);
+                    vld1_s8(r.cast())
+                });
+                for (i, v) in added.results(sums, r).into_iter().enumerate() {
+                    vst1_s8((*s.y.add(pixel(i))).add(s.offset + c).cast(), v);
+                }
+            }
+        }
+    }
+}
+
 per_isa! {
     fn pick[](addend: &Addend, tile: &Tile) = finish
 }
 
 /// [`Constants`] in registers: results that are stored could be those of memory, for all that is known.
 #[derive(Clone, Copy)]
-struct Lanes<V: V8> {
+pub(super) struct Lanes<V: V8> {
     scale: V,
     zero: V::I,
     lo: V,
@@ -164,15 +211,7 @@ struct Lanes<V: V8> {
 /// As [`Addend::finish`].
 #[inline(always)]
 unsafe fn finish<V: V8>(a: &Addend, s: &Tile) {
-    let c = a.constants;
-    let zero_point = c.zero_point as f32;
-    let lanes = Lanes::<V> {
-        scale: V::splat(c.scale),
-        zero: V::isplat(c.zero),
-        lo: V::splat(c.lo - zero_point),
-        hi: V::splat(c.hi - zero_point),
-        zero_point: V::isplat(c.zero_point),
-    };
+    let lanes = Lanes::<V>::of(&a.constants);
     // The addresses of a pixel.
     let at = |i: usize| {
         // SAFETY: the tile has the pixel.
@@ -213,10 +252,24 @@ unsafe fn finish<V: V8>(a: &Addend, s: &Tile) {
 }
 
 impl<V: V8> Lanes<V> {
+    #[inline(always)]
+    pub(super) fn of(c: &Constants) -> Self {
+        let zero_point = c.zero_point as f32;
+        Self {
+            scale: V::splat(c.scale),
+            zero: V::isplat(c.zero),
+            lo: V::splat(c.lo - zero_point),
+            hi: V::splat(c.hi - zero_point),
+            zero_point: V::isplat(c.zero_point),
+        }
+    }
+
+    /// Of a register of sums, multipliers and addends.
+    ///
     /// # Safety
     /// The addresses are valid for a register; the processor has the instructions.
     #[inline(always)]
-    unsafe fn results(self, sums: *const i32, multiplier: V, r: *const i8, y: *mut u8) {
+    pub(super) unsafe fn results(self, sums: *const i32, multiplier: V, r: *const i8, y: *mut u8) {
         // SAFETY: the caller's promise. Bounds are within 255 of the zero point.
         unsafe {
             let v = V::from_i32(V::load_i32(sums)).mul(multiplier);

@@ -9,6 +9,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use crate::conv::micro::NR;
+use crate::conv::residual::Constants;
 
 /// 1.5 * 2^23: f32 from 2/3 to 4/3 of it are the integers there, and their bits count up with them.
 pub(crate) const MAGIC: f32 = 12_582_912.0;
@@ -75,11 +76,93 @@ pub(crate) unsafe fn again(p: *const i32) -> int32x4_t {
     v
 }
 
+/// `$v[$i][$half] = $result` for all pixels and halves of a panel.
+macro_rules! each_of {
+    ($v:ident $i:ident $half:ident $result:expr) => {
+        for $i in 0..M {
+            for $half in 0..2 {
+                $v[$i][$half] = $result;
+            }
+        }
+        apart(&mut $v);
+    };
+}
+
+/// The bytes of words that are results less their zero point, modulo 256: results are in range. Two pixels at a time.
+#[inline]
+#[target_feature(enable = "neon")]
+fn bytes<const M: usize>(words: [int16x8_t; M], zero_point: i32) -> [int8x8_t; M] {
+    let mut bytes = [vdup_n_s8(0); M];
+    for i in (0..M).step_by(2) {
+        let next = (i + 1).min(M - 1);
+        let v = vuzp1q_s8(vreinterpretq_s8_s16(words[i]), vreinterpretq_s8_s16(words[next]));
+        let both = vaddq_s8(v, vdupq_n_s8(zero_point as i8));
+        bytes[next] = vget_high_s8(both);
+        bytes[i] = vget_low_s8(both);
+    }
+    bytes
+}
+
+/// A panel's requantization where something is added before results are rounded, as [`crate::conv::residual`] says.
+#[derive(Clone, Copy)]
+pub(crate) struct Added {
+    pub multiplier: [float32x4_t; 2],
+    pub constants: Constants,
+}
+
+impl Added {
+    /// For the panel whose first multiplier is at `multiplier`.
+    ///
+    /// # Safety
+    /// Eight multipliers can be read.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    pub(crate) unsafe fn new(constants: &Constants, multiplier: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        let multiplier = unsafe { [vld1q_f32(multiplier), vld1q_f32(multiplier.add(4))] };
+        Self { multiplier, constants: *constants }
+    }
+
+    /// Eight results of each of M pixels, `r` being added to them.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    pub(crate) fn results<const M: usize>(
+        &self,
+        sums: [[int32x4_t; 2]; M],
+        r: [int8x8_t; M],
+    ) -> [int8x8_t; M] {
+        let Constants { scale, zero, lo, hi, zero_point } = self.constants;
+        let magic = vdupq_n_f32(MAGIC);
+        let mut v = [[magic; 2]; M];
+        each_of!(v i half vcvtq_f32_s32(sums[i][half]));
+        each_of!(v i half vmulq_f32(v[i][half], self.multiplier[half]));
+        // Addends less their zero point as f32: put, above 0, into the lowest bits of 2^23.
+        const INTEGERS: f32 = 8_388_608.0;
+        let upper = vdupq_n_s16((INTEGERS.to_bits() >> 16) as i16);
+        let (above, below) = (vdupq_n_s16(256 - zero as i16), vdupq_n_f32(INTEGERS + 256.0));
+        for i in 0..M {
+            let words = vaddw_s8(above, r[i]);
+            for (v, r) in v[i].iter_mut().zip([vzip1q_s16(words, upper), vzip2q_s16(words, upper)]) {
+                *v = vfmaq_n_f32(*v, vsubq_f32(vreinterpretq_f32_s16(r), below), scale);
+            }
+        }
+        let zero = zero_point as f32;
+        each_of!(v i half vmaxq_f32(v[i][half], vdupq_n_f32(lo - zero)));
+        each_of!(v i half vminq_f32(v[i][half], vdupq_n_f32(hi - zero)));
+        each_of!(v i half vaddq_f32(v[i][half], magic));
+        let mut words = [vdupq_n_s16(0); M];
+        for i in 0..M {
+            words[i] = vuzp1q_s16(vreinterpretq_s16_f32(v[i][0]), vreinterpretq_s16_f32(v[i][1]));
+        }
+        bytes(words, zero_point)
+    }
+}
+
 /// A panel's requantization.
 #[derive(Clone, Copy)]
 pub(crate) struct Finish<const MODE: Mode> {
-    multiplier: [float32x4_t; 2],
-    output: Output,
+    pub multiplier: [float32x4_t; 2],
+    pub output: Output,
 }
 
 impl<const MODE: Mode> Finish<MODE> {
@@ -110,14 +193,7 @@ impl<const MODE: Mode> Finish<MODE> {
         let zero = zero_point as f32;
         let mut v = [[magic; 2]; M];
         macro_rules! each {
-            ($i:ident $half:ident $result:expr) => {
-                for $i in 0..M {
-                    for $half in 0..2 {
-                        v[$i][$half] = $result;
-                    }
-                }
-                apart(&mut v);
-            };
+            ($i:ident $half:ident $result:expr) => { each_of!(v $i $half $result) };
         }
         if MODE == ANY {
             each!(i half vcvtq_f32_s32(sums[i][half]));
@@ -138,6 +214,9 @@ impl<const MODE: Mode> Finish<MODE> {
                 words[i] = vqaddq_s16(words[i], vdupq_n_s16(zero_point as i16));
             }
         }
+        if MODE == ANY {
+            return bytes(words, zero_point);
+        }
         let mut bytes = [vdup_n_s8(0); M];
         if MODE == PLAIN {
             for i in 0..M {
@@ -148,14 +227,8 @@ impl<const MODE: Mode> Finish<MODE> {
         // Two pixels at a time.
         for i in (0..M).step_by(2) {
             let next = (i + 1).min(M - 1);
-            let both = if MODE == ANY {
-                // Modulo 256: the results are in range.
-                let v = vuzp1q_s8(vreinterpretq_s8_s16(words[i]), vreinterpretq_s8_s16(words[next]));
-                vaddq_s8(v, vdupq_n_s8(zero_point as i8))
-            } else {
-                let v = vqmovn_high_s16(vqmovn_s16(words[i]), words[next]);
-                vminq_s8(vmaxq_s8(v, vdupq_n_s8(lo as i8)), vdupq_n_s8(hi as i8))
-            };
+            let v = vqmovn_high_s16(vqmovn_s16(words[i]), words[next]);
+            let both = vminq_s8(vmaxq_s8(v, vdupq_n_s8(lo as i8)), vdupq_n_s8(hi as i8));
             bytes[next] = vget_high_s8(both);
             bytes[i] = vget_low_s8(both);
         }

@@ -4,7 +4,9 @@ use std::arch::x86_64::*;
 
 use super::{Form, GROUP, Inputs, Isa, Matrices, Outputs, STEP, Weights, plan::Cost, transform};
 use crate::conv::micro::{KB_S8, NR};
+use crate::conv::residual::Lanes;
 use crate::cpu::Features;
+use crate::simd::{Avx2, V8};
 
 /// Tiles multiplied at once.
 const MR: usize = 6;
@@ -150,10 +152,11 @@ unsafe fn multiply(a: &Matrices) {
 #[target_feature(enable = "avx2")]
 unsafe fn positions<const P: usize>(a: &Matrices) {
     // Even shares, so that no few tiles are left over.
-    let blocks = a.tiles.div_ceil(MR);
-    for position in 0..a.positions {
+    for position in 0..a.form.positions() {
+        let tiles = a.having(position);
+        let blocks = tiles.len().div_ceil(MR);
         for i in 0..blocks {
-            let (tile, end) = (i * a.tiles / blocks, (i + 1) * a.tiles / blocks);
+            let [tile, end] = [i, i + 1].map(|i| tiles.start + i * tiles.len() / blocks);
             // SAFETY: the caller's promise; shares are at most `MR` tiles.
             unsafe {
                 match end - tile {
@@ -178,12 +181,9 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
     let zero = _mm256_set1_epi32(a.zero_point);
     // SAFETY: constants are there for whole panels.
     let bias = unsafe { _mm256_loadu_si256(a.bias.cast()) };
-    let multiplier = if a.multiplier.is_null() {
-        _mm256_setzero_ps()
-    } else {
-        // SAFETY: likewise.
-        unsafe { _mm256_loadu_ps(a.multiplier) }
-    };
+    // SAFETY: likewise.
+    let multiplier = unsafe { _mm256_loadu_ps(a.multiplier) };
+    let added = a.added.map(Lanes::<Avx2>::of);
     // As `crate::conv::s8::requantize` does. Nearest even is the mode that every thread starts in.
     let requantize = |sum: __m256i| {
         let sum = _mm256_add_epi32(_mm256_srai_epi32::<2>(sum), bias);
@@ -201,10 +201,13 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
                 m[i / 4][i % 4] = _mm256_loadu_si256(from.add(i * a.stride).cast());
             }
             let [[y0, y1], [y2, y3]] = transform::output!(m, _mm256_add_epi32, _mm256_sub_epi32);
-            if let Some(exact) = &mut a.exact {
-                for (y, to) in [y0, y1, y2, y3].into_iter().zip(&mut exact[4 * tile..]) {
+            if let Some(added) = added {
+                for (y, to) in [y0, y1, y2, y3].into_iter().zip(to) {
+                    let mut sums = [0; NR];
                     let sum = _mm256_add_epi32(_mm256_srai_epi32::<2>(y), bias);
-                    _mm256_storeu_si256(to.as_mut_ptr().cast(), sum);
+                    _mm256_storeu_si256(sums.as_mut_ptr().cast(), sum);
+                    let to = to.as_mut_ptr();
+                    added.results(sums.as_ptr(), V8::load(a.multiplier), to, to.cast());
                 }
                 continue;
             }

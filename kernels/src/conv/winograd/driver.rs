@@ -6,12 +6,12 @@
 
 use std::mem::MaybeUninit;
 
+use super::order::Order;
 use super::plan::{MAX_INPUTS, MAX_OUTPUTS, Plan};
 use super::{GROUP, Inputs, Isa, Matrices, Outputs, Weights};
 use crate::conv::driver::{After, Padding, Setup};
 use crate::conv::geometry::Product;
 use crate::conv::micro::{KB_S8, NR};
-use crate::conv::residual::{Residual, Tile};
 use crate::kernel::Kernel;
 use crate::view::Mem;
 
@@ -21,6 +21,7 @@ pub(super) struct Winograd {
     product: Product,
     isa: &'static Isa,
     plan: Plan,
+    order: Order,
 }
 
 /// Most inputs, and outputs, of a tile a side.
@@ -36,14 +37,8 @@ struct Block {
 }
 
 impl Winograd {
-    pub fn new(setup: Setup, product: Product, isa: &'static Isa, plan: Plan) -> Self {
-        Self { setup, product, isa, plan }
-    }
-
-    /// Tiles of a column and of a row of outputs.
-    fn grid(&self) -> [usize; 2] {
-        let side = self.plan.form.side;
-        [self.product.rows.outputs.div_ceil(side), self.product.cols.outputs.div_ceil(side)]
+    pub fn new(setup: Setup, product: Product, isa: &'static Isa, plan: Plan, order: Order) -> Self {
+        Self { setup, product, isa, plan, order }
     }
 
     /// The addresses of `count` tiles from `first` on.
@@ -66,14 +61,14 @@ impl Winograd {
             Padding::Constant(v) => unsafe { v.ptr(mem) },
             Padding::Own(row) => row.as_ptr(),
         };
-        let [down, across] = self.grid();
-        let (mut line, mut column) = (first / across, first % across);
         let (mut above, mut below) = ([None; REACH], [None; SIDE]);
+        let mut last = None;
         let inputs = block.inputs.chunks_exact_mut(form.positions());
         let outputs = block.outputs.chunks_exact_mut(form.outputs());
         for (i, (inputs, outputs)) in inputs.zip(outputs).take(count).enumerate() {
-            if i == 0 || column == 0 {
-                let (image, row) = (line / down, side * (line % down));
+            let [image, line, column] = self.order.place(first + i);
+            if last.replace([image, line]) != Some([image, line]) {
+                let row = side * line;
                 for (t, above) in above[..reach].iter_mut().enumerate() {
                     let start = |iy| (image * p.rows.input + iy) * p.cols.input * s.x.pitch;
                     // SAFETY: `at` gives positions inside the image only.
@@ -106,18 +101,8 @@ impl Winograd {
                     }
                 }
             }
-            column += 1;
-            if column == across {
-                (line, column) = (line + 1, 0);
-            }
         }
         block
-    }
-
-    /// Tiles of the step.
-    fn all_tiles(&self) -> usize {
-        let [down, across] = self.grid();
-        self.setup.batch * down * across
     }
 
     /// Makes results of a group's sums: `columns` channels from `channel` on.
@@ -134,18 +119,25 @@ impl Winograd {
         columns: usize,
     ) {
         let s = &self.setup;
-        let Some(multiplier) = s.multiplier else { return };
+        let residual = s.residual.as_ref();
+        let Some(multiplier) = residual.map(|r| r.multiplier).or(s.multiplier) else { return };
         let results = &mut results[..outputs.len()];
         for (panel, first) in (0..columns).step_by(NR).enumerate() {
             let (at, count) = (channel + first, NR.min(columns - first));
             // SAFETY: the sums of the panel; biases and multipliers are there for whole panels; the table has 256
-            // bytes; addresses that are not null are those of a pixel of the output.
+            // bytes; addresses that are not null are those of a pixel of the output, and of the addend.
             unsafe {
+                if let Some(residual) = residual {
+                    for (to, r) in outputs.iter().zip(&mut *results).filter(|(to, _)| !to.is_null()) {
+                        let from = residual.row(mem, &s.y, *to).add(at);
+                        copy(from, r.as_mut_ptr().cast(), count);
+                    }
+                }
                 (self.isa.outputs)(&mut Outputs {
                     sums: sums.add(panel * NR),
                     stride: self.plan.sum_stride(),
                     results: &mut *results,
-                    exact: None,
+                    added: residual.map(|r| &r.constants),
                     bias: s.bias.ptr::<i32>(mem).add(self.product.bias + at),
                     multiplier: multiplier.ptr::<f32>(mem).add(at),
                     lo: s.lo,
@@ -157,68 +149,25 @@ impl Winograd {
                     lookup(all, all, size_of_val(results), table.ptr(mem));
                 }
                 for (to, from) in outputs.iter().zip(&*results).filter(|(to, _)| !to.is_null()) {
-                    if count == NR {
-                        to.add(at).cast::<[i8; NR]>().write_unaligned(*from);
-                    } else {
-                        std::ptr::copy_nonoverlapping(from.as_ptr(), to.add(at).cast(), count);
-                    }
+                    copy(from.as_ptr().cast(), to.add(at), count);
                 }
             }
         }
     }
+}
 
-    /// As [`Self::store`], where something is added.
-    ///
-    /// # Safety
-    /// As [`Self::store`].
-    #[inline(never)] // Its sums would be on the stack of steps without.
-    unsafe fn store_added(
-        &self,
-        mem: &Mem,
-        residual: &Residual,
-        outputs: &[*mut u8],
-        results: &mut [[i8; NR]; MAX_OUTPUTS],
-        sums: *const i32,
-        channel: usize,
-        columns: usize,
-    ) {
-        let s = &self.setup;
-        let mut exact = [[0; NR]; MAX_OUTPUTS];
-        let exact = &mut exact[..outputs.len()];
-        for (panel, first) in (0..columns).step_by(NR).enumerate() {
-            let (at, count) = (channel + first, NR.min(columns - first));
-            // SAFETY: the sums of the panel; biases and multipliers are there for whole panels; addresses that are not
-            // null are those of a pixel of the output.
-            unsafe {
-                (self.isa.outputs)(&mut Outputs {
-                    sums: sums.add(panel * NR),
-                    stride: self.plan.sum_stride(),
-                    results: &mut results[..outputs.len()],
-                    exact: Some(&mut *exact),
-                    bias: s.bias.ptr::<i32>(mem).add(self.product.bias + at),
-                    multiplier: std::ptr::null(),
-                    lo: s.lo,
-                    hi: s.hi,
-                    zero_point: s.zero_point,
-                });
-                for (to, sums) in outputs.iter().zip(&*exact).filter(|(to, _)| !to.is_null()) {
-                    let row = residual.row(mem, &s.y, *to);
-                    residual.addend(mem, &raw const row, at, 0).finish(&Tile {
-                        sums: sums.as_ptr(),
-                        stride: NR,
-                        pixels: 1,
-                        columns: count,
-                        column: 0,
-                        y: to,
-                        pixel: 0,
-                        offset: at,
-                    });
-                    if let After::Table(table, lookup) = s.after {
-                        let y = to.add(at).cast::<i8>();
-                        lookup(y, y, count, table.ptr(mem));
-                    }
-                }
-            }
+/// Copies some channels of a panel; mostly all.
+///
+/// # Safety
+/// As [`std::ptr::copy_nonoverlapping`], of at most [`NR`] bytes.
+#[inline(always)]
+unsafe fn copy(from: *const u8, to: *mut u8, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if count == NR {
+            to.cast::<[u8; NR]>().write_unaligned(from.cast::<[u8; NR]>().read_unaligned());
+        } else {
+            std::ptr::copy_nonoverlapping(from, to, count);
         }
     }
 }
@@ -251,10 +200,11 @@ unsafe impl Kernel for Winograd {
         // Blocks innermost: threads that take neighbouring tiles share weights.
         let (index, piece) = (tile % plan.blocks, tile / plan.blocks);
         let first = index * plan.tiles;
-        let count = plan.tiles.min(self.all_tiles() - first);
+        let count = plan.tiles.min(self.order.tiles() - first);
         let (from, to) = (piece * plan.channels, ((piece + 1) * plan.channels).min(channels));
         // SAFETY: the tiles are the step's.
         let mut block = unsafe { self.addresses(mem, first, count) };
+        let complete = self.order.complete(first..first + count);
         let mut results = [[0; NR]; MAX_OUTPUTS];
 
         // SAFETY: the parts of the scratch, as `Plan::scratch` adds them up.
@@ -310,8 +260,9 @@ unsafe impl Kernel for Winograd {
                         input_stride: plan.input_stride(),
                         weights,
                         weight_stride: plan.weight_stride(),
-                        positions: plan.form.positions(),
+                        form: plan.form,
                         tiles: count,
+                        complete: complete.clone(),
                         depth: filled,
                         panels,
                         sums,
@@ -320,12 +271,7 @@ unsafe impl Kernel for Winograd {
                     });
                     if start + taken == depth {
                         let outputs = &block.outputs[..count * plan.form.outputs()];
-                        match &s.residual {
-                            None => self.store(mem, outputs, &mut results, sums, channel, columns),
-                            Some(residual) => {
-                                self.store_added(mem, residual, outputs, &mut results, sums, channel, columns)
-                            }
-                        }
+                        self.store(mem, outputs, &mut results, sums, channel, columns);
                     }
                 }
             }

@@ -4,8 +4,10 @@ use std::ops::{Add, Sub};
 
 use super::{Form, GROUP, Inputs, Isa, Matrices, Outputs, Weights, plan::Cost, transform};
 use crate::conv::micro::{KB_S8, NR};
+use crate::conv::residual::Lanes;
 use crate::conv::s8::requantize;
 use crate::cpu::Features;
+use crate::simd::{Scalar, V8};
 
 pub(super) const ISA: Isa = Isa {
     name: "conv_s8_winograd_generic",
@@ -75,8 +77,8 @@ unsafe fn weights(a: &Weights) {
 /// # Safety
 /// As [`Isa`] asks.
 pub(super) unsafe fn multiply(a: &Matrices) {
-    for position in 0..a.positions {
-        for tile in 0..a.tiles {
+    for position in 0..a.form.positions() {
+        for tile in a.having(position) {
             for panel in 0..a.panels {
                 // SAFETY: the elements that the structure describes.
                 unsafe {
@@ -98,10 +100,31 @@ pub(super) unsafe fn multiply(a: &Matrices) {
     }
 }
 
+/// Makes results of a panel's exact sums of a pixel, in place of what is added to them.
+///
+/// # Safety
+/// As [`Isa`] asks.
+pub(super) unsafe fn finish(a: &Outputs<'_>, sums: [i32; NR], to: &mut [i8; NR]) {
+    // SAFETY: a register of each.
+    unsafe {
+        if let Some(added) = a.added {
+            let multiplier = V8::load(a.multiplier);
+            let to = to.as_mut_ptr();
+            return Lanes::<Scalar>::of(added).results(sums.as_ptr(), multiplier, to, to.cast());
+        }
+        for (c, (to, sum)) in to.iter_mut().zip(sums).enumerate() {
+            let multiplier = a.multiplier.add(c).read_unaligned();
+            *to = requantize(sum, multiplier, a.lo, a.hi, a.zero_point);
+        }
+    }
+}
+
 /// # Safety
 /// As [`Isa`] asks.
 unsafe fn outputs(a: &mut Outputs<'_>) {
-    for (tile, pixels) in a.results.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+    let results = std::mem::take(&mut a.results);
+    for (tile, pixels) in results.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        let mut sums = [[0; NR]; 4];
         for c in 0..NR {
             // SAFETY: the sums and constants that the structure describes.
             unsafe {
@@ -110,17 +133,14 @@ unsafe fn outputs(a: &mut Outputs<'_>) {
                     std::array::from_fn(|i| std::array::from_fn(|j| *from.add((4 * i + j) * a.stride)));
                 let y = transform::output!(m, i32::wrapping_add, i32::wrapping_sub);
                 let bias = a.bias.add(c).read_unaligned();
-                for (k, (to, &sum)) in pixels.iter_mut().zip(y.as_flattened()).enumerate() {
-                    let sum = (sum >> 2).wrapping_add(bias);
-                    match &mut a.exact {
-                        Some(exact) => exact[4 * tile + k][c] = sum,
-                        None => {
-                            let multiplier = a.multiplier.add(c).read_unaligned();
-                            to[c] = requantize(sum, multiplier, a.lo, a.hi, a.zero_point);
-                        }
-                    }
+                for (sums, &y) in sums.iter_mut().zip(y.as_flattened()) {
+                    sums[c] = (y >> 2).wrapping_add(bias);
                 }
             }
+        }
+        for (to, sums) in pixels.iter_mut().zip(sums) {
+            // SAFETY: the caller's promise.
+            unsafe { finish(a, sums, to) };
         }
     }
 }

@@ -3,7 +3,6 @@
 use super::transform_four::{NINTH, input, output, shift, weights as transform_weights};
 use super::{Form, GROUP, Inputs, Isa, Outputs, Weights, generic, plan::Cost};
 use crate::conv::micro::{KB_S8, NR};
-use crate::conv::s8::requantize;
 use crate::cpu::Features;
 
 pub(super) const ISA: Isa = Isa {
@@ -29,6 +28,18 @@ pub(super) const ISA: Isa = Isa {
 
 fn four(x: i16) -> i16 {
     x.wrapping_mul(4)
+}
+
+fn double(x: i32) -> i32 {
+    x.wrapping_mul(2)
+}
+
+fn four_sums(x: i32) -> i32 {
+    x.wrapping_mul(4)
+}
+
+fn plus_six(sum: i32, x: i32) -> i32 {
+    sum.wrapping_add(x.wrapping_mul(6))
 }
 
 /// # Safety
@@ -78,27 +89,26 @@ unsafe fn weights(a: &Weights) {
 /// # Safety
 /// As [`Isa`] asks.
 unsafe fn outputs(a: &mut Outputs<'_>) {
-    for (tile, pixels) in a.results.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+    let results = std::mem::take(&mut a.results);
+    for (tile, pixels) in results.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let mut sums = [[0; NR]; 16];
         for c in 0..NR {
             // SAFETY: the sums and constants that the structure describes.
             unsafe {
                 let from = a.sums.add(tile * GROUP * NR + c);
                 let m: [[i32; 6]; 6] =
                     std::array::from_fn(|i| std::array::from_fn(|j| *from.add((6 * i + j) * a.stride)));
-                let y = output!(m, i32::wrapping_add, i32::wrapping_sub);
+                let y = output!(m, i32::wrapping_add, i32::wrapping_sub, double, four_sums, plus_six);
                 let bias = a.bias.add(c).read_unaligned();
-                for (k, to) in pixels.iter_mut().enumerate() {
+                for (k, sums) in sums.iter_mut().enumerate() {
                     let sum = y[k / 4][k % 4].wrapping_mul(NINTH) >> shift(k / 4, k % 4);
-                    let sum = sum.wrapping_add(bias);
-                    match &mut a.exact {
-                        Some(exact) => exact[16 * tile + k][c] = sum,
-                        None => {
-                            let multiplier = a.multiplier.add(c).read_unaligned();
-                            to[c] = requantize(sum, multiplier, a.lo, a.hi, a.zero_point);
-                        }
-                    }
+                    sums[c] = sum.wrapping_add(bias);
                 }
             }
+        }
+        for (to, sums) in pixels.iter_mut().zip(sums) {
+            // SAFETY: the caller's promise.
+            unsafe { generic::finish(a, sums, to) };
         }
     }
 }

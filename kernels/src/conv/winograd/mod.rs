@@ -49,13 +49,17 @@ mod neon;
 mod neon_four;
 #[cfg(target_arch = "aarch64")]
 mod neon_multiply;
+mod order;
 mod plan;
 mod transform;
 mod transform_four;
 
+use std::ops::Range;
+
 use super::driver::Setup;
 use super::geometry::Product;
 use super::micro::{KB_S8, NR};
+use super::residual::Constants;
 use super::s8;
 use crate::cpu::{Cpu, Features};
 use crate::kernel::{Algorithm, Context, Kernel};
@@ -139,8 +143,10 @@ struct Matrices {
     /// Transformed weights, and the distance in them as in [`Weights`].
     weights: *const i16,
     weight_stride: usize,
-    positions: usize,
+    form: Form,
     tiles: usize,
+    /// Which of the tiles have the last row of positions, and which the last column.
+    complete: [Range<usize>; 2],
     depth: usize,
     panels: usize,
     /// Sums: `[position][tile][GROUP][NR]`, positions `sum_stride` elements apart.
@@ -150,18 +156,31 @@ struct Matrices {
     add: bool,
 }
 
+impl Matrices {
+    /// The tiles that have a position.
+    #[inline(always)] // Into functions of instruction sets.
+    fn having(&self, position: usize) -> Range<usize> {
+        let (reach, mut tiles) = (self.form.reach(), 0..self.tiles);
+        for (at, complete) in [position / reach, position % reach].into_iter().zip(&self.complete) {
+            if at == reach - 1 {
+                tiles = tiles.start.max(complete.start)..tiles.end.min(complete.end);
+            }
+        }
+        tiles
+    }
+}
+
 /// The sums of a block of tiles times one panel, to be made results.
 struct Outputs<'a> {
     /// The panel's sums of the first tile, distances as in [`Matrices`].
     sums: *const i32,
     stride: usize,
-    /// For each tile the panel's channels of its output pixels, row by row.
+    /// For each tile the panel's channels of its output pixels, row by row. Where something is added, that at first.
     results: &'a mut [[i8; NR]],
-    /// Where the exact sums go instead, if they are wanted.
-    exact: Option<&'a mut [[i32; NR]]>,
+    /// How it is added.
+    added: Option<&'a Constants>,
     /// Of the panel's channels.
     bias: *const i32,
-    /// Null where sums are wanted.
     multiplier: *const f32,
     /// Bounds of the result.
     lo: f32,
@@ -212,6 +231,7 @@ fn isa(cpu: Cpu, form: Form) -> Option<&'static Isa> {
 pub(super) struct Choice {
     isa: &'static Isa,
     plan: plan::Plan,
+    order: order::Order,
 }
 
 impl Choice {
@@ -257,12 +277,12 @@ impl Choice {
         let cost = |(isa, plan): &(&Isa, plan::Plan)| plan.cost(&shape, &isa.cost);
         let (isa, plan) = both.min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
         let wanted = cx.algorithm() != Algorithm::Fastest || plan.pays(&shape, &isa.cost);
-        wanted.then_some(Self { isa, plan })
+        wanted.then(|| Self { isa, order: order::Order::new(&shape, plan.form), plan })
     }
 
     /// The step that the choice was made for.
     pub fn kernel(self, setup: Setup, product: Product) -> Box<dyn Kernel> {
-        Box::new(driver::Winograd::new(setup, product, self.isa, self.plan))
+        Box::new(driver::Winograd::new(setup, product, self.isa, self.plan, self.order))
     }
 }
 

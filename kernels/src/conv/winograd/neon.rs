@@ -4,6 +4,7 @@ use std::arch::aarch64::*;
 
 use super::{Form, Inputs, Isa, Outputs, Weights, neon_multiply, plan::Cost, transform};
 use crate::conv::micro::{KB_S8, NR};
+use crate::conv::s8::finish::{ANY, Added, Finish, Output};
 use crate::cpu::Features;
 
 /// For cores that reorder instructions; costs are a Cortex-A72's. Its direct kernels are at the limit of products of
@@ -98,53 +99,75 @@ unsafe fn weights(a: &Weights) {
     }
 }
 
+/// Makes results of half a panel's sums of pixels in pairs.
+pub(super) struct Halves {
+    finish: Finish<ANY>,
+    added: Option<Added>,
+    /// The first channel.
+    half: usize,
+}
+
+impl Halves {
+    /// For four channels from `half` on.
+    ///
+    /// # Safety
+    /// As [`Isa`] asks.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    pub unsafe fn new(a: &Outputs<'_>, half: usize) -> Self {
+        let output = Output { lo: a.lo, hi: a.hi, zero_point: a.zero_point };
+        // SAFETY: multipliers are there for whole panels.
+        let multiplier = unsafe { [vld1q_f32(a.multiplier.add(half)); 2] };
+        let added = a.added.map(|added| Added { multiplier, constants: *added });
+        Self { finish: Finish { multiplier, output }, added, half }
+    }
+
+    /// Results of as many pixels as there are vectors, in place of what is added to them.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    pub fn store<const M: usize>(&self, sums: [[int32x4_t; 2]; M], to: &mut [[[i8; NR]; 2]; M]) {
+        let v = match &self.added {
+            None => self.finish.results(sums),
+            Some(added) => {
+                let mut r = [vdup_n_s8(0); M];
+                for (r, [left, right]) in r.iter_mut().zip(&*to) {
+                    // SAFETY: four bytes of each.
+                    unsafe {
+                        let v = vld1_lane_u32::<0>(left.as_ptr().add(self.half).cast(), vdup_n_u32(0));
+                        let v = vld1_lane_u32::<1>(right.as_ptr().add(self.half).cast(), v);
+                        *r = vreinterpret_s8_u32(v);
+                    }
+                }
+                added.results(sums, r)
+            }
+        };
+        for (v, [left, right]) in v.into_iter().zip(to) {
+            // SAFETY: likewise.
+            unsafe {
+                let v = vreinterpret_u32_s8(v);
+                vst1_lane_u32::<0>(left.as_mut_ptr().add(self.half).cast(), v);
+                vst1_lane_u32::<1>(right.as_mut_ptr().add(self.half).cast(), v);
+            }
+        }
+    }
+}
+
 /// # Safety
 /// As [`Isa`] asks.
 #[target_feature(enable = "neon")]
 unsafe fn outputs(a: &mut Outputs<'_>) {
-    let zero = a.zero_point as f32;
-    let (lo, hi) = (vdupq_n_f32(a.lo - zero), vdupq_n_f32(a.hi - zero));
-    let zero = vdupq_n_s32(a.zero_point);
     for half in [0, NR / 2] {
         // SAFETY: constants are there for whole panels.
-        let bias = unsafe { vld1q_s32(a.bias.add(half)) };
-        let multiplier = if a.multiplier.is_null() {
-            vdupq_n_f32(0.0)
-        } else {
-            // SAFETY: likewise.
-            unsafe { vld1q_f32(a.multiplier.add(half)) }
-        };
-        // As `crate::conv::s8::requantize` does.
-        let requantize = |sum: int32x4_t| {
-            let v = vmulq_f32(vcvtq_f32_s32(vsraq_n_s32::<2>(bias, sum)), multiplier);
-            vqmovn_s32(vaddq_s32(vcvtnq_s32_f32(vminq_f32(vmaxq_f32(v, lo), hi)), zero))
-        };
-        for (tile, to) in a.results.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            // SAFETY: the sums that the structure describes; four of a pixel's eight bytes.
-            unsafe {
-                let from = a.sums.add(tile * NR + half);
-                let mut m = [[vdupq_n_s32(0); 4]; 4];
-                for i in 0..16 {
-                    m[i / 4][i % 4] = vld1q_s32(from.add(i * a.stride));
-                }
-                let y = transform::output!(m, vaddq_s32, vsubq_s32);
-                if let Some(exact) = &mut a.exact {
-                    for (y, to) in y.as_flattened().iter().zip(&mut exact[4 * tile..]) {
-                        vst1q_s32(to.as_mut_ptr().add(half), vsraq_n_s32::<2>(bias, *y));
-                    }
-                    continue;
-                }
-                for (to, [left, right]) in to.as_chunks_mut().0.iter_mut().zip(y) {
-                    let both = vcombine_s16(requantize(left), requantize(right));
-                    let bytes = vreinterpret_u32_s8(vqmovn_s16(both));
-                    let [left, right]: &mut [[i8; NR]; 2] = to;
-                    let store = |to: &mut [i8; NR], v: u32| {
-                        to.as_mut_ptr().add(half).cast::<u32>().write_unaligned(v);
-                    };
-                    store(left, vget_lane_u32::<0>(bytes));
-                    store(right, vget_lane_u32::<1>(bytes));
-                }
+        let (bias, halves) = unsafe { (vld1q_s32(a.bias.add(half)), Halves::new(a, half)) };
+        for (tile, to) in a.results.as_chunks_mut::<2>().0.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            let mut m = [[vdupq_n_s32(0); 4]; 4];
+            for i in 0..16 {
+                // SAFETY: the sums that the structure describes.
+                m[i / 4][i % 4] = unsafe { vld1q_s32(a.sums.add(tile * NR + half + i * a.stride)) };
             }
+            let [[y0, y1], [y2, y3]] = transform::output!(m, vaddq_s32, vsubq_s32);
+            let sum = |y| vsraq_n_s32::<2>(bias, y);
+            halves.store([[sum(y0), sum(y1)], [sum(y2), sum(y3)]], to);
         }
     }
 }

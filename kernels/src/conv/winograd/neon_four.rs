@@ -1,15 +1,13 @@
 //! Advanced SIMD of every aarch64 core, tiles of 4 x 4 outputs: eight channels at a time to transform.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
+use super::neon::{self, Halves};
 use super::transform_four::{NINTH, input_line, output_line, shift, weights_line};
-use super::{Form, Inputs, Isa, Outputs, Weights, neon, neon_multiply, plan::Cost};
+use super::{Form, Inputs, Isa, Outputs, Weights, neon_multiply, plan::Cost};
 use crate::conv::micro::{KB_S8, NR};
-use crate::conv::s8::finish::{ANY, Finish, Output};
 use crate::cpu::Features;
-
-/// Multipliers where sums are wanted.
-const NONE: [f32; NR] = [0.0; NR];
 
 /// For cores that reorder instructions; costs are a Cortex-A72's.
 pub(super) const ISA: Isa = Isa {
@@ -72,92 +70,134 @@ unsafe fn weights(a: &Weights) {
         // ones.
         unsafe {
             let from = a.from.add(k * NR).cast::<i16>();
-            // Of each tap, every channel's first two inputs, and the others.
-            let mut pairs = [[vdupq_n_s16(0); 9]; 2];
-            for tap in 0..9 {
-                let w = vld2q_s16(from.byte_add(tap * a.tap));
-                (pairs[0][tap], pairs[1][tap]) = (w.0, w.1);
-            }
-            for i in 0..KB_S8 {
-                let pairs = &pairs[i / 2];
-                let at = |tap: usize| {
-                    // The lower byte, or the upper one.
-                    let w = if i % 2 == 0 { vshlq_n_s16::<8>(pairs[tap]) } else { pairs[tap] };
-                    vshrq_n_s16::<8>(w)
+            let to = a.to.add(k * 36 * NR);
+            // Of each tap, every channel's first two inputs, then the others: there are not registers for all.
+            macro_rules! pair {
+                ($first:literal $take:path) => {
+                    let mut pairs = [vdupq_n_s16(0); 9];
+                    for tap in 0..9 {
+                        let w = from.byte_add(tap * a.tap);
+                        pairs[tap] = $take(vld1q_s16(w), vld1q_s16(w.add(8)));
+                    }
+                    apart(&mut pairs);
+                    transform(pairs.map(|w| vshrq_n_s16::<8>(vshlq_n_s16::<8>(w))), to.add($first * NR));
+                    apart(&mut pairs);
+                    transform(pairs.map(|w| vshrq_n_s16::<8>(w)), to.add(($first + 1) * NR));
                 };
-                let mut half = [[vdupq_n_s16(0); 3]; 6];
-                for j in 0..3 {
-                    let column = [at(j), at(3 + j), at(6 + j)];
-                    let column = weights_line!(column, vaddq_s16, vsubq_s16, vshlq_n_s16::<2>);
-                    for i in 0..6 {
-                        half[i][j] = column[i];
-                    }
-                }
-                let to = a.to.add(k * 36 * NR + i * NR);
-                for (row, half) in half.into_iter().enumerate() {
-                    let line = weights_line!(half, vaddq_s16, vsubq_s16, vshlq_n_s16::<2>);
-                    for (column, u) in line.into_iter().enumerate() {
-                        vst1q_s16(to.add((6 * row + column) * KB_S8 * NR), u);
-                    }
-                }
             }
+            pair!(0 vuzp1q_s16);
+            pair!(2 vuzp2q_s16);
         }
     }
+}
+
+/// Keeps what is made of the weights of nine taps from being made earlier: there are not registers for more.
+#[inline(always)] // Else they would go through memory.
+fn apart([a, b, c, d, e, f, g, h, i]: &mut [int16x8_t; 9]) {
+    // SAFETY: there is no instruction.
+    unsafe {
+        asm!(
+            "/* {0:v} {1:v} {2:v} {3:v} {4:v} {5:v} {6:v} {7:v} {8:v} */",
+            inout(vreg) * a,
+            inout(vreg) * b,
+            inout(vreg) * c,
+            inout(vreg) * d,
+            inout(vreg) * e,
+            inout(vreg) * f,
+            inout(vreg) * g,
+            inout(vreg) * h,
+            inout(vreg) * i,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Transforms one input's weights of eight channels.
+///
+/// # Safety
+/// The positions' weights can be written, from `to` on.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn transform(g: [int16x8_t; 9], to: *mut i16) {
+    let mut half = [[g[0]; 3]; 6];
+    for j in 0..3 {
+        let column = [g[j], g[3 + j], g[6 + j]];
+        let column = weights_line!(column, vaddq_s16, vsubq_s16, vshlq_n_s16::<2>);
+        for i in 0..6 {
+            half[i][j] = column[i];
+        }
+    }
+    for (row, half) in half.into_iter().enumerate() {
+        let line = weights_line!(half, vaddq_s16, vsubq_s16, vshlq_n_s16::<2>);
+        for (column, u) in line.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { vst1q_s16(to.add((6 * row + column) * KB_S8 * NR), u) };
+        }
+    }
+}
+
+/// A line of sums on their way to results.
+#[inline]
+#[target_feature(enable = "neon")]
+fn line(m: [int32x4_t; 6], six: int32x4_t) -> [int32x4_t; 4] {
+    // Compilers that see it take sums apart, and need more instructions.
+    let plus_six = |mut sum: int32x4_t, x: int32x4_t| {
+        // SAFETY: an addition of products.
+        unsafe {
+            asm!(
+                "mla {0:v}.4s, {1:v}.4s, {2:v}.4s",
+                inout(vreg) sum,
+                in(vreg) x,
+                in(vreg) six,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        sum
+    };
+    output_line!(m, vaddq_s32, vsubq_s32, vshlq_n_s32::<1>, vshlq_n_s32::<2>, plus_six)
 }
 
 /// # Safety
 /// As [`Isa`] asks.
 #[target_feature(enable = "neon")]
 unsafe fn outputs(a: &mut Outputs<'_>) {
-    // SAFETY: constants are there for whole panels.
-    let (bias, finish) = unsafe {
-        let output = Output { lo: a.lo, hi: a.hi, zero_point: a.zero_point };
-        let multiplier = if a.multiplier.is_null() { NONE.as_ptr() } else { a.multiplier };
-        ([vld1q_s32(a.bias), vld1q_s32(a.bias.add(4))], Finish::<ANY>::new(output, multiplier))
-    };
-    let ninth = vdupq_n_s32(NINTH);
-    for (tile, to) in a.results.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let mut sums = [[ninth; 2]; 16];
-        for part in 0..2 {
+    let (ninth, six) = (vdupq_n_s32(NINTH), vdupq_n_s32(6));
+    for part in [0, NR / 2] {
+        // SAFETY: constants are there for whole panels.
+        let (bias, halves) = unsafe { (vld1q_s32(a.bias.add(part)), Halves::new(a, part)) };
+        for (tile, to) in a.results.as_chunks_mut::<2>().0.as_chunks_mut::<8>().0.iter_mut().enumerate() {
             let mut half = [[ninth; 6]; 4];
             for j in 0..6 {
                 // SAFETY: the sums that the structure describes.
-                let at = |i: usize| unsafe {
-                    vld1q_s32(a.sums.add(tile * NR + 4 * part + (6 * i + j) * a.stride))
-                };
+                let at =
+                    |i: usize| unsafe { vld1q_s32(a.sums.add(tile * NR + part + (6 * i + j) * a.stride)) };
                 let column = [at(0), at(1), at(2), at(3), at(4), at(5)];
-                let column = output_line!(column, vaddq_s32, vsubq_s32);
+                let column = line(column, six);
                 for i in 0..4 {
                     half[i][j] = column[i];
                 }
             }
-            macro_rules! rows {
-                ($($i:literal)+) => {$(
-                    let [y0, y1, y2, y3] = output_line!(half[$i], vaddq_s32, vsubq_s32);
-                    let at = 4 * $i;
-                    sums[at][part] = vsraq_n_s32::<{ shift($i, 0) }>(bias[part], vmulq_s32(y0, ninth));
-                    sums[at + 1][part] = vsraq_n_s32::<{ shift($i, 1) }>(bias[part], vmulq_s32(y1, ninth));
-                    sums[at + 2][part] = vsraq_n_s32::<{ shift($i, 2) }>(bias[part], vmulq_s32(y2, ninth));
-                    sums[at + 3][part] = vsraq_n_s32::<{ shift($i, 3) }>(bias[part], vmulq_s32(y3, ninth));
-                )+};
+            macro_rules! row {
+                ($i:literal) => {{
+                    let [y0, y1, y2, y3] = line(half[$i], six);
+                    [
+                        [
+                            vsraq_n_s32::<{ shift($i, 0) }>(bias, vmulq_s32(y0, ninth)),
+                            vsraq_n_s32::<{ shift($i, 1) }>(bias, vmulq_s32(y1, ninth)),
+                        ],
+                        [
+                            vsraq_n_s32::<{ shift($i, 2) }>(bias, vmulq_s32(y2, ninth)),
+                            vsraq_n_s32::<{ shift($i, 3) }>(bias, vmulq_s32(y3, ninth)),
+                        ],
+                    ]
+                }};
             }
-            rows!(0 1 2 3);
-        }
-        if let Some(exact) = &mut a.exact {
-            for (sums, to) in sums.iter().zip(&mut exact[16 * tile..]) {
-                // SAFETY: a pixel's eight sums.
-                unsafe {
-                    vst1q_s32(to.as_mut_ptr(), sums[0]);
-                    vst1q_s32(to.as_mut_ptr().add(4), sums[1]);
-                }
-            }
-            continue;
-        }
-        for (sums, to) in sums.as_chunks::<4>().0.iter().zip(to.as_chunks_mut::<4>().0) {
-            for (to, v) in to.iter_mut().zip(finish.results(*sums)) {
-                // SAFETY: a pixel's eight bytes.
-                unsafe { vst1_s8(to.as_mut_ptr(), v) };
-            }
+            let [upper, lower] = to.as_chunks_mut::<4>().0 else { unreachable!("eight pairs of pixels") };
+            // Two rows at a time: on an A53 one waits for the other.
+            let ([a, b], [c, d]) = (row!(0), row!(1));
+            halves.store([a, b, c, d], upper);
+            let ([a, b], [c, d]) = (row!(2), row!(3));
+            halves.store([a, b, c, d], lower);
         }
     }
 }

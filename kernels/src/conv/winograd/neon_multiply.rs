@@ -10,6 +10,7 @@
 
 use std::arch::aarch64::*;
 use std::arch::asm;
+use std::ops::Range;
 
 use super::Matrices;
 use crate::conv::micro::{KB_S8, NR};
@@ -130,7 +131,7 @@ macro_rules! run {
             a3 = in(reg) $a[3],
             $($more)*
             w = inout(reg) $w => _,
-            next = in(reg) $m.positions * KB_S8 * NR * 2,
+            next = in(reg) $m.form.positions() * KB_S8 * NR * 2,
             passes = inout(reg) $m.depth / KB_S8 => _,
             at = inout(reg) 0_usize => _,
             eight = in(reg) 8_usize,
@@ -170,7 +171,7 @@ unsafe fn products<const R: usize>(m: &Matrices, a: [*const i16; R], w: *const i
             run!(four!(), a m w s, []);
         } else {
             for pass in 0..m.depth / KB_S8 {
-                let w = w.add(pass * m.positions * KB_S8 * NR);
+                let w = w.add(pass * m.form.positions() * KB_S8 * NR);
                 let w =
                     [vld1q_s16(w), vld1q_s16(w.add(NR)), vld1q_s16(w.add(2 * NR)), vld1q_s16(w.add(3 * NR))];
                 for i in 0..R {
@@ -213,10 +214,10 @@ unsafe fn block<const R: usize>(m: &Matrices, position: usize, tile: usize) {
 /// As [`super::Isa`] asks.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn multiply(m: &Matrices) {
-    for position in 0..m.positions {
-        let mut tile = 0;
-        while tile < m.tiles {
-            let left = m.tiles - tile;
+    for position in 0..m.form.positions() {
+        let Range { start: mut tile, end } = m.having(position);
+        while tile < end {
+            let left = end - tile;
             // SAFETY: the caller's promise; no more tiles than there are.
             unsafe {
                 match left {

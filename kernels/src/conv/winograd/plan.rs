@@ -1,5 +1,6 @@
 //! How much of a step is done at a time, and whether Winograd's algorithm pays.
 
+use super::order::positions;
 use super::{Form, GROUP, STEP};
 use crate::conv::micro::NR;
 use crate::kernel::MAX_SCRATCH;
@@ -141,7 +142,7 @@ impl Plan {
         let last = shape.tiles(self.form) - (self.blocks - 1) * self.tiles;
         let rounded = |tiles: usize| tiles.next_multiple_of(cost.at_once);
         let multiplied = ((self.blocks - 1) * rounded(self.tiles) + rounded(last)) as f64;
-        let positions = self.form.positions() as f64;
+        let positions = positions(shape, self.form) as f64 / tiles;
         tiles * depth / STEP as f64 * cost.input * self.channel_pieces as f64
             + self.blocks as f64 * depth / 4.0 * panels * cost.weights
             + multiplied * panels * positions * NR as f64 * depth * cost.multiply

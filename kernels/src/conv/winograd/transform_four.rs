@@ -1,5 +1,5 @@
 //! The three transforms of tiles of 4 x 4 outputs, over vectors of any kind of integer, as [`super::transform`]: told what
-//! adds, subtracts, and multiplies by four.
+//! adds, subtracts, and multiplies by two, four and six.
 
 /// `B^T` of six elements.
 macro_rules! input_line {
@@ -28,14 +28,18 @@ macro_rules! weights_line {
     }};
 }
 
-/// `A^T` of six elements that lack those factors: the four results, multiplied by 24, 12, 6 and 6.
+/// `A^T` of six elements that lack those factors: the four results, multiplied by 24, 12, 6 and 6. `$plus_six` adds six
+/// times its second argument to its first.
 macro_rules! output_line {
-    ($m:expr, $add:path, $sub:path) => {{
+    ($m:expr, $add:path, $sub:path, $double:path, $four:path, $plus_six:path) => {{
         let [m0, m1, m2, m3, m4, m5] = $m;
         let (a, b, c, d) = ($add(m1, m2), $sub(m1, m2), $add(m3, m4), $sub(m3, m4));
-        let w = $sub($add(m0, $add(m0, m0)), $add(a, a));
-        let v = $add(m5, m5);
-        [$add(c, $add(w, w)), $sub(d, $add(b, b)), $sub(c, a), $sub($add($add(d, d), $add(v, $add(v, v))), b)]
+        [
+            $plus_six($sub(c, $four(a)), m0),
+            $sub(d, $double(b)),
+            $sub(c, a),
+            $plus_six($sub($double(d), b), m5),
+        ]
     }};
 }
 
@@ -80,19 +84,20 @@ macro_rules! weights {
 
 /// `A^T m A` of a 6 x 6 array: 4 x 4, each multiplied by 9 and two to the power that [`shift`] says.
 macro_rules! output {
-    ($m:expr, $add:path, $sub:path) => {{
+    ($m:expr, $add:path, $sub:path, $double:path, $four:path, $plus_six:path) => {{
+        use $crate::conv::winograd::transform_four;
         let m = $m;
         let mut half = [m[0]; 4];
         for j in 0..6 {
             let line = [m[0][j], m[1][j], m[2][j], m[3][j], m[4][j], m[5][j]];
-            let line = $crate::conv::winograd::transform_four::output_line!(line, $add, $sub);
+            let line = transform_four::output_line!(line, $add, $sub, $double, $four, $plus_six);
             for i in 0..4 {
                 half[i][j] = line[i];
             }
         }
         let mut y = [[m[0][0]; 4]; 4];
         for i in 0..4 {
-            y[i] = $crate::conv::winograd::transform_four::output_line!(half[i], $add, $sub);
+            y[i] = transform_four::output_line!(half[i], $add, $sub, $double, $four, $plus_six);
         }
         y
     }};
@@ -119,6 +124,18 @@ mod tests {
         4 * x
     }
 
+    fn double(x: i32) -> i32 {
+        x.wrapping_mul(2)
+    }
+
+    fn wrapping_four(x: i32) -> i32 {
+        x.wrapping_mul(4)
+    }
+
+    fn plus_six(sum: i32, x: i32) -> i32 {
+        sum.wrapping_add(x.wrapping_mul(6))
+    }
+
     /// The identity that all of this rests on, over numbers that leave no accident.
     #[test]
     fn gives_multiples_of_the_correlation() {
@@ -128,7 +145,7 @@ mod tests {
             std::array::from_fn(|i| std::array::from_fn(|j| ((5 * i + 11 * j) as i32).pow(3) % 253 - 126));
         let (v, u) = (input!(d, i32::add, i32::sub, four), weights!(g, i32::add, i32::sub, four));
         let m: [[i32; 6]; 6] = std::array::from_fn(|i| std::array::from_fn(|j| u[i][j] * v[i][j]));
-        let y = output!(m, i32::wrapping_add, i32::wrapping_sub);
+        let y = output!(m, i32::wrapping_add, i32::wrapping_sub, double, wrapping_four, plus_six);
         for (i, j) in (0..16).map(|k| (k / 4, k % 4)) {
             let sum: i32 = (0..9).map(|k| d[i + k / 3][j + k % 3] * g[k / 3][k % 3]).sum();
             assert_eq!(y[i][j].wrapping_mul(NINTH) >> shift(i, j), sum);
