@@ -41,7 +41,15 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod driver;
+#[cfg_attr(
+    not(any(feature = "portable", not(target_arch = "aarch64"))),
+    expect(dead_code, reason = "every such processor has Advanced SIMD")
+)]
 mod generic;
+#[cfg_attr(
+    not(any(feature = "portable", not(target_arch = "aarch64"))),
+    expect(dead_code, reason = "every such processor has Advanced SIMD")
+)]
 mod generic_four;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -211,11 +219,13 @@ const ROWS: &[Isa] = &[
     neon::IN_ORDER,
     #[cfg(target_arch = "aarch64")]
     neon::ISA,
+    #[cfg(any(feature = "portable", not(target_arch = "aarch64")))]
     generic::ISA,
     #[cfg(target_arch = "aarch64")]
     neon_four::IN_ORDER,
     #[cfg(target_arch = "aarch64")]
     neon_four::ISA,
+    #[cfg(any(feature = "portable", not(target_arch = "aarch64")))]
     generic_four::ISA,
 ];
 
