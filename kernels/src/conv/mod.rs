@@ -17,6 +17,7 @@ pub mod panels;
 pub mod s8;
 pub mod transpose;
 
+mod after;
 mod driver;
 mod gather;
 pub(crate) mod geometry;
@@ -28,8 +29,10 @@ mod in_order;
 )]
 mod lines;
 mod list;
+mod plan;
 mod reals;
 pub mod residual;
+mod setup;
 mod winograd;
 pub mod winograd4;
 
@@ -37,7 +40,9 @@ use cygnet_format::op;
 use cygnet_format::program::{DType, Storage};
 
 use self::block::BlockRow;
-use self::driver::{Conv, Implementation, Setup};
+use self::after::After;
+use self::driver::Conv;
+use self::setup::{Implementation, Padding, Setup};
 use self::geometry::{Axis, Product, is_pointwise};
 use self::list::LIST;
 use self::micro::Row;
@@ -114,8 +119,8 @@ pub(crate) fn prepare(p: &op::Conv, cx: &Context<'_>) -> Result<Box<dyn Kernel>,
     let reals = x.dtype == DType::S8 && y.dtype == DType::F32;
     let family = if reals { &FAMILIES[0] } else { family(cx, &x, &y)? };
     let padding = match p.window.pad {
-        [0, 0, 0, 0] => driver::Padding::None,
-        _ => driver::Padding::Constant(padding_row(cx, &x)?),
+        [0, 0, 0, 0] => Padding::None,
+        _ => Padding::Constant(padding_row(cx, &x)?),
     };
     let product = Product { rows, cols, weights: 0, bias: 0 };
     let taps = taps(cx, &rows, &cols)?;
@@ -195,7 +200,7 @@ fn packed_bytes(family: &Family, m: usize, taps: usize, x: &View, groups: u32) -
 struct Parts<'a> {
     x: View,
     y: View,
-    padding: driver::Padding,
+    padding: Padding,
     groups: u32,
     epilogue: &'a op::Epilogue,
     batch: usize,
@@ -222,12 +227,12 @@ fn setup(
     let channels = pack::padded_channels(m, groups).ok_or_else(|| cx.error("there are too many channels"))?;
     let biases = channels.checked_mul(biases).ok_or_else(|| cx.error("there are too many channels"))?;
     let bias = cx.constant(2, family.bias, biases)?;
-    let (mut multiplier, mut after, mut zero_point) = (None, driver::After::Nothing, 0);
+    let (mut multiplier, mut after, mut zero_point) = (None, After::Nothing, 0);
     cx.ensure(epilogue.lo <= epilogue.hi, || format!("clamps to [{}, {}]", epilogue.lo, epilogue.hi))?;
     if y.dtype != x.dtype {
         cx.ensure(groups == 1, || format!("s8 products of {groups} groups have no f32 form; one is needed"))?;
         separate(cx, &x, &y, groups)?;
-        after = driver::After::Reals(Box::new(Reals::new(cx, &y, epilogue)?));
+        after = After::Reals(Box::new(Reals::new(cx, &y, epilogue)?));
     } else if family.dtype == DType::S8 {
         cx.ensure(epilogue.unary == op::Unary::IDENTITY, || {
             "a function of an s8 result must be a table".into()
@@ -245,14 +250,14 @@ fn setup(
         })?;
         multiplier = Some(view);
         if cx.optional(5).is_some() {
-            after = driver::After::Table(cx.constant(5, DType::S8, 256)?, crate::map::lookup(cx.cpu()).1);
+            after = After::Table(cx.constant(5, DType::S8, 256)?, crate::map::lookup(cx.cpu()).1);
         }
         separate(cx, &x, &y, groups)?;
     } else {
         cx.ensure(cx.optional(3).is_none() && cx.optional(5).is_none(), || {
             "multiplier and table belong to s8 only".into()
         })?;
-        after = driver::After::of(cx, family.dtype, epilogue.unary)?;
+        after = After::of(cx, family.dtype, epilogue.unary)?;
     }
     Ok(Setup {
         // Until `finish` knows how many addresses a row needs.
@@ -295,7 +300,7 @@ fn is_crowded(cx: &Context<'_>, setup: &Setup, products: &[Product]) -> bool {
     };
     weights.contains(&LEAST)
         && products.iter().any(|p| {
-            let panel = driver::inputs(setup, p) * micro::NR;
+            let panel = setup::inputs(setup, p) * micro::NR;
             let panels = weights[p.weights..].chunks_exact(panel.max(1));
             panels.take(setup.groups * setup.panels()).any(crowded)
         })
@@ -319,15 +324,15 @@ fn finish(
     mut setup: Setup,
     products: Vec<Product>,
 ) -> Result<Box<dyn Kernel>, PrepareError> {
-    let slots = products.iter().map(|p| driver::slots(&setup, p)).max().unwrap_or(1);
-    let inputs = products.iter().map(|p| driver::inputs(&setup, p)).max().unwrap_or(1);
+    let slots = products.iter().map(|p| setup::slots(&setup, p)).max().unwrap_or(1);
+    let inputs = products.iter().map(|p| setup::inputs(&setup, p)).max().unwrap_or(1);
     let reach = reach(cx, &setup, inputs);
     let crowded = family.dtype == DType::S8 && is_crowded(cx, &setup, &products);
     let block = family.blocks.iter().find(|row| {
         cx.cpu().has(row.needs)
             && !(row.pairs && crowded)
             && slots <= MAX_TAPS
-            && products.iter().all(|p| (row.suits)(&driver::problem(&setup, p, reach)))
+            && products.iter().all(|p| (row.suits)(&setup::problem(&setup, p, reach)))
             && (row.pixels)(inputs) >= row.mr
     });
     if let Some(block) = block {
@@ -336,7 +341,7 @@ fn finish(
         let asks = cfg!(target_arch = "aarch64");
         setup.small = setup.multiplier.is_some_and(|m| asks && small_sums(cx, &setup, &m, &products));
         if let [p] = &products[..]
-            && (block.gapless)(&driver::problem(&setup, p, reach))
+            && (block.gapless)(&setup::problem(&setup, p, reach))
             && lines::cut(p, setup.batch, setup.depth(), block.lines).is_some()
         {
             let weights = &cx.constant_bytes(&setup.weights)[p.weights..];
@@ -389,7 +394,7 @@ fn small_sums(cx: &Context<'_>, setup: &Setup, multiplier: &View, products: &[Pr
     let (bias, multiplier) = (bytes(&setup.bias).as_chunks().0, bytes(multiplier).as_chunks().0);
     products.iter().all(|p| {
         let (weights, bias) = (&bytes(&setup.weights)[p.weights..], &bias[p.bias..][..multiplier.len()]);
-        s8::small(weights, driver::inputs(setup, p) * micro::NR, bias, multiplier)
+        s8::small(weights, setup::inputs(setup, p) * micro::NR, bias, multiplier)
     })
 }
 
@@ -398,7 +403,7 @@ fn stretches(cx: &Context<'_>, setup: &Setup, products: &[Product]) -> s8::Stret
     let weights = cx.constant_bytes(&setup.weights);
     let mut stretches = s8::Stretches::NONE;
     for p in products {
-        let panel = driver::inputs(setup, p) * micro::NR;
+        let panel = setup::inputs(setup, p) * micro::NR;
         for i in 0..setup.panels() {
             stretches.push(&weights[p.weights + i * panel..][..panel], p.taps());
         }
@@ -414,7 +419,7 @@ fn offset_bias(cx: &Context<'_>, setup: &Setup, products: &[Product], offset: i3
     let mut biases: Vec<i32> = bias.iter().map(|&b| i32::from_le_bytes(b)).collect();
     let panels = setup.groups * setup.channels().div_ceil(micro::NR);
     for product in products {
-        let panel = driver::inputs(setup, product) * micro::NR;
+        let panel = setup::inputs(setup, product) * micro::NR;
         let weights = &weights[product.weights..][..panels * panel];
         let biases = biases[product.bias..].as_chunks_mut::<{ micro::NR }>().0;
         for (weights, biases) in weights.chunks_exact(panel.max(1)).zip(biases) {

@@ -8,7 +8,7 @@
 
 use cygnet_format::op::{self, Window};
 
-use super::driver::Padding;
+use super::setup::Padding;
 use super::geometry::{Axis, Product, positive};
 use super::pack;
 use super::{Parts, family, finish, image_axes, packed_bytes, setup};

@@ -64,7 +64,7 @@ mod transform_four;
 
 use std::ops::Range;
 
-use super::driver::Setup;
+use super::setup::Setup;
 use super::geometry::Product;
 use super::micro::{KB_S8, NR};
 use super::residual::Constants;

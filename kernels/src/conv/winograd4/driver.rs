@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use super::plan::{MAX_TILES, Plan, Shape};
 use super::{Inputs, Matrices, OUT, Outputs, PAIRS, POSITIONS, Position, SIDE, Stages, Weights};
-use crate::conv::driver::{After, Padding, Setup};
+use crate::conv::after::After;
+use crate::conv::setup::{Padding, Setup};
 use crate::conv::geometry::Product;
 use crate::conv::micro::NR;
 use crate::kernel::Kernel;

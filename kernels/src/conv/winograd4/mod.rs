@@ -41,7 +41,7 @@ pub use plan::{Shape, pays};
 
 use cygnet_format::program::DType;
 
-use super::driver::Setup;
+use super::setup::Setup;
 use super::geometry::Product;
 use super::micro::Row;
 use crate::cpu::Cpu;
