@@ -71,7 +71,8 @@ impl Setup {
                 // operands.
                 unsafe {
                     let row = to.assume_init();
-                    let index = (row as usize - self.y.ptr::<u8>(mem) as usize) / (self.y.pitch * size_of::<f32>());
+                    let index =
+                        (row as usize - self.y.ptr::<u8>(mem) as usize) / (self.y.pitch * size_of::<f32>());
                     reals.row(mem, row.cast::<f32>().add(start), index, start..start + channels);
                 }
             }

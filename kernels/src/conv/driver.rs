@@ -274,7 +274,6 @@ impl Conv {
             Some(residual.addend(mem, rows.as_ptr().cast(), channel, offset))
         }
     }
-
 }
 
 // SAFETY: tiles are disjoint ranges of pixels and channels of the products, and the products' outputs are disjoint;

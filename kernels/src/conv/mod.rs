@@ -39,16 +39,16 @@ pub mod winograd4;
 use cygnet_format::op;
 use cygnet_format::program::{DType, Storage};
 
-use self::block::BlockRow;
 use self::after::After;
+use self::block::BlockRow;
 use self::driver::Conv;
-use self::setup::{Implementation, Padding, Setup};
 use self::geometry::{Axis, Product, is_pointwise};
 use self::list::LIST;
 use self::micro::Row;
 use self::panels::PanelRow;
 use self::reals::Reals;
 use self::residual::Residual;
+use self::setup::{Implementation, Padding, Setup};
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::view::View;
 

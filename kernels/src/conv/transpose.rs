@@ -8,9 +8,9 @@
 
 use cygnet_format::op::{self, Window};
 
-use super::setup::Padding;
 use super::geometry::{Axis, Product, positive};
 use super::pack;
+use super::setup::Padding;
 use super::{Parts, family, finish, image_axes, packed_bytes, setup};
 use crate::kernel::{Context, Kernel, PrepareError};
 use cygnet_format::program::{DType, READ_SLACK};

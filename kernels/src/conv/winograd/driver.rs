@@ -10,9 +10,9 @@ use super::order::Order;
 use super::plan::{MAX_INPUTS, MAX_OUTPUTS, Plan};
 use super::{GROUP, Inputs, Isa, Matrices, Outputs, Weights};
 use crate::conv::after::After;
-use crate::conv::setup::{Padding, Setup};
 use crate::conv::geometry::Product;
 use crate::conv::micro::{KB_S8, NR};
+use crate::conv::setup::{Padding, Setup};
 use crate::kernel::Kernel;
 use crate::view::Mem;
 

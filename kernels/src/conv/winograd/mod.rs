@@ -64,11 +64,11 @@ mod transform_four;
 
 use std::ops::Range;
 
-use super::setup::Setup;
 use super::geometry::Product;
 use super::micro::{KB_S8, NR};
 use super::residual::Constants;
 use super::s8;
+use super::setup::Setup;
 use crate::cpu::{Cpu, Features};
 use crate::kernel::{Algorithm, Context, Kernel};
 

@@ -9,9 +9,9 @@ use std::ops::Range;
 use super::plan::{MAX_TILES, Plan, Shape};
 use super::{Inputs, Matrices, OUT, Outputs, PAIRS, POSITIONS, Position, SIDE, Stages, Weights};
 use crate::conv::after::After;
-use crate::conv::setup::{Padding, Setup};
 use crate::conv::geometry::Product;
 use crate::conv::micro::NR;
+use crate::conv::setup::{Padding, Setup};
 use crate::kernel::Kernel;
 use crate::view::Mem;
 

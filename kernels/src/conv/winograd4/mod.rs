@@ -41,9 +41,9 @@ pub use plan::{Shape, pays};
 
 use cygnet_format::program::DType;
 
-use super::setup::Setup;
 use super::geometry::Product;
 use super::micro::Row;
+use super::setup::Setup;
 use crate::cpu::Cpu;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::Features;
