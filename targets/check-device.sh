@@ -1,5 +1,6 @@
 #!/bin/bash
-# Builds the programs for devices and checks them: sizes, ELF, instructions, and a model on every Arm CPU of QEMU.
+# Builds the programs for devices and checks them: sizes, ELF, instructions, and the demo's face detector on every Arm CPU
+# of QEMU, which has to find in the demo's photo what this machine finds there.
 #
 #   targets/check-device.sh            # aarch64 with everything: what continuous integration runs
 #   targets/check-device.sh --all      # also without photos, dynamic, armv7, riscv64, x86-64, Android; writes docs/size.md
@@ -28,7 +29,10 @@ trap 'rm -rf "$work"' EXIT
 
 say "building the checks and the converter"
 cargo build --quiet -p cygnet-targets -p cygnet-cli --bin check-elf --bin cygnet
-"$folder/debug/cygnet" convert assets/fashion_mnist_cnn.onnx --precision f32 --goldens 2 -o "$work/net.cygnet" > /dev/null
+"$folder/debug/cygnet" demo -o "$work/demo" > /dev/null 2>&1
+net=$work/demo/int8.cygnet photo=$work/demo/astronaut.jpg
+"$folder/debug/cygnet" detect "$net" "$photo" --json > "$work/face.json"
+[ "$(grep -o '"score"' "$work/face.json" | wc -l)" = 1 ] || die "the demo finds no face, or more than one"
 
 # program ARCH FEATURES: builds it and prints its path.
 program() {
@@ -42,17 +46,22 @@ program() {
     sed -n 's/^== \(.*\): [0-9]* bytes.*/\1/p' "$work/build.log" | tail -1
 }
 
-# run_on QEMU CPU PROGRAM [minimal]: the program with the model in it, alone in an empty folder.
+# run_on QEMU CPU PROGRAM WHAT: the program with the model in it, alone in an empty folder. WHAT is `minimal`, `device`, or
+# `photos`, which finds the face too.
 run_on() {
     local empty=$work/empty
     mkdir "$empty"
-    "$folder/debug/cygnet" bundle "$work/net.cygnet" --executable "$3" -o "$work/app" > /dev/null
+    "$folder/debug/cygnet" bundle "$net" --executable "$3" -o "$work/app" > /dev/null
     (
         cd "$empty"
         "$1" -cpu "$2" "$work/app" verify
-        "$1" -cpu "$2" "$work/app" bench --runs 2 --warmup 1 --threads 2 > /dev/null
+        "$1" -cpu "$2" "$work/app" bench --runs 2 --warmup 1 --threads 1 > /dev/null
         "$1" -cpu "$2" "$work/app" inspect > /dev/null
-        [ "${4:-}" = minimal ] || "$1" -cpu "$2" "$work/app" doctor --no-measure > /dev/null
+        [ "$4" = minimal ] || "$1" -cpu "$2" "$work/app" doctor --no-measure > /dev/null
+        if [ "$4" = photos ]; then
+            "$1" -cpu "$2" "$work/app" detect "$photo" --json | diff - "$work/face.json"
+            echo "the face that this machine finds"
+        fi
     ) | sed "s/^/   $2: /"
     rm -r "$empty"
 }
@@ -76,7 +85,7 @@ fi
 checked aarch64 photos $limit_all 'aarch64: with detect and classify, photos and cameras'
 targets/check_instructions.py "$path.symbols"
 for cpu in cortex-a53 cortex-a72 cortex-a76 max,sve=off; do
-    run_on qemu-aarch64-static "$cpu" "$path"
+    run_on qemu-aarch64-static "$cpu" "$path" photos
 done
 if $all; then
     path=$(program aarch64 dynamic)
@@ -84,19 +93,18 @@ if $all; then
     targets/check_instructions.py "$path.symbols"
     printf '%s\t%s\t\taarch64\n' 'aarch64, `--dynamic`: run, bench, inspect, verify, doctor' "$(stat -c %s "$path")" >> "$work/sizes"
     # With the C library of this machine's arm64 packages.
-    run_on qemu-aarch64-static cortex-a72 "$path"
+    run_on qemu-aarch64-static cortex-a72 "$path" device
     path=$(program armv7 '')
     printf '%s\t%s\t\tarmv7\n' 'armv7: run, bench, inspect, verify, doctor' "$(stat -c %s "$path")" >> "$work/sizes"
-    cp "$work/net.cygnet" "$work/armv7.cygnet"
-    qemu-arm-static -cpu cortex-a7 "$path" verify "$work/armv7.cygnet" | sed 's/^/   cortex-a7: /'
+    run_on qemu-arm-static cortex-a7 "$path" device
     path=$(program riscv64 '')
     printf '%s\t%s\t\triscv64\n' 'riscv64: run, bench, inspect, verify, doctor' "$(stat -c %s "$path")" >> "$work/sizes"
-    run_on qemu-riscv64-static rv64 "$path"
+    run_on qemu-riscv64-static rv64 "$path" device
     say "x86-64"
     cargo build --quiet --no-default-features --features device --profile device -p cygnet-cli
     printf '%s\t%s\t\tx86_64\n' 'x86-64, dynamic: run, bench, inspect, verify, doctor' \
         "$(stat -c %s "$folder/device/cygnet")" >> "$work/sizes"
-    "$folder/device/cygnet" verify "$work/net.cygnet" | sed 's/^/   x86-64: /'
+    "$folder/device/cygnet" verify "$net" | sed 's/^/   x86-64: /'
     say "Android"
     targets/build-android.sh
     targets/size.py "$work/sizes" "$folder/device" > "$work/size.md"

@@ -39,7 +39,12 @@ fn what_to_change_is_found() {
     let (json, text) = doctor("raspberry-pi-5");
     assert!(advice(&json).is_empty() && text.ends_with("Nothing to change.\n"), "{text}");
     let (json, text) = doctor("galaxy-s9");
-    assert_eq!(advice(&json), ["heat", "clock-limit", "governor", "governor", "busy"], "{text}");
+    assert_eq!(advice(&json), ["heat", "clock-limit", "governor", "governor", "cores", "busy"], "{text}");
+    // Cores that issue in order count half: the four fast ones are taken.
+    assert_eq!(
+        (&json["fast_cores"], &json["default_threads"]),
+        (&serde_json::json!([4, 5, 6, 7]), &4.into())
+    );
 }
 
 #[test]
@@ -149,6 +154,44 @@ fn bench_sees_the_machine_and_writes_what_can_be_published() {
         page.contains("m.cygnet on NVIDIA Jetson Orin Nano Developer Kit")
             && page.contains("mJ per inference")
     );
+}
+
+/// What each recorded machine shows to `bench`, as its file says: clock of the first core of each cluster, temperature,
+/// what holds it down, power.
+#[test]
+#[cfg(feature = "host")]
+fn bench_shows_every_recorded_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(&folder);
+    let none: &[&str] = &[];
+    type Shown<'a> = (&'a [u64], f64, &'a [&'a str], Option<&'a str>);
+    let known: [(&str, Shown<'_>); 5] = [
+        // A flag of the past holds nothing down now.
+        ("raspberry-pi-3", (&[600], 47.236, none, None)),
+        ("raspberry-pi-4", (&[1000], 81.312, &["throttled", "under-voltage"], None)),
+        ("raspberry-pi-5", (&[2400], 48.5, none, None)),
+        ("jetson-orin-nano", (&[729, 729], 49.5, none, Some("ina3221 VDD_IN"))),
+        (
+            "galaxy-s9",
+            (&[1612, 1766], 74.8, &["heat: thermal-cpufreq-4 at step 3 of 22"], Some("power supply battery")),
+        ),
+    ];
+    for (machine, (mhz, celsius, slowed, sensor)) in known {
+        let root = tree::unpack(machine);
+        let root = root.path().to_str().unwrap();
+        let args = ["bench", &model, "--runs", "10", "--warmup", "1", "--threads", "1", "--sysfs-root", root];
+        let json: Value = serde_json::from_str(&cygnet(&[&args[..], &["--json"]].concat())).unwrap();
+        let seen = &json["machine"];
+        let clocks: Vec<u64> =
+            seen["clocks"].as_array().unwrap().iter().map(|c| c["min_mhz"].as_u64().unwrap()).collect();
+        assert_eq!(clocks, mhz, "{machine}: {seen}");
+        assert_eq!(seen["max_celsius"].as_f64(), Some(celsius), "{machine}: {seen}");
+        assert_eq!(seen["slowed"], serde_json::json!(slowed), "{machine}");
+        assert_eq!(json["power_sensor"].as_str(), sensor, "{machine}");
+        let text = cygnet(&args);
+        assert!(text.contains(&format!("{celsius:.1} °C at most")), "{machine}: {text}");
+        assert!(slowed.iter().all(|what| text.contains(what)), "{machine}: {text}");
+    }
 }
 
 #[test]

@@ -6,6 +6,9 @@
 //! implementations (one row each), an oracle in plain scalar Rust that defines the bits, and a file per
 //! instruction set. `docs/arithmetic.md` is the specification that the oracles follow.
 
+// Other processors take the portable kernels, and much that serves vector kernels is there for nothing.
+#![cfg_attr(not(any(target_arch = "aarch64", target_arch = "x86_64")), allow(unused, unreachable_code))]
+
 pub mod arena;
 pub mod attention;
 pub mod blocks;

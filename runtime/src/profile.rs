@@ -105,12 +105,12 @@ impl Profile {
         self.steps.iter().map(|s| s.total_ns).sum::<u64>() / self.runs.max(1)
     }
 
-    /// The table as text: the `most` costliest steps, then the sums by operation.
+    /// The table as text: the `most` costliest steps, then the sums by operation. Times are each step's shortest one: a
+    /// mean of few runs is often that of what else the machine did.
     pub fn table(&self, most: usize) -> String {
-        let runs = self.runs.max(1);
-        let total = self.steps.iter().map(|s| s.total_ns).sum::<u64>().max(1);
+        let total = self.steps.iter().map(|s| s.best_ns).sum::<u64>().max(1);
         let mut order: Vec<_> = self.steps.iter().enumerate().collect();
-        order.sort_by_key(|(index, s)| (std::cmp::Reverse(s.total_ns), *index));
+        order.sort_by_key(|(index, s)| (std::cmp::Reverse(s.best_ns), *index));
         let mut out = String::new();
         let mut line = |text: fmt::Arguments<'_>| {
             // Writing to a String does not fail.
@@ -118,15 +118,15 @@ impl Profile {
         };
         line(format_args!(
             "{:>5} {:>9} {:>6} {:>8} {:>8}  {:<28} name",
-            "step", "us", "%", "MMAC", "GMAC/s", "kernel"
+            "step", "least us", "%", "MMAC", "GMAC/s", "kernel"
         ));
         for (index, s) in order.iter().take(most) {
-            let us = s.total_ns as f64 / runs as f64 / 1e3;
             line(format_args!(
-                "{index:>5} {us:>9.1} {:>6.1} {:>8.2} {:>8.2}  {:<28} {}",
-                s.total_ns as f64 * 100.0 / total as f64,
+                "{index:>5} {:>9.1} {:>6.1} {:>8.2} {:>8.2}  {:<28} {}",
+                s.best_ns as f64 / 1e3,
+                s.best_ns as f64 * 100.0 / total as f64,
                 s.macs as f64 / 1e6,
-                s.rate(runs),
+                rate(s.macs, s.best_ns),
                 s.kernel,
                 s.name
             ));
@@ -137,22 +137,22 @@ impl Profile {
         let mut ops: Vec<(&str, u64, u64, usize)> = Vec::new();
         for s in &self.steps {
             match ops.iter_mut().find(|(op, ..)| *op == s.op) {
-                Some(sum) => (sum.1, sum.2, sum.3) = (sum.1 + s.total_ns, sum.2 + s.macs, sum.3 + 1),
-                None => ops.push((s.op, s.total_ns, s.macs, 1)),
+                Some(sum) => (sum.1, sum.2, sum.3) = (sum.1 + s.best_ns, sum.2 + s.macs, sum.3 + 1),
+                None => ops.push((s.op, s.best_ns, s.macs, 1)),
             }
         }
         ops.sort_by_key(|&(op, ns, ..)| (std::cmp::Reverse(ns), op));
         line(format_args!(
             "\n{:<16} {:>5} {:>9} {:>6} {:>8} {:>8}",
-            "operation", "steps", "us", "%", "MMAC", "GMAC/s"
+            "operation", "steps", "least us", "%", "MMAC", "GMAC/s"
         ));
         for (op, ns, macs, count) in ops {
-            let us = ns as f64 / runs as f64 / 1e3;
-            let rate = if ns == 0 { 0.0 } else { (macs * runs) as f64 / ns as f64 };
             line(format_args!(
-                "{op:<16} {count:>5} {us:>9.1} {:>6.1} {:>8.2} {rate:>8.2}",
+                "{op:<16} {count:>5} {:>9.1} {:>6.1} {:>8.2} {:>8.2}",
+                ns as f64 / 1e3,
                 ns as f64 * 100.0 / total as f64,
                 macs as f64 / 1e6,
+                rate(macs, ns),
             ));
         }
         out
@@ -182,11 +182,9 @@ impl Profile {
     }
 }
 
-impl StepProfile {
-    /// Billions of multiply-accumulates a second over `runs` runs; 0 where there are none.
-    fn rate(&self, runs: u64) -> f64 {
-        if self.total_ns == 0 { 0.0 } else { (self.macs * runs) as f64 / self.total_ns as f64 }
-    }
+/// Billions of multiply-accumulates a second; 0 where no time is known.
+fn rate(macs: u64, ns: u64) -> f64 {
+    if ns == 0 { 0.0 } else { macs as f64 / ns as f64 }
 }
 
 fn operand_bytes(program: &Program, step: &cygnet_format::Step) -> u64 {

@@ -101,7 +101,7 @@ impl Compared {
         };
         writeln!(
             out,
-            "the second takes 1/{middle:.3} of the first's time (95 %: {low:.3} to {high:.3}; ahead in {:.0} % of {} pairs): {verdict}",
+            "the second is {middle:.3} times as fast as the first (95 %: {low:.3} to {high:.3}; ahead in {:.0} % of {} pairs): {verdict}",
             100.0 * self.share_won(),
             self.quotients.len()
         )?;

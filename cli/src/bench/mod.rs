@@ -273,11 +273,10 @@ fn execute_compare(args: &Args, other: &std::path::Path, out: &mut dyn Write) ->
 
 fn page(args: &Args, figures: &Figures, result: &Value, monitor: &Monitor) -> String {
     let name = args.model.model.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    let machine = board::read(&args.root.root()).model;
     let command: Vec<String> = std::env::args().skip(1).collect();
     page::Page {
         model: &name,
-        machine: &machine,
+        machine: &board::read(&args.root.root()).model,
         result,
         histogram: &figures.times.histogram(CLASSES),
         curves: figures.sustained.as_ref().map(|sustained| sustained.svg(monitor)),

@@ -134,10 +134,10 @@ fn histogram(bins: &[Bin]) -> String {
 /// The twenty costliest steps.
 fn steps(profile: &Value) -> String {
     let mut steps: Vec<&Value> = profile["steps"].as_array().into_iter().flatten().collect();
-    let us = |step: &Value| step["mean_us"].as_f64().unwrap_or(0.0);
+    let us = |step: &Value| step["best_us"].as_f64().unwrap_or(0.0);
     let total: f64 = steps.iter().map(|s| us(s)).sum::<f64>().max(1e-9);
     steps.sort_by(|a, b| us(b).total_cmp(&us(a)));
-    let mut out = "<table><tr><th>step</th><th>kernel</th><th>µs</th><th>%</th></tr>".to_owned();
+    let mut out = "<table><tr><th>step</th><th>kernel</th><th>least µs</th><th>%</th></tr>".to_owned();
     for step in steps.into_iter().take(20) {
         let _ = write!(
             out,
@@ -159,7 +159,7 @@ mod tests {
     fn names_from_outside_stay_text() {
         let result = serde_json::json!({
             "latency_ms": { "p50": 1.5 }, "machine": { "slowed": ["<b>"], "clocks": [] },
-            "profile": { "steps": [{ "name": "<script>", "kernel": "k", "mean_us": 2.0 }] },
+            "profile": { "steps": [{ "name": "<script>", "kernel": "k", "best_us": 2.0 }] },
         });
         let page = Page {
             model: "a<b>.cygnet",
@@ -171,6 +171,7 @@ mod tests {
         };
         let html = page.html();
         assert!(html.contains("a&lt;b&gt;.cygnet on m &amp; n") && html.contains("1.500 ms"), "{html}");
+        assert!(html.contains("<td class=\"n\">2.0</td>"), "{html}");
         assert!(!html.contains("<script>") && !html.contains("<b>"), "{html}");
     }
 }

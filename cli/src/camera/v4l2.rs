@@ -26,7 +26,7 @@ impl Camera {
     pub fn open(path: &Path, (width, height): (u32, u32)) -> Result<Self, String> {
         let text = |e: io::Error| {
             let what = match e.kind() {
-                io::ErrorKind::NotFound => "see which there are by `ls /dev/video*`",
+                io::ErrorKind::NotFound => "see which cameras there are by `ls /dev/video*`",
                 io::ErrorKind::PermissionDenied => "add the user to the group 'video'",
                 _ => "see that it is a camera, and that no other program uses it",
             };

@@ -89,7 +89,7 @@ pub fn throttling(root: &Root) -> Throttling {
         let state: u32 = root.number(&format!("{base}/{device}/cur_state")).unwrap_or(0);
         if state > 0 {
             let most: u32 = root.number(&format!("{base}/{device}/max_state")).unwrap_or(state);
-            found.now.push(format!("slowed by heat: {kind} at step {state} of {most}"));
+            found.now.push(format!("heat: {kind} at step {state} of {most}"));
         }
     }
     let cpus = "sys/devices/system/cpu";
@@ -100,7 +100,7 @@ pub fn throttling(root: &Root) -> Throttling {
     if let Some(count) = counts.reduce(|a, b| a.saturating_add(b)) {
         found.known = true;
         if count > 0 {
-            found.since_start.push(format!("slowed by heat {count} times"));
+            found.since_start.push(format!("heat, {count} times"));
         }
     }
     found
@@ -148,7 +148,7 @@ mod tests {
     fn cooling_devices_of_the_processor() {
         let (_folder, root) = machine("galaxy-s9");
         let found = throttling(&root);
-        assert_eq!(found.now, ["slowed by heat: thermal-cpufreq-4 at step 3 of 22"]);
+        assert_eq!(found.now, ["heat: thermal-cpufreq-4 at step 3 of 22"]);
     }
 
     #[test]

@@ -126,7 +126,7 @@ fn battery(root: &Root) -> Option<Sensor> {
         } else {
             return None;
         };
-        Some(Sensor { name: format!("battery {supply}"), source })
+        Some(Sensor { name: format!("power supply {supply}"), source })
     })
 }
 
