@@ -303,6 +303,14 @@ case("more_rows", SELECT + [N("Pad", ["rows", "around"], ["y"]), N("ReduceSum", 
 # Windows side by side, of which the first ones are cut and behind which something is left over.
 case("transposed_cut", [N("ConvTranspose", ["x", "k"], ["y"], strides=[3, 2], pads=[1, 1, 1, 0], output_padding=[2, 1])], ["y"],
      {"x": real(1, 2, 4, 3)}, constants={"k": real(2, 3, 3, 2)})
+# A Swish of another slope, as CLIP spells its "quick GELU".
+case("quick_gelu", [N("Mul", ["x", "slope"], ["s"]), N("Sigmoid", ["s"], ["g"]), N("Mul", ["x", "g"], ["y"])], ["y"], {"x": real(3, 5)},
+     constants={"slope": np.float32(1.702)})
+# Weights that are standardized in the graph, as of networks without normalization of their images.
+case("standardized_weights", [
+    N("ReduceMean", ["w"], ["mean"], axes=[0, 2], keepdims=0), N("BatchNormalization", ["w", "gain", "none", "mean", "gain"], ["n", "rm", "rv"],
+      training_mode=1, momentum=1.0), N("Reshape", ["n", "back"], ["k"]), N("Conv", ["x", "k"], ["y"])], ["y"],
+    {"x": real(1, 3, 5, 5)}, constants={"w": real(1, 4, 27), "gain": np.abs(real(4)), "none": real(4) * 0, "back": ints(4, 3, 3, 3)})
 
 
 def answer(name, model, inputs):
