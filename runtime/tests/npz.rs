@@ -65,11 +65,9 @@ fn what_is_written_is_what_numpy_writes() {
 
 #[test]
 fn arrays_that_no_model_takes_say_what_to_do() {
-    for (name, advice) in [
-        ("double.npy", "astype(numpy.float32)"),
-        ("big.npy", "big-endian"),
-        ("empty.npy", "at least 1"),
-    ] {
+    for (name, advice) in
+        [("double.npy", "astype(numpy.float32)"), ("big.npy", "big-endian"), ("empty.npy", "at least 1")]
+    {
         let error = read(&data(name)).unwrap_err().to_string();
         assert!(error.contains(advice) && error.contains(name), "{error}");
     }

@@ -175,7 +175,8 @@ fn straight(node: &Node, known: &[Option<Bounds>]) -> Option<Line> {
             _ => most(&a.high) <= least(&b.low),
         };
         let alike = given().all(|b| b.low.dims == known[0].as_ref().map_or(&[][..], |b| &b.low.dims));
-        let first = given().enumerate().find(|(i, a)| given().enumerate().all(|(j, b)| *i == j || leads(a, b)));
+        let first =
+            given().enumerate().find(|(i, a)| given().enumerate().all(|(j, b)| *i == j || leads(a, b)));
         return first.filter(|_| alike).and_then(|(_, a)| a.line.clone());
     }
     let mut lines = given().filter_map(|b| b.line.as_ref());
@@ -186,9 +187,9 @@ fn straight(node: &Node, known: &[Option<Bounds>]) -> Option<Line> {
         return None;
     }
     let at = |i: usize| {
-        let inputs = known.iter().map(|b| {
-            b.as_ref().map(|b| b.line.as_ref().map_or_else(|| b.low.clone(), |l| l.at[i].clone()))
-        });
+        let inputs = known
+            .iter()
+            .map(|b| b.as_ref().map(|b| b.line.as_ref().map_or_else(|| b.low.clone(), |l| l.at[i].clone())));
         evaluate(node, &inputs.collect::<Vec<_>>())
     };
     Some(Line { count, at: [at(0)?, at(1)?] })

@@ -1,6 +1,8 @@
 //! Which rule each operator follows.
 
-use super::{Rows, bounds, input_rows, join, mark, moves, pad, plain, reduce, refuse, rows, source, with_inputs};
+use super::{
+    Rows, bounds, input_rows, join, mark, moves, pad, plain, reduce, refuse, rows, source, with_inputs,
+};
 use crate::error::ImportError;
 use crate::expand::make::Make;
 use crate::graph::ValueId;
