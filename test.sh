@@ -33,7 +33,7 @@ if [ "$part" != arm ]; then
     python3 tests/fetch_models.py fashion-mnist || say "no Fashion-MNIST images: the accuracy test will be skipped"
     # ONNX's own operator tests, where their packages can be had.
     export CYGNET_CONFORMANCE=${CYGNET_CONFORMANCE:-$PWD/.cache/conformance}
-    for suite in onnx debian; do
+    for suite in onnx exports debian; do
         python3 tests/conformance/make_suites.py --into "$CYGNET_CONFORMANCE" $suite ||
             say "no $suite operator tests: they will be skipped"
     done

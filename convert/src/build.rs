@@ -130,8 +130,9 @@ impl Builder {
     /// is spelled out first.
     fn folds(&mut self, node: &Node) -> Result<bool, ImportError> {
         let known = |v: &Option<ValueId>| v.is_none_or(|v| self.graph.constant(v).is_some());
-        let coded = Narrow::is_coded(node);
-        if coded || !expand::handles(&node.op) || !infer::has_rule(&node.op) || !node.inputs.iter().all(known)
+        // In training mode, what normalizes also gives means and variances, which the rules of types do not know.
+        let apart = Narrow::is_coded(node) || node.int("training_mode", 0) != 0;
+        if apart || !expand::handles(&node.op) || !infer::has_rule(&node.op) || !node.inputs.iter().all(known)
         {
             return Ok(false);
         }

@@ -9,6 +9,7 @@
 mod bounds;
 mod join;
 mod moves;
+mod pad;
 mod reduce;
 mod rules;
 mod source;

@@ -113,11 +113,7 @@ fn parse_npy(name: &str, bytes: &[u8]) -> Result<Array, String> {
             parts.map(|part| part.parse().ok()).collect::<Option<Vec<u32>>>()
         })
         .ok_or_else(damaged)?;
-    if value_of(header, "fortran_order").ok_or_else(damaged)?.starts_with("True") && dims.len() > 1 {
-        return Err(
-            "the array is stored in Fortran order; pass it through numpy.ascontiguousarray".to_owned()
-        );
-    }
+    let columns = value_of(header, "fortran_order").ok_or_else(damaged)?.starts_with("True");
     if dims.len() > MAX_RANK || dims.contains(&0) {
         return Err(format!("shape {dims:?}: 0 to {MAX_RANK} dimensions of at least 1 are possible"));
     }
@@ -125,7 +121,26 @@ fn parse_npy(name: &str, bytes: &[u8]) -> Result<Array, String> {
     if expected != Some(data.len()) {
         return Err(format!("{} bytes do not hold shape {dims:?} of {}", data.len(), dtype.name()));
     }
-    Ok(Array { name: name.to_owned(), dtype, dims, bytes: data.to_vec() })
+    let bytes = if columns { from_columns(data, &dims, dtype.size()) } else { data.to_vec() };
+    Ok(Array { name: name.to_owned(), dtype, dims, bytes })
+}
+
+/// The elements of `size` bytes in row-major order, which lie in column-major order: as numpy writes transposed arrays.
+fn from_columns(data: &[u8], dims: &[u32], size: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(data.len());
+    let mut at = [0; MAX_RANK];
+    while bytes.len() < data.len() {
+        let place = dims.iter().zip(at).rev().fold(0, |sum, (&d, i)| sum * d as usize + i);
+        bytes.extend_from_slice(&data[place * size..][..size]);
+        for (i, &d) in at.iter_mut().zip(dims).rev() {
+            *i += 1;
+            if *i < d as usize {
+                break;
+            }
+            *i = 0;
+        }
+    }
+    bytes
 }
 
 /// What stands behind a key of the header, a Python dictionary.

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Writes the node tests of ONNX where tests/tests/conformance.rs finds them.
 
-    tests/conformance/make_suites.py [--into FOLDER] [onnx] [debian]
+    tests/conformance/make_suites.py [--into FOLDER] [onnx] [exports] [debian]
 
 `onnx` takes the cases out of the Python package onnx 1.23.2, which has to be installed (`pip install onnx==1.23.2` in
-an environment of its own); `debian` those of the Debian package libonnx-testdata 1.12.0, downloaded by `apt-get` and
-unpacked by `dpkg-deb` (no root needed). Without a name both are made. FOLDER is .cache/conformance by default; give its
+an environment of its own); `exports` the small models of that package that PyTorch wrote long ago, and others of a few
+operators; `debian` those of the Debian package libonnx-testdata 1.12.0, downloaded by `apt-get` and
+unpacked by `dpkg-deb` (no root needed). Without a name all are made. FOLDER is .cache/conformance by default; give its
 full path to the tests as CYGNET_CONFORMANCE.
 
 A case is a folder under its name: model.onnx, and in test_data_set_0 the files input_N.pb and output_N.pb, as ONNX
@@ -67,6 +68,32 @@ def write_onnx(folder):
     return len(cases)
 
 
+def write_exports(folder):
+    try:
+        import onnx
+    except ImportError as missing:
+        sys.exit(f"{missing}: pip install onnx=={ONNX}, in an environment of its own")
+
+    if onnx.__version__ != ONNX:
+        sys.exit(f"onnx {onnx.__version__} is installed, the lists are of {ONNX}: pip install onnx=={ONNX}")
+    data = Path(onnx.__file__).parent / "backend/test/data"
+    cases = [case for kind in ("pytorch-converted", "pytorch-operator", "simple") for case in (data / kind).iterdir()]
+    for case in cases:
+        shutil.copytree(case, folder / case.name)
+        graph = onnx.load(case / "model.onnx").graph
+        weights = {weight.name for weight in graph.initializer}
+        given = [port for port in graph.input if port.name not in weights]
+        for what, ports in (("input", given), ("output", graph.output)):
+            for i, port in enumerate(ports):
+                # Of these files some are without names.
+                path = folder / case.name / f"test_data_set_0/{what}_{i}.pb"
+                sequence = port.type.WhichOneof("value") == "sequence_type"
+                proto = (onnx.SequenceProto if sequence else onnx.TensorProto).FromString(path.read_bytes())
+                proto.name = port.name
+                path.write_bytes(proto.SerializeToString())
+    return len(cases)
+
+
 def write_debian(folder):
     with tempfile.TemporaryDirectory() as scratch:
         try:
@@ -84,7 +111,11 @@ def write_debian(folder):
     return len(cases)
 
 
-SUITES = {"onnx": (f"onnx-{ONNX}", write_onnx), "debian": (f"debian-{DEBIAN_VERSION}", write_debian)}
+SUITES = {
+    "onnx": (f"onnx-{ONNX}", write_onnx),
+    "exports": (f"exports-{ONNX}", write_exports),
+    "debian": (f"debian-{DEBIAN_VERSION}", write_debian),
+}
 
 
 def main():

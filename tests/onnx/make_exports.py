@@ -288,6 +288,29 @@ case("quantized_lstm_step", [N(
     hidden_size=6)], ["y", "yh", "yc"], {"x": real(1, 1, 5), "h": real(1, 1, 6), "c": real(1, 1, 6)},
     constants={"w": whole(-127, 128, 1, 5, 24, t=np.int8), "r": whole(-127, 128, 1, 6, 24, t=np.int8), "bias": real(1, 48),
                "ws": np.float32([.01]), "wz": np.int8([0]), "rs": np.float32([.02]), "rz": np.int8([0])})
+# Filled up to a number of rows, as detectors do with their findings: more than there can be, and fewer.
+for name, total, least in (("up", 20, False), ("up_or_cut", 4, False), ("up_at_least", 20, True)):
+    rest = [N("Sub", ["total", "n"], ["rest"])] + ([N("Max", ["rest", "i0"], ["missing"])] if least else [])
+    case("filled_" + name, SELECT + COUNT + rest + [
+        N("Unsqueeze", ["missing" if least else "rest", "a0"], ["r1"]), N("Concat", ["a0", "r1"], ["end"], axis=0),
+        N("Unsqueeze", ["end", "a0"], ["pair"]), N("Concat", ["pair", "nothing"], ["pads2"], axis=0),
+        N("Transpose", ["pads2"], ["pads_t"]), N("Reshape", ["pads_t", "last"], ["pads"]),
+        N("Pad", ["rows", "pads", "value"], ["y"]), N("Shape", ["y"], ["shape_y"])],
+        ["y", "shape_y"], types={"shape_y": L},
+        constants={**CONSTANTS, "total": np.int64(total), "nothing": ints(0, 1).reshape(1, 2), "value": np.float32(7)})
+case("more_rows", SELECT + [N("Pad", ["rows", "around"], ["y"]), N("ReduceSum", ["y"], ["sum"])], ["y", "sum"],
+     constants={**CONSTANTS, "around": ints(1, 0, 2, 1)})
+# Windows side by side, of which the first ones are cut and behind which something is left over.
+case("transposed_cut", [N("ConvTranspose", ["x", "k"], ["y"], strides=[3, 2], pads=[1, 1, 1, 0], output_padding=[2, 1])], ["y"],
+     {"x": real(1, 2, 4, 3)}, constants={"k": real(2, 3, 3, 2)})
+# A Swish of another slope, as CLIP spells its "quick GELU".
+case("quick_gelu", [N("Mul", ["x", "slope"], ["s"]), N("Sigmoid", ["s"], ["g"]), N("Mul", ["x", "g"], ["y"])], ["y"], {"x": real(3, 5)},
+     constants={"slope": np.float32(1.702)})
+# Weights that are standardized in the graph, as of networks without normalization of their images.
+case("standardized_weights", [
+    N("ReduceMean", ["w"], ["mean"], axes=[0, 2], keepdims=0), N("BatchNormalization", ["w", "gain", "none", "mean", "gain"], ["n", "rm", "rv"],
+      training_mode=1, momentum=1.0), N("Reshape", ["n", "back"], ["k"]), N("Conv", ["x", "k"], ["y"])], ["y"],
+    {"x": real(1, 3, 5, 5)}, constants={"w": real(1, 4, 27), "gain": np.abs(real(4)), "none": real(4) * 0, "back": ints(4, 3, 3, 3)})
 
 
 def answer(name, model, inputs):

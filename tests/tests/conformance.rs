@@ -41,7 +41,9 @@ fn check(folder: &Path, title: &str) {
 /// What is promised of the suites, and that the lists say so themselves.
 #[test]
 fn lists_add_up() {
-    for (title, promised, of) in [("onnx-1.23.2", 1250, 1404), ("debian-1.12.0", 880, 932)] {
+    for (title, promised, of) in
+        [("onnx-1.23.2", 1250, 1404), ("exports-1.23.2", 125, 140), ("debian-1.12.0", 880, 932)]
+    {
         let path = place::own("conformance").join(format!("{title}.tsv"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let cases: Vec<Vec<&str>> =
@@ -75,6 +77,11 @@ fn suite(test: &str, name: &str) {
 #[test]
 fn onnx_node_suite() {
     suite("onnx_node_suite", "onnx-1.23.2");
+}
+
+#[test]
+fn small_exported_models() {
+    suite("small_exported_models", "exports-1.23.2");
 }
 
 #[test]

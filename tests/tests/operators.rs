@@ -172,7 +172,7 @@ fn compare_rows(session: &Session, i: usize, want: &Array) -> Result<(), String>
 fn exported_graphs_give_what_onnx_runtime_gives() {
     let folder = tempfile::tempdir().unwrap();
     let cases = cases("data/export_ops.npz");
-    assert_eq!(cases.len(), 78);
+    assert_eq!(cases.len(), 85);
     let answers = |name: &str, case: &Case| -> Result<(), String> {
         let mut session = session(&converted(folder.path(), name, case)?);
         let [inputs, outputs] = &case.runs[&0];

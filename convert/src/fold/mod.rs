@@ -20,6 +20,9 @@ pub(crate) use data::{cast, map_data};
 /// run time costs less than storing it.
 const MAX_BYTES: usize = 64 << 20;
 
+/// Likewise for what no step makes at run time: weights that an exporter left away to keep a file small.
+const MAX_BYTES_OF_FILLED: usize = 1 << 30;
+
 /// How many times larger than its inputs a large result may be.
 const MAX_GROWTH: usize = 8;
 
@@ -54,7 +57,8 @@ pub(crate) fn evaluate(graph: &Graph, node: &Node, types: &Types) -> Result<Opti
         inputs.push(t);
     }
     let out_bytes: usize = types.iter().map(|(e, d)| elements(d).unwrap_or(usize::MAX >> 8) * e.size()).sum();
-    if inputs.is_empty() || (out_bytes > MAX_BYTES && out_bytes / MAX_GROWTH > in_bytes) {
+    let most = if node.op == "ConstantOfShape" { MAX_BYTES_OF_FILLED } else { MAX_BYTES };
+    if inputs.is_empty() || (out_bytes > most && out_bytes / MAX_GROWTH > in_bytes) {
         return Ok(None);
     }
     let call = Call { ctx, inputs: &inputs, types };

@@ -238,7 +238,7 @@ impl<'a> Ctx<'a> {
             Some(t) => Ok(Some(t)),
             None => Err(format!(
                 "its input '{}' decides the shape of the output but is computed at run time; \
-                 export the model with static shapes",
+                 export the model with static shapes, or fix the input that it follows from with --fix",
                 self.graph.value(id).name
             )),
         }

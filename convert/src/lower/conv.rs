@@ -194,7 +194,7 @@ impl Lowerer<'_> {
         let window = Window { kernel, stride, dilation, pad };
         let image = self.image(x)?;
         let dims = self.image_dims(y);
-        let apart = groups == 1 && kernel == stride && dilation == [1, 1] && crop == [0, 0];
+        let apart = groups == 1 && kernel == stride && dilation == [1, 1] && [begin, crop] == [[0; 2]; 2];
         let out = if apart && m < NR {
             self.conv_then_spread(&node.name, image, w, bias, &dims)
         } else {

@@ -36,15 +36,10 @@ type Activation = (&'static str, Vec<(&'static str, Attr)>);
 /// What `scale * x * g` is.
 fn gate(graph: &Graph, index: &Index, scale: f32, x: ValueId, g: ValueId) -> Option<Activation> {
     let by = |op| index.made_by(graph, g, op);
-    let float = |v: f32| Attr::Float(v);
     if near(scale, 1.0) {
         if let Some(s) = by("Sigmoid") {
-            let inner = s.input(0)?;
-            if inner == x {
-                return Some(("Swish", vec![]));
-            }
-            let scaled = index.producer(inner).map(|p| Product::of(graph, index, p))?;
-            return (scaled.factors == [x]).then(|| ("Swish", vec![("alpha", float(scaled.scale))]));
+            // By another slope, as of CLIP's "quick GELU", it stays a product: no step has that one.
+            return (s.input(0) == Some(x)).then(|| ("Swish", vec![]));
         }
         if let Some(h) = by("HardSigmoid") {
             let same = h.input(0) == Some(x);

@@ -11,11 +11,27 @@ use crate::infer::{self, InferOptions};
 pub(super) struct Bounds {
     pub low: Tensor,
     pub high: Tensor,
+    /// How they follow from one count, where they do so in a straight line.
+    pub line: Option<Line>,
+}
+
+/// Elements that are a multiple of a count and something known.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub count: ValueId,
+    /// The elements where the count is 0, and where it is 1.
+    pub at: [Tensor; 2],
 }
 
 impl Bounds {
     fn known(t: &Tensor) -> Self {
-        Self { low: t.clone(), high: t.clone() }
+        Self { low: t.clone(), high: t.clone(), line: None }
+    }
+
+    /// The same as each of their tensors after `f`, which only moves elements.
+    pub fn moved(&self, f: impl Fn(&Tensor) -> Tensor) -> Self {
+        let line = self.line.as_ref().map(|l| Line { count: l.count, at: l.at.each_ref().map(&f) });
+        Self { low: f(&self.low), high: f(&self.high), line }
     }
 
     /// Which elements are not known now.
@@ -47,6 +63,24 @@ const GROWING: &[&str] = &[
     "Unsqueeze",
 ];
 
+/// Operators of which a straight line comes where all inputs are one, or known.
+const STRAIGHT: &[&str] = &[
+    "Add",
+    "Cast",
+    "Concat",
+    "Flatten",
+    "Gather",
+    "Identity",
+    "Mul",
+    "ReduceSum",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Sub",
+    "Transpose",
+    "Unsqueeze",
+];
+
 /// What is known of an input: all, or its bounds.
 pub(super) fn of(m: &Make<'_, '_>, v: ValueId) -> Option<Bounds> {
     if let Some(t) = m.known(v) {
@@ -58,9 +92,13 @@ pub(super) fn of(m: &Make<'_, '_>, v: ValueId) -> Option<Bounds> {
 /// The dimensions of a value: those of the rows that are there at the least and at the most.
 pub(super) fn dims(m: &Make<'_, '_>, v: ValueId, rows: Rows) -> Bounds {
     let high: Vec<i64> = m.dims(v).iter().map(|&d| d as i64).collect();
-    let mut low = high.clone();
-    low[rows.axis] = 0;
-    Bounds { low: Tensor::i64(&[low.len()], low), high: Tensor::i64(&[high.len()], high) }
+    let with = |n: i64| {
+        let mut dims = high.clone();
+        dims[rows.axis] = n;
+        Tensor::i64(&[dims.len()], dims)
+    };
+    let line = Some(Line { count: rows.count, at: [with(0), with(1)] });
+    Bounds { low: with(0), high: with(high[rows.axis]), line }
 }
 
 /// Notes what the first output is at the least and at the most.
@@ -107,7 +145,6 @@ fn through(m: &Make<'_, '_>) -> Option<Bounds> {
         "Gather" | "Slice" | "Reshape" | "ReduceSum" | "ReduceMax" | "ReduceMin" => {
             (1..known.len()).all(fixed)
         }
-        "Sub" => fixed(1),
         "Div" => fixed(1) && positive(0) && positive(1),
         "Where" => fixed(0),
         _ => true,
@@ -115,11 +152,47 @@ fn through(m: &Make<'_, '_>) -> Option<Bounds> {
     if !suits || !(GROWING.contains(&op) || matches!(op, "Sub" | "Div" | "Where")) {
         return None;
     }
-    let side = |of: fn(&Bounds) -> &Tensor| {
-        let inputs: Vec<Option<Tensor>> = known.iter().map(|b| b.as_ref().map(|b| of(b).clone())).collect();
-        evaluate(m.node, &inputs)
+    let side = |highest: bool| {
+        let each = known.iter().enumerate().map(|(i, b)| {
+            // What is subtracted makes least what it is at most.
+            let highest = highest != (op == "Sub" && i == 1);
+            b.as_ref().map(|b| if highest { b.high.clone() } else { b.low.clone() })
+        });
+        evaluate(m.node, &each.collect::<Vec<_>>())
     };
-    Some(Bounds { low: side(|b| &b.low)?, high: side(|b| &b.high)? })
+    Some(Bounds { low: side(false)?, high: side(true)?, line: straight(m.node, &known) })
+}
+
+/// The line that a node makes of those of its inputs.
+fn straight(node: &Node, known: &[Option<Bounds>]) -> Option<Line> {
+    let given = || known.iter().flatten();
+    if matches!(node.op.as_str(), "Max" | "Min") {
+        // One input that is never below, or above, all others.
+        let least = |t: &Tensor| t.to_f32().into_iter().fold(f32::INFINITY, f32::min);
+        let most = |t: &Tensor| t.to_f32().into_iter().fold(f32::NEG_INFINITY, f32::max);
+        let leads = |a: &Bounds, b: &Bounds| match node.op.as_str() {
+            "Max" => least(&a.low) >= most(&b.high),
+            _ => most(&a.high) <= least(&b.low),
+        };
+        let alike = given().all(|b| b.low.dims == known[0].as_ref().map_or(&[][..], |b| &b.low.dims));
+        let first =
+            given().enumerate().find(|(i, a)| given().enumerate().all(|(j, b)| *i == j || leads(a, b)));
+        return first.filter(|_| alike).and_then(|(_, a)| a.line.clone());
+    }
+    let mut lines = given().filter_map(|b| b.line.as_ref());
+    let count = lines.next()?.count;
+    let others = lines.all(|l| l.count == count) && given().all(|b| b.line.is_some() || b.open().is_empty());
+    let product = node.op == "Mul" && given().filter(|b| b.line.is_some()).count() > 1;
+    if !STRAIGHT.contains(&node.op.as_str()) || !others || product {
+        return None;
+    }
+    let at = |i: usize| {
+        let inputs = known
+            .iter()
+            .map(|b| b.as_ref().map(|b| b.line.as_ref().map_or_else(|| b.low.clone(), |l| l.at[i].clone())));
+        evaluate(node, &inputs.collect::<Vec<_>>())
+    };
+    Some(Line { count, at: [at(0)?, at(1)?] })
 }
 
 /// Whether counts equal constants, where that is known: outside of their bounds they do not.

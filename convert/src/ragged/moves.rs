@@ -27,8 +27,7 @@ pub(super) fn shape(m: &mut Make<'_, '_>) -> Done {
         let v = t.to_i64().unwrap_or_default()[start..end].to_vec();
         Tensor::i64(&[v.len()], v)
     };
-    let known = bounds::Bounds { low: cut(&known.low), high: cut(&known.high) };
-    bounds::note(m, known);
+    bounds::note(m, known.moved(cut));
     Ok(())
 }
 
@@ -40,7 +39,8 @@ pub(super) fn size(m: &mut Make<'_, '_>) -> Done {
     let y = m.times(rows.count, each as f64)?;
     m.give(0, y)?;
     let whole = |n: usize| Tensor::i64(&[], vec![(n * each) as i64]);
-    bounds::note(m, bounds::Bounds { low: whole(0), high: whole(dims[rows.axis]) });
+    let line = Some(bounds::Line { count: rows.count, at: [whole(0), whole(1)] });
+    bounds::note(m, bounds::Bounds { low: whole(0), high: whole(dims[rows.axis]), line });
     Ok(())
 }
 
@@ -108,9 +108,7 @@ pub(super) fn reshape(m: &mut Make<'_, '_>) -> Done {
             && let Some(known) = bounds::of(m, x)
         {
             let dims = m.dims(out);
-            let shaped = |t: &Tensor| Tensor::new(dims.clone(), t.data.clone());
-            let known = bounds::Bounds { low: shaped(&known.low), high: shaped(&known.high) };
-            bounds::note(m, known);
+            bounds::note(m, known.moved(|t| Tensor::new(dims.clone(), t.data.clone())));
         }
         return Ok(());
     };

@@ -1,6 +1,8 @@
 //! Which rule each operator follows.
 
-use super::{Rows, bounds, input_rows, join, mark, moves, plain, reduce, refuse, rows, source, with_inputs};
+use super::{
+    Rows, bounds, input_rows, join, mark, moves, pad, plain, reduce, refuse, rows, source, with_inputs,
+};
 use crate::error::ImportError;
 use crate::expand::make::Make;
 use crate::graph::ValueId;
@@ -128,7 +130,7 @@ pub(super) fn apply(m: &mut Make<'_, '_>) -> Done {
         "Gemm" | "MatMul" => reduce::product(m),
         "LayerNormalization" | "LpNormalization" => normalized(m),
         "OneHot" => one_hot(m),
-        "Pad" => pad(m),
+        "Pad" => pad::pad(m),
         "RoiAlign" => roi_align(m),
         "ScatterElements" | "ScatterND" => moves::scatter(m),
         "Shape" => moves::shape(m),
@@ -183,7 +185,7 @@ fn elementwise(m: &mut Make<'_, '_>) -> Done {
 }
 
 /// Rows stay where they are.
-fn same(m: &mut Make<'_, '_>) -> Done {
+pub(super) fn same(m: &mut Make<'_, '_>) -> Done {
     let Some(rows) = input_rows(m, 0) else { return refuse(m) };
     plain(m)?;
     mark(m, 0, rows.axis, rows.count);
@@ -244,20 +246,6 @@ fn split(m: &mut Make<'_, '_>) -> Done {
         mark(m, i, rows.axis, rows.count);
     }
     Ok(())
-}
-
-/// Inputs: x, pads, value, axes. Along other dimensions than that of the rows.
-fn pad(m: &mut Make<'_, '_>) -> Done {
-    let (x, Some(rows)) = (m.input(0)?, input_rows(m, 0)) else { return refuse(m) };
-    let rank = m.rank(x);
-    let pads = m.ints(1)?.unwrap_or_default();
-    let axes = m.ints(3)?.unwrap_or_else(|| (0..rank as i64).collect());
-    let along = |&a: &i64| crate::infer::axis(a, rank) == Ok(rows.axis);
-    let alone = axes.iter().position(along).is_none_or(|i| {
-        let end = pads.get(i + axes.len());
-        pads.get(i) == Some(&0) && end == Some(&0)
-    });
-    if alone { same(m) } else { refuse(m) }
 }
 
 fn tile(m: &mut Make<'_, '_>) -> Done {
