@@ -31,13 +31,13 @@ fn yuyv(photo: &Path) -> Vec<u8> {
     assert_eq!(photo.dimensions(), (512, 512));
     let pixels: Vec<[f32; 3]> = photo.pixels().map(|p| p.0.map(f32::from)).collect();
     let luma = |[r, g, b]: [f32; 3]| 16.0 + (65.481 * r + 128.553 * g + 24.966 * b) / 255.0;
-    let two = |pair: &[[f32; 3]]| {
+    let two = |pair: &[[f32; 3]; 2]| {
         let [r, g, b] = pair[0];
         let u = 128.0 + (-37.797 * r - 74.203 * g + 112.0 * b) / 255.0;
         let v = 128.0 + (112.0 * r - 93.786 * g - 18.214 * b) / 255.0;
         [luma(pair[0]), u, luma(pair[1]), v].map(|value| value.round() as u8)
     };
-    pixels.chunks_exact(2).flat_map(two).collect()
+    pixels.as_chunks::<2>().0.iter().flat_map(two).collect()
 }
 
 /// A camera gives what a recorded stream of the same frames gives, in both formats: the nearest size is taken, rows may be

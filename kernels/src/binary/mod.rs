@@ -2,7 +2,7 @@
 
 mod function;
 #[cfg(target_arch = "aarch64")]
-mod half;
+mod fp16;
 mod integer;
 mod vector;
 
@@ -177,7 +177,7 @@ fn params(p: &op::Binary, cx: &Context<'_>, [a, b, y]: [&View; 3]) -> Result<Par
 fn in_half(p: &op::Binary, dtype: DType, cpu: Cpu) -> Option<(&'static str, Row)> {
     #[cfg(target_arch = "aarch64")]
     if dtype == DType::F16 {
-        return half::row(p, cpu);
+        return fp16::row(p, cpu);
     }
     None
 }
