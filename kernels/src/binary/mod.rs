@@ -1,8 +1,8 @@
 //! Functions of two tensors that broadcast as numpy arrays do: [`Op::Binary`](cygnet_format::op::Op::Binary).
 
-mod function;
 #[cfg(target_arch = "aarch64")]
 mod fp16;
+mod function;
 mod integer;
 mod vector;
 
