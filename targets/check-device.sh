@@ -55,7 +55,7 @@ run_on() {
     (
         cd "$empty"
         "$1" -cpu "$2" "$work/app" verify
-        "$1" -cpu "$2" "$work/app" bench --runs 2 --warmup 1 --threads 1 > /dev/null
+        "$1" -cpu "$2" "$work/app" bench --runs 2 --warmup 1 --threads 2 > /dev/null
         "$1" -cpu "$2" "$work/app" inspect > /dev/null
         [ "$4" = minimal ] || "$1" -cpu "$2" "$work/app" doctor --no-measure > /dev/null
         if [ "$4" = photos ]; then
