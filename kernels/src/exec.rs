@@ -442,17 +442,21 @@ impl Shared {
     fn take_tiles(&self, ticket: u64, lane: usize) {
         let Some(work) = self.work((ticket & STEP_MASK) as usize) else { return };
         let (tiles, shares) = (work.tiles(), self.cursors.len());
+        let mut own = 0;
         for share in (lane..shares).chain(0..lane) {
             let (first, end) = (share * tiles / shares, (share + 1) * tiles / shares);
             while let Some(next) = self.take(ticket, share, end - first) {
                 self.tile(work, first + next, lane);
-                if self.done.fetch_add(1, Ordering::SeqCst) + 1 == tiles
-                    && self.leader_sleeps.load(Ordering::SeqCst)
-                {
-                    let _guard = self.guard();
-                    self.leader_wakes.notify_one();
-                }
+                own += 1;
             }
+        }
+        // Counted once: all threads write the word, and a write takes it away from the others.
+        if own > 0
+            && self.done.fetch_add(own, Ordering::SeqCst) + own == tiles
+            && self.leader_sleeps.load(Ordering::SeqCst)
+        {
+            let _guard = self.guard();
+            self.leader_wakes.notify_one();
         }
     }
 

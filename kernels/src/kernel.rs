@@ -94,6 +94,10 @@ const SOME_THREADS: usize = 4;
 /// Tiles for each thread: so many that one which is held up does not hold up the others for long.
 const TILES_PER_THREAD: usize = 4;
 
+/// The part of a usual tile's work that is still worth a wait of threads for each other: what lies where two threads have
+/// written it is read, and written again, faster by both.
+const LEAST: usize = 8;
+
 impl<'a> Context<'a> {
     pub(crate) fn new(
         step: &'a Step,
@@ -131,7 +135,7 @@ impl<'a> Context<'a> {
         if self.threads == 1 {
             return total.max(1);
         }
-        let least = (usual / TILES_PER_THREAD).max(1);
+        let least = (usual / LEAST).max(1);
         let tiles = (total / least).min(self.tiles().max(total / usual.max(1)));
         let even = if tiles > self.threads { tiles / self.threads * self.threads } else { tiles.max(1) };
         total.div_ceil(even).max(1)

@@ -30,7 +30,7 @@ pub(crate) fn prepare(_: &op::QuantizeRows, cx: &Context<'_>) -> Result<Box<dyn 
         format!("{} magnitudes do not fit {} rows: one, or one for each, is needed", greatest.len(), x.rows())
     })?;
     let isa = Isa::wide(cx.cpu());
-    let rows_per_tile = (cx.grain(x.len(), TILE_ELEMENTS) / x.cols().max(1)).max(1);
+    let rows_per_tile = cx.grain(x.len(), TILE_ELEMENTS).div_ceil(x.cols().max(1));
     let name = isa_name!(isa, "quantize_rows_f32");
     Ok(Box::new(QuantizeRows { x, greatest, y, rows_per_tile, run: pick(isa), name }))
 }

@@ -56,7 +56,7 @@ impl Lines {
         let last = axis + 1 == x.rank;
         let columns = if last { 1 } else { x.cols() };
         let count = x.dims[axis];
-        let per_tile = (cx.grain(x.len(), 8_192) / (count * columns.min(COLUMNS))).max(1);
+        let per_tile = cx.grain(x.len(), 8_192).div_ceil(count * columns.min(COLUMNS));
         Ok(Self { x, y, outer, columns, last, count, stride: [from[axis], to[axis]], per_tile })
     }
 

@@ -156,7 +156,7 @@ impl<const K: usize> Walk<K> {
         };
         let chunk = run.min(grain.next_multiple_of(unit));
         let chunks = run.div_ceil(chunk);
-        let runs_per_tile = if chunks > 1 { 1 } else { (grain / run).max(1) };
+        let runs_per_tile = if chunks > 1 { 1 } else { grain.div_ceil(run).max(1) };
         let tiles = outer.len().div_ceil(runs_per_tile) * chunks;
         Self { outer, run, steps: last.map(|s| s == 1), chunks, chunk, runs_per_tile, tiles }
     }

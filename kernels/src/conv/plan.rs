@@ -7,14 +7,38 @@ use super::list::{LIST, Layout};
 use super::micro::NR;
 use super::setup::{Implementation, Setup, inputs, pixels};
 
-/// Multiply-accumulates of a tile that is worth handing to another thread: some 50,000 cycles.
+/// Multiply-accumulates of a tile that is worth handing to another thread where there is much to do: some 50,000 cycles.
 const TILE_MACS: usize = 1 << 20;
 
-/// Fewest channels of a tile that copies its inputs.
+/// Fewest channels of a tile that copies its inputs, where there is much to do.
 const BLOCK_CHANNELS: usize = 96;
+
+/// What a tile does beside its channels' products, in channels: it copies or lists its inputs.
+const TILE_CHANNELS: usize = 8;
 
 /// Fewest pixels of a tile while it has channels to give away: below, weights are read too often.
 const MIN_PIXELS: usize = 48;
+
+/// Multiply-accumulates of a tile that is worth a wait of threads for each other.
+fn worth(s: &Setup) -> usize {
+    match s.by {
+        Implementation::Rows(_) | Implementation::Panels(_) => TILE_MACS / 4,
+        // They do some hundreds a cycle of bytes, and some tens of reals.
+        Implementation::Block(_) => TILE_MACS / 2 / s.x.dtype.size(),
+    }
+}
+
+/// How many tiles the output channels of each of some groups are cut into, for pixels that are not: those of least time,
+/// at most `most`, of multiples of `nr` channels.
+fn parts(channels: usize, nr: usize, groups: usize, threads: usize, most: usize) -> usize {
+    let time = |&parts: &usize| {
+        let tile = channels.div_ceil(parts).next_multiple_of(nr);
+        let rounds = (channels.div_ceil(tile) * groups).div_ceil(threads);
+        // In eighths of a tile: threads do not run alike, and the last one is so much late.
+        (8 * rounds + threads - 1) * (tile + TILE_CHANNELS)
+    };
+    (1..=most).min_by_key(time).unwrap_or(1)
+}
 
 /// A product with its place in the tile grid.
 pub(super) struct Plan {
@@ -61,14 +85,16 @@ impl Plan {
             // A tile copies its inputs by itself, which is as much work as a few channels; for few pixels it is the
             // weights that take the time.
             Implementation::Block(_) => {
-                let least = if pixels < mr { TILE_MACS / 8 } else { TILE_MACS };
+                let least = if pixels < mr { TILE_MACS / 8 } else { worth(s) };
                 (least.max(whole / s.tiles), block, BLOCK_CHANNELS)
             }
         };
+        // Channels of a call that are not there take as long as others.
+        let all = channels.next_multiple_of(nr);
         let fit = |fixed: usize| (tile / macs(fixed, 1)).max(1);
         let mut tile_channels = channels;
-        let mut tile_pixels = fit(channels).next_multiple_of(unit).max(least).min(pixels);
-        if macs(tile_pixels, channels) > 2 * tile {
+        let mut tile_pixels = fit(all).next_multiple_of(unit).max(least).min(pixels);
+        if macs(tile_pixels, all) > 2 * tile {
             tile_channels = fit(tile_pixels).max(few).next_multiple_of(nr).min(channels);
         }
         // Even shares: no tile is a small rest.
@@ -82,17 +108,15 @@ impl Plan {
             tile_channels = share(channels, tile_channels, nr);
         }
         let mut pixel_tiles = pixels.div_ceil(tile_pixels);
+        if s.threads > 1 && pixel_tiles == 1 {
+            let most = (whole / worth(s)).min(channels.div_ceil(nr));
+            let parts = parts(channels, nr, s.groups, s.threads, most);
+            tile_channels = share(channels, channels.div_ceil(parts), nr);
+        }
         let channel_tiles = channels.div_ceil(tile_channels);
-        if !matches!(s.by, Implementation::Rows(_))
-            && !(pixel_tiles * channel_tiles * s.groups).is_multiple_of(s.threads)
-        {
+        if pixel_tiles > 1 && !(pixel_tiles * channel_tiles * s.groups).is_multiple_of(s.threads) {
             // As many for each thread: of five, two threads would do three and two.
-            let even = |down: &usize| (down * s.groups).is_multiple_of(s.threads);
-            if pixel_tiles > 1 {
-                pixel_tiles = pixel_tiles.next_multiple_of(s.threads).min(pixels.div_ceil(unit));
-            } else if let Some(down) = (channel_tiles..=channels / few).find(even) {
-                tile_channels = share(channels, channels.div_ceil(down), nr);
-            }
+            pixel_tiles = pixel_tiles.next_multiple_of(s.threads).min(pixels.div_ceil(unit));
         }
         Self {
             product,
@@ -101,7 +125,7 @@ impl Plan {
             pixels,
             pixel_tiles,
             tile_channels,
-            channel_tiles: channels.div_ceil(tile_channels),
+            channel_tiles,
             panel,
             call_channels: (s.span / panel.max(1) * NR).clamp(nr, tile_channels.max(nr)) / nr * nr,
             unit,
@@ -130,5 +154,25 @@ impl Plan {
 
     pub fn tiles(&self, groups: usize) -> usize {
         self.pixel_tiles * self.channel_tiles * groups
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_go_evenly_to_threads() {
+        // Ten times 32 channels: five times for each of two threads.
+        assert_eq!(parts(320, 32, 1, 2, 10), 2);
+        // 96 and 64; not three tiles of 64 and 32, two for one thread.
+        assert_eq!(parts(160, 32, 1, 2, 5), 2);
+        assert_eq!(parts(64, 32, 1, 2, 2), 2);
+        // Four for each of four threads at once, and no more than are worth it.
+        assert_eq!(parts(512, 32, 1, 4, 16), 4);
+        assert_eq!(parts(512, 32, 1, 4, 3), 3);
+        // Groups are tiles already.
+        assert_eq!(parts(64, 8, 4, 4, 8), 1);
+        assert_eq!(parts(64, 32, 1, 2, 0), 1);
     }
 }

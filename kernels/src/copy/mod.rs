@@ -155,7 +155,7 @@ pub(crate) fn prepare(p: &op::Copy, cx: &Context<'_>) -> Result<Box<dyn Kernel>,
     let grid = [rows.n.div_ceil(piece[0]), cols.n.div_ceil(piece[1])];
     let pieces = plan.loops.iter().map(|l| l.n).product::<usize>() * grid[0] * grid[1];
     let bytes = piece[0] * piece[1] * plan.size;
-    let pieces_per_tile = (cx.grain(pieces * bytes, TILE_BYTES) / bytes).clamp(1, pieces);
+    let pieces_per_tile = cx.grain(pieces * bytes, TILE_BYTES).div_ceil(bytes).clamp(1, pieces);
     Ok(Box::new(Copy { x, y, plan, row, rows, cols, piece, grid, pieces, pieces_per_tile }))
 }
 

@@ -72,7 +72,7 @@ impl Listed {
         let interior = super::interior(&layer.axes[1]);
         let channels = super::pack::padded_channels(layer.y.cols());
         let (pixels, each) = (layer.y.rows(), layer.taps() * channels);
-        let pixels_per_tile = (cx.grain(each * pixels, TILE_MACS) / each).clamp(1, pixels);
+        let pixels_per_tile = cx.grain(each * pixels, TILE_MACS).div_ceil(each).clamp(1, pixels);
         Self { layer, name, run, interior, pixels_per_tile, pairs }
     }
 

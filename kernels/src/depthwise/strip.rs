@@ -149,7 +149,9 @@ impl Strips {
         let (rows_per_tile, channels_per_tile) = if of_line * channels.div_ceil(line) <= grain {
             (rows, channels)
         } else if rows >= by_rows * cx.threads() {
-            (part(rows, by_rows, 1), channels)
+            // As many for each thread.
+            let tiles = rows.div_ceil(by_rows) / cx.threads() * cx.threads();
+            (rows.div_ceil(tiles), channels)
         } else {
             (rows, part(channels, (grain / of_line).max(1) * line, line))
         };

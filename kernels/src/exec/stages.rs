@@ -18,6 +18,9 @@ use crate::view::{Mem, View};
 /// second-level cache, so many that calls and the beginnings of streams are rare.
 const CHAIN_ELEMENTS: usize = 8192;
 
+/// Multiply-accumulates of a step that is worth a thread though it has one tile: beside others a second thread gains by it.
+const WORTH: u64 = 1 << 18;
+
 /// A step, or several that run row by row.
 #[derive(Debug, PartialEq)]
 struct Unit {
@@ -81,6 +84,7 @@ impl Stage {
         threads: usize,
     ) -> Self {
         let mut stage = Self { units: Vec::new(), order: Vec::new(), tiles: 0, for_one: true };
+        let mut worth = 0;
         for steps in units {
             let of = |steps: &Range<usize>| operands[steps.clone()].iter();
             let (rows, per_tile, tiles) = if steps.len() == 1 {
@@ -100,7 +104,8 @@ impl Stage {
                 };
                 (rows, per_tile, rows.div_ceil(per_tile))
             };
-            stage.for_one &= tiles <= 1;
+            worth += usize::from(kernels[steps.clone()].iter().any(|kernel| kernel.macs() >= WORTH));
+            stage.for_one &= tiles <= 1 && worth < 2;
             stage.units.push(Unit { steps, rows, per_tile, tiles });
             stage.tiles += tiles;
         }

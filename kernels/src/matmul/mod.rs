@@ -203,7 +203,7 @@ pub(crate) fn prepare(p: &op::MatMul, cx: &Context<'_>) -> Result<Box<dyn Kernel
         blocks_per_tile: 1,
     };
     let grain = cx.grain(block_macs.saturating_mul(kernel.blocks()), TILE_MACS);
-    kernel.blocks_per_tile = (grain / block_macs).clamp(1, kernel.blocks());
+    kernel.blocks_per_tile = grain.div_ceil(block_macs).clamp(1, kernel.blocks());
     Ok(Box::new(kernel))
 }
 

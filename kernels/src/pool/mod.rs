@@ -174,7 +174,7 @@ pub(crate) fn prepare(p: &op::Pool, cx: &Context<'_>) -> Result<Box<dyn Kernel>,
         (taps.max(1) as u64 * cols.len() as u64).saturating_mul((x.dims[3] * size).div_ceil(16) as u64);
     let lines = y.dims[0] * rows.len();
     let grain = cx.grain(usize::try_from(line_work).unwrap_or(usize::MAX).saturating_mul(lines), TILE_WORK);
-    let lines_per_tile = (grain as u64 / line_work.max(1)).clamp(1, lines as u64) as usize;
+    let lines_per_tile = (grain as u64).div_ceil(line_work.max(1)).clamp(1, lines as u64) as usize;
     Ok(Box::new(Pool { x, y, row, rows, cols, step: [down, across], mean, lines_per_tile }))
 }
 

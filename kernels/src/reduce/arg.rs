@@ -45,7 +45,7 @@ pub(crate) fn prepare(p: &op::ArgReduce, cx: &Context<'_>) -> Result<Box<dyn Ker
         other => return Err(cx.error(format!("of {} is not defined", other.name()))),
     };
     let (count, stride) = (x.dims[axis], from[axis]);
-    let outputs_per_tile = (cx.grain(x.len(), 32_768) / (count * columns.min(COLUMNS))).max(1);
+    let outputs_per_tile = cx.grain(x.len(), 32_768).div_ceil(count * columns.min(COLUMNS));
     Ok(Box::new(ArgReduce { x, y, kept, columns, count, stride, outputs_per_tile, name, run }))
 }
 

@@ -66,7 +66,7 @@ impl Plan {
         let last = rank > 0 && reduces(rank - 1);
         let count = reduced.len() * if last { cols } else { 1 };
         let columns = if last { 1 } else { cols.min(COLUMNS) };
-        let outputs_per_tile = (cx.grain(x.len(), 32_768) / (count * columns)).max(1);
+        let outputs_per_tile = cx.grain(x.len(), 32_768).div_ceil(count * columns);
         Ok(Self { x, y, kept, reduced, cols, last, count, outputs_per_tile })
     }
 

@@ -201,7 +201,7 @@ pub(crate) fn prepare(p: &op::Resize, cx: &Context<'_>) -> Result<Box<dyn Kernel
         .saturating_mul((x.dims[3] * x.dtype.size()).div_ceil(16) as u64);
     let lines = y.dims[0] * y.dims[1];
     let grain = cx.grain(usize::try_from(line_work).unwrap_or(usize::MAX).saturating_mul(lines), TILE_WORK);
-    let lines_per_tile = (grain as u64 / line_work.max(1)).clamp(1, lines as u64) as usize;
+    let lines_per_tile = (grain as u64).div_ceil(line_work.max(1)).clamp(1, lines as u64) as usize;
     Ok(Box::new(Resize { x, y, name: row.name, run: row.run, rows, cols, outside, lines_per_tile }))
 }
 

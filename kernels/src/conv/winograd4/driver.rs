@@ -259,8 +259,8 @@ unsafe impl Kernel for Winograd {
         let (s, plan) = (&self.setup, &self.plan);
         let (depth, channels) = (s.x.cols(), s.y.cols());
         let [down, across] = self.grid();
-        // Blocks innermost: threads that take neighbouring tiles share weights.
-        let (index, piece) = (tile % plan.blocks, tile / plan.blocks);
+        // Channels innermost: a thread's share is a part of the image, as it was in the step before.
+        let (index, piece) = (tile / plan.pieces, tile % plan.pieces);
         let first = index * plan.tiles;
         let count = plan.tiles.min(s.batch * down * across - first);
         let (from, to) = (piece * plan.channels, ((piece + 1) * plan.channels).min(channels));

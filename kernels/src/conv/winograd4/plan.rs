@@ -23,6 +23,10 @@ const WEIGHTS: f64 = 90.0;
 const OUTPUTS: f64 = 210.0;
 /// Of beginning and storing the sums of some tiles at a position.
 const CALL: f64 = 30.0;
+/// Of reading eight input channels of a tile in two threads: memory that several cores have read is slow to write again.
+const SHARED: f64 = 150.0;
+/// How late the last of some threads is, in pieces of work for each other thread: they do not run alike.
+const LATE: f64 = 1.0 / 8.0;
 
 /// What a step is.
 #[derive(Clone, Copy, Debug)]
@@ -109,22 +113,27 @@ impl Plan {
         (plan.scratch() <= MAX_SCRATCH).then_some(plan)
     }
 
-    /// Estimated cost of the step.
-    fn cost(&self, shape: &Shape, unit: Unit) -> f64 {
-        let (tiles, depth) = (self.tiles as f64, shape.depth as f64);
+    /// Estimated cost of a piece of work of so many tiles and output channels.
+    fn piece(&self, shape: &Shape, unit: Unit, [tiles, channels]: [usize; 2]) -> f64 {
+        let depth = shape.depth as f64;
         let chunks = shape.depth.div_ceil(self.depth) as f64;
-        let panels = shape.channels.next_multiple_of(unit.channels.min(self.group)) as f64 / NR as f64;
-        let calls = self.tiles.div_ceil(unit.tiles) as f64;
+        let panels = channels.next_multiple_of(unit.channels.min(self.group)) as f64 / NR as f64;
+        let calls = tiles.div_ceil(unit.tiles) as f64;
+        let tiles = tiles as f64;
         let multiply = tiles * depth + calls * chunks * CALL;
-        self.blocks as f64
-            * (self.pieces as f64 * tiles * (depth / NR as f64).ceil() * INPUTS
-                + panels * (depth * WEIGHTS + POSITIONS as f64 * multiply + tiles * chunks * OUTPUTS))
+        tiles * (depth / NR as f64).ceil() * INPUTS
+            + panels * (depth * WEIGHTS + POSITIONS as f64 * multiply + tiles * chunks * OUTPUTS)
     }
 
-    /// Estimated time on some threads: the last of them to finish is half a piece of work late.
+    /// Estimated time on some threads, each of which does about as many pieces of work.
     fn time(&self, shape: &Shape, unit: Unit, threads: usize) -> f64 {
-        let late = (threads - 1) as f64 / 2.0 / (self.blocks * self.pieces) as f64;
-        self.cost(shape, unit) * (1.0 + late)
+        let channels = self.channels.min(shape.channels);
+        let mut piece = self.piece(shape, unit, [self.tiles, channels]);
+        if self.pieces > 1 {
+            piece += self.tiles as f64 * (shape.depth / NR) as f64 * SHARED;
+        }
+        let rounds = (self.blocks * self.pieces).div_ceil(threads);
+        piece * (rounds as f64 + LATE * (threads - 1) as f64)
     }
 
     /// Elements from a position to the next of transformed inputs.
@@ -164,7 +173,7 @@ pub fn pays(shape: &Shape) -> bool {
     let pixels = (shape.images * shape.rows * shape.cols) as f64;
     let panels = shape.channels.div_ceil(NR) as f64;
     let direct = pixels * panels * 9.0 * shape.depth as f64;
-    Plan::new(shape, unit, 1).cost(shape, unit) < 0.8 * direct
+    Plan::new(shape, unit, 1).time(shape, unit, 1) < 0.8 * direct
 }
 
 const _: () = assert!(CHUNK.is_multiple_of(STEP) && MAX_CHANNELS.is_multiple_of(STEP));
