@@ -40,6 +40,18 @@ fn parts(channels: usize, nr: usize, groups: usize, threads: usize, most: usize)
     (1..=most).min_by_key(time).unwrap_or(1)
 }
 
+/// What the tiles of some pixels are multiples of: what is computed at once, or a third of it where that evens the tiles
+/// out by more than the smaller ends cost.
+fn grain(pixels: usize, tiles: usize, mr: usize) -> usize {
+    let time = |&grain: &usize| {
+        let longest = pixels.div_ceil(grain).div_ceil(tiles) * grain;
+        // In tenths of a row of pixels, of which one comes with each end.
+        let end = longest % mr;
+        10 * (longest - end) + if end > 0 { 9 * end + mr } else { 0 }
+    };
+    [mr, mr.div_ceil(3)].into_iter().min_by_key(time).unwrap_or(mr)
+}
+
 /// A product with its place in the tile grid.
 pub(super) struct Plan {
     pub product: Product,
@@ -54,8 +66,8 @@ pub(super) struct Plan {
     pub panel: usize,
     /// Output channels of one call of the microkernel.
     pub call_channels: usize,
-    /// Pixels that lie together: tiles are multiples of it.
-    pub unit: usize,
+    /// Tiles are multiples of so many pixels, but for the last one.
+    pub grain: usize,
     /// Pixels of a block.
     pub block_pixels: usize,
     /// Whether blocks copy their inputs as [`lines`].
@@ -128,7 +140,7 @@ impl Plan {
             channel_tiles,
             panel,
             call_channels: (s.span / panel.max(1) * NR).clamp(nr, tile_channels.max(nr)) / nr * nr,
-            unit,
+            grain: if lines.is_some() || s.threads == 1 { unit } else { grain(pixels, pixel_tiles, mr) },
             lines: lines.is_some(),
             block_pixels: match s.by {
                 Implementation::Block(_) => share(tile_pixels, block, unit).min(block),
@@ -147,8 +159,8 @@ impl Plan {
 
     /// The pixels of a tile: even shares of the groups that are computed at once, of which the last may be smaller.
     pub fn pixels_of(&self, tile: usize) -> Range<usize> {
-        let groups = self.pixels.div_ceil(self.unit);
-        let start = |tile: usize| (tile * groups / self.pixel_tiles * self.unit).min(self.pixels);
+        let groups = self.pixels.div_ceil(self.grain);
+        let start = |tile: usize| (tile * groups / self.pixel_tiles * self.grain).min(self.pixels);
         start(tile)..start(tile + 1)
     }
 
@@ -162,17 +174,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pixels_go_evenly_to_tiles() {
+        // 64 and 64; of whole dozens 60 and 68 would be left.
+        assert_eq!(grain(128, 2, 12), 4);
+        // 96 and 100.
+        assert_eq!(grain(196, 2, 12), 4);
+        // Six dozen each, and two.
+        assert_eq!(grain(144, 2, 12), 12);
+        assert_eq!(grain(47, 2, 12), 12);
+        assert_eq!(grain(5, 2, 1), 1);
+    }
+
+    #[test]
     fn channels_go_evenly_to_threads() {
         // Ten times 32 channels: five times for each of two threads.
         assert_eq!(parts(320, 32, 1, 2, 10), 2);
         // 96 and 64; not three tiles of 64 and 32, two for one thread.
         assert_eq!(parts(160, 32, 1, 2, 5), 2);
         assert_eq!(parts(64, 32, 1, 2, 2), 2);
-        // Four for each of four threads at once, and no more than are worth it.
-        assert_eq!(parts(512, 32, 1, 4, 16), 4);
-        assert_eq!(parts(512, 32, 1, 4, 3), 3);
+        // Two of 64 for each of four threads, which do not run alike; and no more than are worth it.
+        assert_eq!(parts(512, 32, 1, 4, 16), 8);
+        assert_eq!(parts(512, 32, 1, 4, 4), 4);
         // Groups are tiles already.
-        assert_eq!(parts(64, 8, 4, 4, 8), 1);
+        assert_eq!(parts(16, 8, 4, 4, 2), 1);
         assert_eq!(parts(64, 32, 1, 2, 0), 1);
     }
 }
