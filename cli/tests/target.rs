@@ -58,7 +58,7 @@ impl Place {
 }
 
 /// Each machine's report predicts what the profile of its family does, but for memory, which a recorded machine cannot
-/// measure; the phone, of no family, is taken for a core of its features.
+/// measure; the phones, of no family, are taken for cores of their features.
 #[test]
 fn reports_predict_as_profiles_do() {
     let place = Place::new();
@@ -67,7 +67,9 @@ fn reports_predict_as_profiles_do() {
         ("raspberry-pi-4", "cortex-a72", "raspberry-pi-4"),
         ("raspberry-pi-5", "cortex-a76", "raspberry-pi-5"),
         ("jetson-orin-nano", "cortex-a78ae", "jetson-orin"),
+        ("jetson-agx-orin", "cortex-a78ae", "jetson-orin"),
         ("galaxy-s9", "cortex-a75", "jetson-xavier"),
+        ("pixel-8", "cortex-x3", "android-phone"),
     ];
     let mut times = Vec::new();
     for (machine, core, family) in machines {
