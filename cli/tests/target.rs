@@ -69,7 +69,6 @@ fn reports_predict_as_profiles_do() {
         ("jetson-orin-nano", "cortex-a78ae", "jetson-orin"),
         ("jetson-agx-orin", "cortex-a78ae", "jetson-orin"),
         ("galaxy-s9", "cortex-a75", "jetson-xavier"),
-        ("pixel-8", "cortex-x3", "android-phone"),
     ];
     let mut times = Vec::new();
     for (machine, core, family) in machines {
@@ -82,6 +81,13 @@ fn reports_predict_as_profiles_do() {
         times.push(ms);
     }
     assert!(times[0] > times[1] && times[1] > times[2], "{times:?}");
+    // Beside the two pipes of a mid-range phone's big core at 2200 MHz the best core of this one has four at 2914.
+    place.report("pixel-8", "report.json");
+    let (found, ms) = place.advise("report.json");
+    let (_, expected) = place.advise("android-phone");
+    let most = 2.0 * 2914.0 / 2200.0;
+    assert_eq!(found, "cortex-x3");
+    assert!((1.0 / most..1.0).contains(&(ms / expected)), "{ms} ms, android-phone {expected}");
 }
 
 /// Layers that stay out of int8 are f16 on a Raspberry Pi 5, whose cores compute in it, and f32 on a Raspberry Pi 4; and
