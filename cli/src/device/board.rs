@@ -44,7 +44,8 @@ pub fn read(root: &Root) -> Board {
     }
 }
 
-/// From the device tree, else the firmware's tables, else what the kernel says of the processor.
+/// From the device tree, else what the kernel says of the board, else the firmware's tables, else what the kernel says of
+/// the processor.
 fn model(root: &Root) -> String {
     let cpuinfo = root.text("proc/cpuinfo").unwrap_or_default();
     let line = |key: &str| {
@@ -57,6 +58,7 @@ fn model(root: &Root) -> String {
         .or_else(|| root.text("sys/firmware/devicetree/base/model"))
         .or_else(|| line("Model"))
         .or_else(|| line("Hardware"))
+        .or_else(|| root.text("sys/devices/soc0/machine"))
         .or_else(|| root.text("sys/class/dmi/id/product_name"))
         .or_else(|| line("model name"))
         .unwrap_or_else(|| "unknown machine".to_owned())
@@ -77,12 +79,16 @@ mod tests {
     fn names_pages_and_memory() {
         let (_folder, root) = machine("raspberry-pi-5");
         let board = read(&root);
-        assert_eq!(board.model, "Raspberry Pi 5 Model B Rev 1.0");
+        assert_eq!(board.model, "Raspberry Pi 5 Model B Rev 1.1");
         assert_eq!(board.page_bytes, Some(16384));
-        assert_eq!(board.memory.total, Some(8_247_776 * 1024));
+        assert_eq!(board.memory.total, Some(16_220 << 20));
         assert_eq!(board.huge_pages.as_deref(), Some("madvise"));
-        assert_eq!(board.load, Some(0.08));
+        assert_eq!(board.load, Some(0.62));
         let (_folder, root) = machine("galaxy-s9");
         assert_eq!(read(&root).model, "Qualcomm Technologies, Inc SDM845");
+        let (folder, root) = machine("pixel-8");
+        assert_eq!(read(&root).model, "unknown machine");
+        super::super::tree::put(&folder, "sys/devices/soc0/machine", "Zuma\n");
+        assert_eq!(read(&root).model, "Zuma");
     }
 }

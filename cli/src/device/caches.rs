@@ -51,7 +51,17 @@ mod tests {
         let cache = |kib, shared_by| Some(Cache { kib, shared_by });
         assert_eq!(of_core(&root, 0), [cache(64, 1), cache(512, 1), cache(2048, 4)]);
         let (_folder, root) = machine("raspberry-pi-3");
-        assert_eq!(of_core(&root, 0), [None; 3], "this kernel's tree says nothing");
+        assert_eq!(of_core(&root, 0), [cache(32, 1), cache(512, 4), None]);
+        let (_folder, root) = machine("raspberry-pi-4");
+        assert_eq!(of_core(&root, 0), [None; 3], "this kernel lists none");
+        // Where firmware does not tell sizes, Linux lists caches without them.
+        let folder = tempfile::tempdir().unwrap();
+        let index = folder.path().join("sys/devices/system/cpu/cpu0/cache/index0");
+        std::fs::create_dir_all(&index).unwrap();
+        for (name, text) in [("level", "1\n"), ("type", "Data\n"), ("shared_cpu_list", "0\n")] {
+            std::fs::write(index.join(name), text).unwrap();
+        }
+        assert_eq!(of_core(&Root::at(folder.path()), 0), [None; 3]);
         assert_eq!((kib("1M"), kib("48K"), kib("0K"), kib("x")), (Some(1024), Some(48), None, None));
     }
 }

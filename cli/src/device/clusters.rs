@@ -1,14 +1,18 @@
 //! Groups of like cores: what they are, how fast they may and do run, who governs that.
 
+use cygnet::topology;
+
 use super::Root;
 use super::caches::{self, Caches};
 use super::known::{self, FEATURES, Known, Limits};
 
-/// Cores of one kind that share a clock.
+/// Cores of one kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     /// The system's numbers.
     pub ids: Vec<usize>,
+    /// The first core of each group that shares a clock: cores of one kind need not share it.
+    pub clocked: Vec<usize>,
     /// The microarchitecture, or what else the system calls it.
     pub core: String,
     pub known: Option<Known>,
@@ -20,7 +24,7 @@ pub struct Cluster {
     pub clock: Clock,
 }
 
-/// The clock of a cluster.
+/// The clock of a cluster; where its cores have several, that of the first, and what holds any of them down.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Clock {
     /// What the silicon can do, in MHz.
@@ -33,7 +37,45 @@ pub struct Clock {
     pub governors: Vec<String>,
 }
 
+impl Clock {
+    /// Takes over what holds another clock of the cluster down.
+    fn join(&mut self, other: Self) {
+        self.limit_mhz = self.limit_mhz.into_iter().chain(other.limit_mhz).min();
+        if other.governor.as_ref().is_some_and(|governor| governor != "performance") {
+            self.governor = other.governor;
+        }
+    }
+}
+
+/// Whether both are the same, as far as both are known.
+fn agree<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
+    a.is_none() || b.is_none() || a == b
+}
+
 impl Cluster {
+    /// Whether a core is of this kind.
+    fn takes(&self, one: &Self) -> bool {
+        let caches = self.caches.iter().zip(&one.caches).all(|(a, b)| agree(a, b));
+        let speed = agree(&self.capacity, &one.capacity) && agree(&self.clock.max_mhz, &one.clock.max_mhz);
+        self.core == one.core && self.features == one.features && caches && speed
+    }
+
+    /// Takes a core of this kind in.
+    fn take(&mut self, one: Self, has_own_clock: bool) {
+        self.capacity = self.capacity.or(one.capacity);
+        for (ours, cache) in self.caches.iter_mut().zip(one.caches) {
+            *ours = ours.or(cache);
+        }
+        if self.clock.max_mhz.is_none() {
+            self.clock = one.clock;
+            self.clocked.clone_from(&one.ids);
+        } else if has_own_clock {
+            self.clock.join(one.clock);
+            self.clocked.extend(&one.ids);
+        }
+        self.ids.extend(one.ids);
+    }
+
     /// What a core can issue.
     pub fn limits(&self) -> Limits {
         known::limits(self.known.map_or(1, |known| known.pipes), &self.features)
@@ -51,33 +93,27 @@ impl Cluster {
     }
 }
 
-/// What `/proc/cpuinfo` says of one core.
-#[derive(Clone, Debug, Default)]
-struct Entry {
-    implementer: Option<u32>,
-    part: Option<u32>,
-    model: Option<String>,
-    features: Vec<&'static str>,
-}
-
 /// The clusters, fastest first. Cores that are switched off are not seen.
 pub fn read(root: &Root) -> Vec<Cluster> {
-    let entries = cpuinfo(&root.text("proc/cpuinfo").unwrap_or_default());
-    let mut ids: Vec<usize> = root
-        .text("sys/devices/system/cpu/online")
-        .map_or_else(Vec::new, |text| cygnet::topology::parse_list(&text));
+    let cpuinfo = root.text("proc/cpuinfo").unwrap_or_default();
+    let entries = topology::entries(&cpuinfo);
+    let mut ids: Vec<usize> =
+        root.text("sys/devices/system/cpu/online").map_or_else(Vec::new, |text| topology::parse_list(&text));
     if ids.is_empty() {
-        ids = (0..entries.len()).collect();
+        ids = entries.iter().map(|(id, _)| *id).collect();
     }
     let mut clusters: Vec<Cluster> = Vec::new();
+    let mut clocks: Vec<String> = Vec::new();
     for id in ids {
-        let entry =
-            entries.iter().find(|(known, _)| *known == id).map_or_else(Entry::default, |(_, e)| e.clone());
-        let one = cluster_of_one(root, id, entry);
-        let kind = |c: &Cluster| (c.core.clone(), c.capacity, c.clock.max_mhz, c.features.clone(), c.caches);
-        let same = |c: &&mut Cluster| kind(c) == kind(&one);
-        match clusters.iter_mut().find(same) {
-            Some(cluster) => cluster.ids.push(id),
+        let Some(one) = cluster_of_one(root, id, &entries) else { continue };
+        // Who shares a clock is listed the same by all of them.
+        let with = root.text(&format!("sys/devices/system/cpu/cpu{id}/cpufreq/related_cpus"));
+        let has_own_clock = with.as_ref().is_some_and(|with| !clocks.contains(with));
+        clocks.extend(with);
+        // Of what a core does not tell, its neighbour's is taken.
+        let alike = clusters.iter_mut().filter(|cluster| cluster.takes(&one));
+        match alike.max_by_key(|cluster| cluster.ids.last().copied()) {
+            Some(cluster) => cluster.take(one, has_own_clock),
             None => clusters.push(one),
         }
     }
@@ -85,31 +121,43 @@ pub fn read(root: &Root) -> Vec<Cluster> {
     clusters
 }
 
-fn cluster_of_one(root: &Root, id: usize, entry: Entry) -> Cluster {
-    let (implementer, part) = register(root, id).or(entry.implementer.zip(entry.part)).unzip();
-    let known = implementer.zip(part).and_then(|(i, p)| known::core_of(i, p));
-    let core = match (known, implementer.zip(part), entry.model) {
-        (Some(known), ..) => known.name.to_owned(),
-        (None, Some((implementer, part)), _) => format!("unknown-{implementer:02x}-{part:03x}"),
-        (None, None, Some(model)) => model,
-        (None, None, None) => "unknown".to_owned(),
+/// `None` for a core that the system describes no longer: it was switched off meanwhile.
+fn cluster_of_one(root: &Root, id: usize, entries: &[(usize, &str)]) -> Option<Cluster> {
+    let entry = entries.iter().find(|(number, _)| *number == id);
+    let identity = topology::identity(&root.path(""), id, entries);
+    let clock = clock(root, id);
+    if entry.is_none() && !entries.is_empty() && identity.is_none() && clock.max_mhz.is_none() {
+        return None;
+    }
+    // Features are those that all cores have: any core's entry tells them.
+    let lines = entry.or(entries.first()).map_or("", |(_, lines)| lines);
+    let known = identity.and_then(|(implementer, part)| known::core_of(implementer, part));
+    let model = topology::value(lines, "model name").or(topology::value(lines, "uarch"));
+    let core = match (known, identity) {
+        (Some(known), _) => known.name.to_owned(),
+        (None, Some((implementer, part))) => format!("unknown-{implementer:02x}-{part:03x}"),
+        (None, None) => model.unwrap_or("unknown").to_owned(),
     };
-    Cluster {
+    let words = topology::value(lines, "Features").or(topology::value(lines, "flags")).unwrap_or_default();
+    let mut features = Vec::new();
+    for word in words.split_whitespace() {
+        let found = FEATURES.iter().find(|(linux, _)| *linux == word);
+        if let Some((_, name)) = found
+            && !features.contains(name)
+        {
+            features.push(*name);
+        }
+    }
+    Some(Cluster {
         ids: vec![id],
+        clocked: vec![id],
         core,
         known,
-        features: entry.features,
+        features,
         capacity: root.number(&format!("sys/devices/system/cpu/cpu{id}/cpu_capacity")),
         caches: caches::of_core(root, id),
-        clock: clock(root, id),
-    }
-}
-
-/// Implementer and part from the register that newer kernels show.
-fn register(root: &Root, id: usize) -> Option<(u32, u32)> {
-    let text = root.text(&format!("sys/devices/system/cpu/cpu{id}/regs/identification/midr_el1"))?;
-    let midr = u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()?;
-    Some((((midr >> 24) & 0xff) as u32, ((midr >> 4) & 0xfff) as u32))
+        clock,
+    })
 }
 
 /// The clock of a core.
@@ -126,40 +174,6 @@ pub fn clock(root: &Root, id: usize) -> Clock {
     }
 }
 
-/// The entries of `/proc/cpuinfo` with the numbers of their cores.
-fn cpuinfo(text: &str) -> Vec<(usize, Entry)> {
-    let mut entries: Vec<(usize, Entry)> = Vec::new();
-    for line in text.lines() {
-        let Some((key, value)) = line.split_once(':') else { continue };
-        let (key, value) = (key.trim(), value.trim());
-        if key == "processor"
-            && let Ok(id) = value.parse()
-        {
-            entries.push((id, Entry::default()));
-            continue;
-        }
-        let Some((_, entry)) = entries.last_mut() else { continue };
-        let hex = || u32::from_str_radix(value.trim_start_matches("0x"), 16).ok();
-        match key {
-            "CPU implementer" => entry.implementer = hex(),
-            "CPU part" => entry.part = hex(),
-            "model name" | "uarch" => entry.model = Some(value.to_owned()),
-            "Features" | "flags" => {
-                for word in value.split_whitespace() {
-                    let found = FEATURES.iter().find(|(linux, _)| *linux == word);
-                    if let Some((_, name)) = found
-                        && !entry.features.contains(name)
-                    {
-                        entry.features.push(name);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    entries
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::recorded::machine;
@@ -172,15 +186,27 @@ mod tests {
 
     #[test]
     fn boards_are_one_cluster() {
-        let pi3 = ("cortex-a53".into(), vec![0, 1, 2, 3], Some(1400), "neon".into());
+        let pi3 = ("cortex-a53".into(), vec![0, 1, 2, 3], Some(1200), "neon".into());
         assert_eq!(summary("raspberry-pi-3"), [pi3]);
         let pi4 = ("cortex-a72".into(), vec![0, 1, 2, 3], Some(1800), "neon".into());
         assert_eq!(summary("raspberry-pi-4"), [pi4]);
         let pi5 = ("cortex-a76".into(), vec![0, 1, 2, 3], Some(2400), "neon+fp16+dotprod".into());
         assert_eq!(summary("raspberry-pi-5"), [pi5]);
-        // Two clusters of one kind, with an L3 each.
-        let orin = |ids| ("cortex-a78ae".to_owned(), ids, Some(1510), "neon+fp16+dotprod".to_owned());
-        assert_eq!(summary("jetson-orin-nano"), [orin(vec![0, 1, 2, 3]), orin(vec![4, 5])]);
+        let orin = ("cortex-a78ae".into(), (0..6).collect(), Some(1510), "neon+fp16+dotprod".into());
+        assert_eq!(summary("jetson-orin-nano"), [orin]);
+    }
+
+    /// Cores of one kind that do not share a clock.
+    #[test]
+    fn each_clock_of_a_cluster_is_known() {
+        for (name, clocked) in [
+            ("jetson-orin-nano", vec![0, 4]),
+            ("jetson-agx-orin", vec![0, 4, 8]),
+            ("raspberry-pi-5", vec![0]),
+        ] {
+            let (_folder, root) = machine(name);
+            assert_eq!(read(&root)[0].clocked, clocked, "{name}");
+        }
     }
 
     #[test]
@@ -192,6 +218,67 @@ mod tests {
                 ("cortex-a55".into(), vec![0, 1, 2, 3], Some(1766), "neon+fp16".into()),
             ]
         );
+    }
+
+    fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            crate::device::tree::put(&folder, path, text);
+        }
+        let root = Root::at(folder.path());
+        (folder, root)
+    }
+
+    /// A Snapdragon 835 with caches listed for its first core only, and without the clock of its fourth, as phones are found
+    /// that switch cores off and on while they are asked.
+    #[test]
+    fn what_a_core_does_not_tell_is_its_neighbours() {
+        let entry = |id, part| {
+            format!("processor\t: {id}\nFeatures\t: fp asimd\nCPU implementer\t: 0x51\nCPU part\t: {part}\n")
+        };
+        let cpuinfo: String = (0..6).map(|id| entry(id, if id < 4 { "0x801" } else { "0x800" })).collect();
+        let (_folder, root) = folder(&[
+            ("proc/cpuinfo", &cpuinfo),
+            ("sys/devices/system/cpu/online", "0-7\n"),
+            ("sys/devices/system/cpu/cpu0/cache/index2/level", "2\n"),
+            ("sys/devices/system/cpu/cpu0/cache/index2/type", "Unified\n"),
+            ("sys/devices/system/cpu/cpu0/cache/index2/size", "1024K\n"),
+            ("sys/devices/system/cpu/cpu0/cache/index2/shared_cpu_list", "0-3\n"),
+            ("sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", "1900800\n"),
+            ("sys/devices/system/cpu/cpu1/cpufreq/cpuinfo_max_freq", "1900800\n"),
+            ("sys/devices/system/cpu/cpu2/cpufreq/cpuinfo_max_freq", "1900800\n"),
+            ("sys/devices/system/cpu/cpu5/cpufreq/cpuinfo_max_freq", "2361600\n"),
+        ]);
+        let found = read(&root);
+        // The last two cores are nowhere but among those that are online: they were switched off since.
+        let ids: Vec<_> =
+            found.iter().map(|c| (c.core.as_str(), c.ids.as_slice(), c.clock.max_mhz)).collect();
+        assert_eq!(
+            ids,
+            [("cortex-a73", &[4, 5][..], Some(2361)), ("cortex-a53", &[0, 1, 2, 3][..], Some(1900)),]
+        );
+        assert_eq!(found[1].caches[1].map(|cache| cache.kib), Some(1024));
+        assert_eq!(found[0].clocked, [5], "core 4 tells no clock");
+    }
+
+    /// Cores of one kind whose clusters differ in their clocks: one without a clock is of its neighbours' cluster.
+    #[test]
+    fn a_core_without_a_clock_is_of_its_neighbours_cluster() {
+        let entry = |id| {
+            format!("processor\t: {id}\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd03\n")
+        };
+        let cpuinfo: String = (0..6).map(entry).collect();
+        let (_folder, root) = folder(&[
+            ("proc/cpuinfo", &cpuinfo),
+            ("sys/devices/system/cpu/online", "0-5\n"),
+            ("sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", "1401600\n"),
+            ("sys/devices/system/cpu/cpu2/cpufreq/cpuinfo_max_freq", "1401600\n"),
+            ("sys/devices/system/cpu/cpu3/cpufreq/cpuinfo_max_freq", "1094400\n"),
+            ("sys/devices/system/cpu/cpu4/cpufreq/cpuinfo_max_freq", "1094400\n"),
+        ]);
+        let found = read(&root);
+        let ids: Vec<_> = found.iter().map(|c| (c.ids.as_slice(), c.clock.max_mhz)).collect();
+        assert_eq!(ids, [(&[0, 1, 2][..], Some(1401)), (&[3, 4, 5][..], Some(1094))]);
     }
 
     #[test]

@@ -34,18 +34,26 @@ fn read(root: &Root, base: &str, zone: &str) -> Option<Zone> {
     Some(Zone { name, celsius, throttles_at })
 }
 
-/// Thousandths of a degree; some older kernels of phones give whole degrees. Sensors that are switched off give values
-/// no chip has.
+/// Thousandths of a degree; older kernels of phones give tenths for some zones, and whole degrees for others. Sensors that
+/// are switched off give values no chip has.
 fn degrees(value: i64) -> Option<f64> {
-    let celsius = if value.abs() < 1000 { value as f64 } else { value as f64 / 1000.0 };
+    let unit = match value.abs() {
+        0..=150 => 1.0,
+        151..=999 => 10.0,
+        _ => 1000.0,
+    };
+    let celsius = value as f64 / unit;
     (celsius != 0.0 && (-30.0..=150.0).contains(&celsius)).then_some(celsius)
 }
+
+/// Zones of Samsung's and Google's processors, which are named after clusters.
+const CLUSTERS: [&str; 3] = ["big", "mid", "little"];
 
 /// The zone that tells most of the processor: the hottest of those named after it, else the hottest.
 pub fn processor(zones: &[Zone]) -> Option<&Zone> {
     let named = |zone: &&Zone| {
         let name = zone.name.to_ascii_lowercase();
-        name.contains("cpu") || name.contains("pkg") || name.contains("soc")
+        ["cpu", "pkg", "soc"].iter().any(|part| name.contains(part)) || CLUSTERS.contains(&name.as_str())
     };
     let hotter = |a: &&Zone, b: &&Zone| a.celsius.total_cmp(&b.celsius);
     zones.iter().filter(named).max_by(hotter).or_else(|| zones.iter().max_by(hotter))
@@ -135,9 +143,15 @@ mod tests {
 
     #[test]
     fn flags_of_the_firmware() {
-        let (_folder, root) = machine("raspberry-pi-4");
+        let (folder, root) = machine("raspberry-pi-3");
         let found = throttling(&root);
-        // 0x50005: under-voltage and throttled, now and before.
+        // 0x20002, as recorded: its frequency capped, now and before.
+        assert_eq!(found.now, ["frequency capped"]);
+        assert_eq!(found.since_start, ["frequency capped"]);
+        // 0x50005: under-voltage and throttled.
+        let flags = folder.path().join("sys/devices/platform/soc/soc:firmware/get_throttled");
+        std::fs::write(flags, "50005\n").unwrap();
+        let found = throttling(&root);
         assert_eq!(found.now, ["under-voltage", "throttled"]);
         assert_eq!(found.since_start, ["under-voltage", "throttled"]);
         let (_folder, root) = machine("raspberry-pi-5");
@@ -146,7 +160,9 @@ mod tests {
 
     #[test]
     fn cooling_devices_of_the_processor() {
-        let (_folder, root) = machine("galaxy-s9");
+        let (folder, root) = machine("galaxy-s9");
+        assert_eq!(throttling(&root), Throttling { known: true, ..Throttling::default() });
+        std::fs::write(folder.path().join("sys/class/thermal/cooling_device4/cur_state"), "3\n").unwrap();
         let found = throttling(&root);
         assert_eq!(found.now, ["heat: thermal-cpufreq-4 at step 3 of 22"]);
     }
@@ -156,16 +172,33 @@ mod tests {
         let (_folder, root) = machine("jetson-orin-nano");
         let zones = zones(&root);
         // The zone of a block that is switched off cannot be read, and is not there.
-        assert_eq!(zones.iter().map(|z| z.name.as_str()).collect::<Vec<_>>(), ["cpu-thermal", "tj-thermal"]);
+        assert_eq!(zones.iter().map(|z| z.name.as_str()).collect::<Vec<_>>(), ["SOC2-therm"]);
         let cpu = processor(&zones).unwrap();
-        assert_eq!((cpu.name.as_str(), cpu.celsius, cpu.throttles_at), ("cpu-thermal", 49.5, Some(99.0)));
+        assert_eq!((cpu.name.as_str(), cpu.celsius, cpu.throttles_at), ("SOC2-therm", 47.2, Some(99.0)));
+    }
+
+    #[test]
+    fn zones_of_phones() {
+        // The battery of this one tells tenths.
+        let (_folder, root) = machine("galaxy-s9");
+        let zones = zones(&root);
+        assert_eq!((zones[0].name.as_str(), zones[0].celsius), ("battery", 31.0));
+        assert_eq!(processor(&zones).unwrap().name, "cpu0-gold-usr");
+        let zone = |name: &str, celsius| Zone { name: name.into(), celsius, throttles_at: None };
+        // Exynos and Tensor: zones are named after clusters. Qualcomm's older kernels: after sensors.
+        let exynos = [zone("LITTLE", 41.0), zone("BIG", 48.0), zone("G3D", 52.0), zone("battery", 30.0)];
+        assert_eq!(processor(&exynos).unwrap().name, "BIG");
+        let older = [zone("battery", 31.0), zone("tsens_tz_sensor8", 32.2), zone("tsens_tz_sensor9", 30.9)];
+        assert_eq!(processor(&older).unwrap().name, "tsens_tz_sensor8");
     }
 
     #[test]
     fn values_no_chip_has_are_left_out() {
         assert_eq!(
-            (degrees(45_000), degrees(45), degrees(-274_000), degrees(0)),
-            (Some(45.0), Some(45.0), None, None)
+            (degrees(45_000), degrees(45), degrees(322), degrees(-274_000), degrees(0)),
+            (Some(45.0), Some(45.0), Some(32.2), None, None)
         );
+        // Sensors of Qualcomm's that are not connected.
+        assert_eq!((degrees(-40), degrees(-128_000), degrees(200_000)), (None, None, None));
     }
 }

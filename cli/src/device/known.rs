@@ -15,10 +15,13 @@ const fn core(name: &'static str, in_order: bool, pipes: u32) -> Known {
     Known { name, in_order, pipes }
 }
 
-/// Implementer, part and core. Names are those of Linux's `arch/arm64/include/asm/cputype.h` and, for Qualcomm's cores,
-/// the Arm cores that they were made of; pipes are from Arm's software optimization guides, 1 where there is none.
+/// Implementer, part and core. Names are those of Linux's `arch/arm64/include/asm/cputype.h` or of compilers and, for
+/// Qualcomm's and HiSilicon's cores, of the Arm cores that they were made of; pipes are from Arm's software optimization guides, 1 where there is none.
 const KNOWN: &[(u32, u32, Known)] = &[
     (0x41, 0xc07, core("cortex-a7", true, 1)),
+    (0x41, 0xc09, core("cortex-a9", false, 1)),
+    (0x41, 0xc0e, core("cortex-a17", false, 1)),
+    (0x41, 0xc0f, core("cortex-a15", false, 1)),
     (0x41, 0xd02, core("cortex-a34", true, 1)),
     (0x41, 0xd03, core("cortex-a53", true, 1)),
     (0x41, 0xd04, core("cortex-a35", true, 1)),
@@ -44,14 +47,23 @@ const KNOWN: &[(u32, u32, Known)] = &[
     (0x41, 0xd80, core("cortex-a520", true, 1)),
     (0x41, 0xd81, core("cortex-a720", false, 2)),
     (0x41, 0xd82, core("cortex-x4", false, 4)),
+    (0x48, 0xd40, core("cortex-a76", false, 2)),
+    (0x4e, 0x000, core("nvidia-denver", false, 1)),
     (0x4e, 0x003, core("nvidia-denver2", false, 1)),
     (0x4e, 0x004, core("nvidia-carmel", false, 1)),
+    (0x51, 0x06f, core("krait", false, 1)),
+    (0x51, 0x201, core("kryo", false, 1)),
+    (0x51, 0x205, core("kryo", false, 1)),
+    (0x51, 0x211, core("kryo", false, 1)),
     (0x51, 0x800, core("cortex-a73", false, 1)),
     (0x51, 0x801, core("cortex-a53", true, 1)),
     (0x51, 0x802, core("cortex-a75", false, 1)),
     (0x51, 0x803, core("cortex-a55", true, 1)),
     (0x51, 0x804, core("cortex-a76", false, 2)),
     (0x51, 0x805, core("cortex-a55", true, 1)),
+    (0x53, 0x001, core("exynos-m1", false, 1)),
+    (0x53, 0x002, core("exynos-m3", false, 1)),
+    (0x53, 0x003, core("exynos-m4", false, 1)),
 ];
 
 /// The core of an implementer and part number.

@@ -12,6 +12,8 @@ enum Source {
     Power { file: String, divisor: f64 },
     /// Files whose numbers' product, divided, is in watts.
     Product { volts: String, amperes: String, divisor: f64 },
+    /// Rails that feed the board together.
+    Sum(Vec<Source>),
     /// Counters of microjoules, and where each begins again.
     Energy(Vec<(String, u64)>),
 }
@@ -42,19 +44,46 @@ pub fn sensor(root: &Root) -> Option<Sensor> {
     hwmon(root).or_else(|| ina_of_older_jetsons(root)).or_else(|| rapl(root)).or_else(|| battery(root))
 }
 
-/// A power monitor that Linux's hwmon shows (INA219, INA226, INA3221 and others): the rail that feeds the board, else
-/// the first.
+/// A rail that a monitor measures.
+struct Rail {
+    label: String,
+    source: Source,
+}
+
+/// Whether a rail of this name feeds the whole board: `VDD_IN`, `POM_5V_IN`, `VIN`.
+fn feeds_all(label: &str) -> bool {
+    label.ends_with("_IN") || label == "VIN" || label.contains("total")
+}
+
+/// Of a Jetson's rails the one that feeds the board, else all of them together: those of the AGX boards (`GPU`, `CPU`,
+/// `SYS5V` and more) each feed a part, from the board's two inputs.
+fn of_jetson(mut rails: Vec<Rail>) -> Option<Sensor> {
+    if let Some(best) = rails.iter().position(|rail| feeds_all(&rail.label)) {
+        let Rail { label, source } = rails.swap_remove(best);
+        return Some(Sensor { name: format!("ina3221 {label}"), source });
+    }
+    let labels: Vec<String> = rails.iter().map(|rail| rail.label.clone()).collect();
+    let sources = rails.into_iter().map(|rail| rail.source).collect();
+    (!labels.is_empty())
+        .then(|| Sensor { name: format!("ina3221 {}", labels.join("+")), source: Source::Sum(sources) })
+}
+
+/// A power monitor that Linux's hwmon shows (INA219, INA226, INA238, INA3221 and others): the rail that feeds the board,
+/// else a Jetson's rails together, else the first.
 fn hwmon(root: &Root) -> Option<Sensor> {
     let base = "sys/class/hwmon";
-    let mut found: Vec<(bool, Sensor)> = Vec::new();
+    let mut jetson: Vec<Rail> = Vec::new();
+    let mut others: Vec<(bool, Sensor)> = Vec::new();
     for device in root.list(base) {
         let file = |name: &str| format!("{base}/{device}/{name}");
         let driver = root.text(&file("name")).unwrap_or_default();
-        for i in 1..=8 {
+        // Of an INA3221, voltages from the fourth on are those over its shunts, and the fourth current is a sum.
+        let channels = if driver == "ina3221" { 1..=3 } else { 1..=8 };
+        for i in channels {
             let label = root
                 .text(&file(&format!("in{i}_label")))
                 .or_else(|| root.text(&file(&format!("power{i}_label"))))
-                .unwrap_or_else(|| format!("channel {i}"));
+                .or_else(|| root.text(&file("label")));
             let (power, volts, amperes) = (
                 file(&format!("power{i}_input")),
                 file(&format!("in{i}_input")),
@@ -67,17 +96,27 @@ fn hwmon(root: &Root) -> Option<Sensor> {
             } else {
                 continue;
             };
-            let feeds_all = label.ends_with("_IN") || label.contains("SYS5V") || label.contains("total");
-            found.push((feeds_all, Sensor { name: format!("{driver} {label}"), source }));
+            match label {
+                // A channel that is not connected.
+                Some(label) if driver == "ina3221" && label == "NC" => {}
+                Some(label) if driver == "ina3221" => jetson.push(Rail { label, source }),
+                label => {
+                    let label = label.unwrap_or_else(|| format!("channel {i}"));
+                    others.push((feeds_all(&label), Sensor { name: format!("{driver} {label}"), source }));
+                }
+            }
         }
     }
-    let best = found.iter().position(|(feeds_all, _)| *feeds_all).unwrap_or(0);
-    (best < found.len()).then(|| found.swap_remove(best).1)
+    match others.iter().position(|(feeds_all, _)| *feeds_all) {
+        Some(best) => Some(others.swap_remove(best).1),
+        None => of_jetson(jetson).or_else(|| others.into_iter().next().map(|(_, sensor)| sensor)),
+    }
 }
 
 /// INA3221 as NVIDIA's kernels before 5.0 show it: milliwatts below the driver's devices.
 fn ina_of_older_jetsons(root: &Root) -> Option<Sensor> {
     let base = "sys/bus/i2c/drivers/ina3221x";
+    let mut rails = Vec::new();
     for device in root.list(base) {
         for channel in
             root.list(&format!("{base}/{device}")).iter().filter(|name| name.starts_with("iio:device"))
@@ -85,15 +124,15 @@ fn ina_of_older_jetsons(root: &Root) -> Option<Sensor> {
             let file = |name: &str| format!("{base}/{device}/{channel}/{name}");
             for i in 0..3 {
                 let power = file(&format!("in_power{i}_input"));
-                let rail = root.text(&file(&format!("rail_name_{i}"))).unwrap_or_default();
-                if rail.ends_with("_IN") && root.number::<u64>(&power).is_some() {
-                    let source = Source::Power { file: power, divisor: MILLI };
-                    return Some(Sensor { name: format!("ina3221 {rail}"), source });
+                if let Some(label) = root.text(&file(&format!("rail_name_{i}"))).filter(|label| label != "NC")
+                    && root.number::<u64>(&power).is_some()
+                {
+                    rails.push(Rail { label, source: Source::Power { file: power, divisor: MILLI } });
                 }
             }
         }
     }
-    None
+    of_jetson(rails)
 }
 
 /// Running average power limit of x86-64: the energy of all packages.
@@ -130,29 +169,37 @@ fn battery(root: &Root) -> Option<Sensor> {
     })
 }
 
+impl Source {
+    /// Watts now; `None` for counters of energy, and where nothing can be read.
+    fn watts(&self, root: &Root) -> Option<f64> {
+        match self {
+            Self::Power { file, divisor } => Some(root.number::<i64>(file)?.unsigned_abs() as f64 / divisor),
+            Self::Product { volts, amperes, divisor } => {
+                let product = root.number::<i64>(volts)? as f64 * root.number::<i64>(amperes)? as f64;
+                Some(product.abs() / divisor)
+            }
+            // A rail that is switched off cannot be read.
+            Self::Sum(rails) => rails.iter().filter_map(|rail| rail.watts(root)).reduce(|a, b| a + b),
+            Self::Energy(_) => None,
+        }
+    }
+}
+
 impl Sensor {
     fn read(&self, root: &Root) -> Option<Reading> {
-        Some(match &self.source {
-            Source::Power { file, divisor } => {
-                Reading::Watts(root.number::<i64>(file)?.unsigned_abs() as f64 / divisor)
+        match &self.source {
+            Source::Energy(counters) => {
+                let counters = counters.iter().map(|(file, _)| root.number(file));
+                Some(Reading::Counters(counters.collect::<Option<Vec<u64>>>()?))
             }
-            Source::Product { volts, amperes, divisor } => {
-                let product = root.number::<i64>(volts)? as f64 * root.number::<i64>(amperes)? as f64;
-                Reading::Watts(product.abs() / divisor)
-            }
-            Source::Energy(counters) => Reading::Counters(
-                counters.iter().map(|(file, _)| root.number(file)).collect::<Option<Vec<u64>>>()?,
-            ),
-        })
+            source => source.watts(root).map(Reading::Watts),
+        }
     }
 
     /// Watts now; `None` for sensors that count energy.
     #[cfg(any(test, feature = "device"))]
     pub fn watts(&self, root: &Root) -> Option<f64> {
-        match self.read(root)? {
-            Reading::Watts(watts) => Some(watts),
-            Reading::Counters(_) => None,
-        }
+        self.source.watts(root)
     }
 }
 
@@ -196,10 +243,46 @@ mod tests {
         let (_folder, root) = machine("jetson-orin-nano");
         let found = sensor(&root).unwrap();
         assert_eq!(found.name, "ina3221 VDD_IN");
-        // 4960 mV times 960 mA.
-        assert!((found.watts(&root).unwrap() - 4.7616).abs() < 1e-9);
+        // 4900 mV times 1050 mA.
+        assert!((found.watts(&root).unwrap() - 5.145).abs() < 1e-9);
         let mut meter = Meter::start(&root).unwrap();
-        assert!((meter.joules(&root, 2.0).unwrap() - 9.5232).abs() < 1e-9);
+        assert!((meter.joules(&root, 2.0).unwrap() - 10.29).abs() < 1e-9);
+    }
+
+    /// No rail feeds all of an AGX Orin, and channels that are not connected are no rails.
+    #[test]
+    fn rails_that_feed_a_board_together_are_added_up() {
+        let (folder, root) = machine("jetson-agx-orin");
+        let found = sensor(&root).unwrap();
+        assert_eq!(found.name, "ina3221 VDDQ_VDD2_1V8AO+VDD_GPU_SOC+VDD_CPU_CV+VIN_SYS_5V0");
+        let watts = 5.06 * 0.14 + 19.98 * (0.24 + 0.08) + 5.06 * 0.74;
+        assert!((found.watts(&root).unwrap() - watts).abs() < 1e-9);
+        // One is switched off, and cannot be read.
+        std::fs::remove_file(folder.path().join("sys/class/hwmon/hwmon4/curr2_input")).unwrap();
+        assert!((found.watts(&root).unwrap() - (watts - 19.98 * 0.08)).abs() < 1e-9);
+    }
+
+    /// NVIDIA's kernel 4.9, as an AGX Xavier (six rails of two monitors) and a Nano (one feeds the board) have it.
+    #[test]
+    fn older_jetsons() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |device: &str, rails: [(&str, u32); 3]| {
+            let device = folder.path().join(format!("sys/bus/i2c/drivers/ina3221x/{device}/iio:device0"));
+            std::fs::create_dir_all(&device).unwrap();
+            for (i, (rail, milliwatts)) in rails.iter().enumerate() {
+                std::fs::write(device.join(format!("rail_name_{i}")), format!("{rail}\n")).unwrap();
+                std::fs::write(device.join(format!("in_power{i}_input")), format!("{milliwatts}\n")).unwrap();
+            }
+        };
+        put("1-0040", [("GPU", 150), ("CPU", 917), ("SOC", 1070)]);
+        put("1-0041", [("CV", 0), ("VDDRQ", 305), ("SYS5V", 1810)]);
+        let root = Root::at(folder.path());
+        let found = sensor(&root).unwrap();
+        assert_eq!(found.name, "ina3221 GPU+CPU+SOC+CV+VDDRQ+SYS5V");
+        assert!((found.watts(&root).unwrap() - 4.252).abs() < 1e-9);
+        put("1-0040", [("POM_5V_IN", 2100), ("POM_5V_GPU", 40), ("POM_5V_CPU", 480)]);
+        let found = sensor(&root).unwrap();
+        assert_eq!((found.name.as_str(), found.watts(&root)), ("ina3221 POM_5V_IN", Some(2.1)));
     }
 
     #[test]
@@ -208,7 +291,8 @@ mod tests {
         let found = sensor(&root).unwrap();
         // 4.012 V times 0.350 A.
         assert!((found.watts(&root).unwrap() - 1.4042).abs() < 1e-9, "{found:?}");
-        let (_folder, root) = machine("raspberry-pi-4");
+        // Converters of voltages and fans measure no power.
+        let (_folder, root) = machine("raspberry-pi-5");
         assert_eq!(sensor(&root), None);
     }
 

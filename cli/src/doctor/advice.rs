@@ -28,21 +28,22 @@ pub fn advice(m: &Machine) -> Vec<Advice> {
         if let (Some(max), Some(limit)) = (clock.max_mhz, clock.limit_mhz)
             && limit < max
         {
+            let most = cpufreq(&cluster.clocked[..1], "cpuinfo_max_freq");
+            let files = cpufreq(&cluster.clocked, "scaling_max_freq");
             say(
                 "clock-limit",
                 format!(
-                    "cores {cores} are held to {limit} of {max} MHz: `echo {max}000 | sudo tee /sys/devices/system/cpu/cpu{}/cpufreq/scaling_max_freq` lifts a limit that heat did not set",
-                    cluster.ids[0]
+                    "cores {cores} are held to {limit} of {max} MHz: `cat {most} | sudo tee {files}` lifts a limit that heat did not set"
                 ),
             );
         }
         let steady = clock.governors.iter().any(|g| g == "performance");
         if steady && let Some(governor) = clock.governor.as_ref().filter(|g| *g != "performance") {
-            let first = cluster.ids[0];
+            let files = cpufreq(&cluster.clocked, "scaling_governor");
             say(
                 "governor",
                 format!(
-                    "governor '{governor}' of cores {cores} lets the clock fall between runs: `echo performance | sudo tee /sys/devices/system/cpu/cpu{first}/cpufreq/scaling_governor` keeps latency steady"
+                    "governor '{governor}' of cores {cores} lets the clock fall between runs: `echo performance | sudo tee {files}` keeps latency steady"
                 ),
             );
         }
@@ -66,7 +67,7 @@ pub fn advice(m: &Machine) -> Vec<Advice> {
     }
     if std::env::consts::ARCH == "arm"
         && m.is_here
-        && m.clusters.iter().any(|c| c.known.is_some_and(|k| k.name != "cortex-a7"))
+        && m.clusters.iter().any(|c| c.known.is_some_and(|k| !ONLY_32_BIT.contains(&k.name)))
     {
         say(
             "32-bit",
@@ -80,6 +81,19 @@ pub fn advice(m: &Machine) -> Vec<Advice> {
         );
     }
     all
+}
+
+/// Cores that run no 64-bit system.
+const ONLY_32_BIT: [&str; 5] = ["cortex-a7", "cortex-a9", "cortex-a15", "cortex-a17", "krait"];
+
+/// A file of the clocks that cores have, as a shell takes it.
+fn cpufreq(cores: &[usize], file: &str) -> String {
+    let numbers: Vec<String> = cores.iter().map(usize::to_string).collect();
+    let numbers = match numbers.as_slice() {
+        [one] => one.clone(),
+        several => format!("{{{}}}", several.join(",")),
+    };
+    format!("/sys/devices/system/cpu/cpu{numbers}/cpufreq/{file}")
 }
 
 /// The temperature at which a Raspberry Pi's firmware begins to slow it down, from its documentation; its kernel does

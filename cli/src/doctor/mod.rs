@@ -64,7 +64,7 @@ struct Machine {
 impl Machine {
     fn read(root: &Root) -> Self {
         let limits = limits::read(root);
-        let topology = Topology::read(&root.path("sys/devices/system/cpu"), &limits.cores);
+        let topology = Topology::read(&root.path(""), &limits.cores);
         let mut fast: Vec<usize> = topology.big().iter().map(|core| core.id).collect();
         fast.sort_unstable();
         Self {

@@ -21,7 +21,11 @@ const IN_ORDER: [(u64, u64); 9] = [
 /// Whether any of the machine's cores issues in order. Where cores differ, threads may run on any of them, and code in
 /// an order that suits these costs the others less than the reverse.
 pub(super) fn any_in_order() -> bool {
-    let cores = listed(Path::new("/sys/devices/system/cpu"));
+    let mut cores = listed(Path::new("/sys/devices/system/cpu"));
+    if cores.is_empty() {
+        // Kernels before 4.8 do not show them, and phones not to every program.
+        cores = described(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default());
+    }
     if cores.is_empty() { this_core().is_some_and(is_in_order) } else { cores.into_iter().any(is_in_order) }
 }
 
@@ -37,6 +41,22 @@ fn listed(root: &Path) -> Vec<u64> {
         u64::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok()
     };
     entries.flatten().filter_map(|entry| read(&entry.path())).collect()
+}
+
+/// Implementers and parts of the cores in a text like `/proc/cpuinfo`, where a register has them.
+fn described(cpuinfo: &str) -> Vec<u64> {
+    let mut implementer = 0;
+    let mut cores = Vec::new();
+    for line in cpuinfo.lines() {
+        let Some((key, value)) = line.split_once(':') else { continue };
+        let Ok(number) = u64::from_str_radix(value.trim().trim_start_matches("0x"), 16) else { continue };
+        match key.trim() {
+            "CPU implementer" => implementer = number & 0xff,
+            "CPU part" => cores.push(implementer << 24 | (number & 0xfff) << 4),
+            _ => {}
+        }
+    }
+    cores
 }
 
 /// The register of the core that runs this, where the system lets programs read it: Linux does and says so in the
@@ -65,6 +85,15 @@ mod tests {
         assert!(!is_in_order(0x410f_d083));
         assert!(!is_in_order(0x414f_d0b1));
         assert!(is_in_order(0x412f_d050));
+    }
+
+    #[test]
+    fn cores_are_read_from_what_linux_says_of_them() {
+        let text = "processor\t: 0\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd4d\n\n\
+                    processor\t: 1\nCPU implementer\t: 0x51\nCPU part\t: 0x803\nCPU revision\t: 12\n";
+        assert_eq!(described(text), [0x4100_d4d0, 0x5100_8030]);
+        assert!(is_in_order(described(text)[1]) && !is_in_order(described(text)[0]));
+        assert!(described("vendor_id\t: somebody\n").is_empty());
     }
 
     #[test]
