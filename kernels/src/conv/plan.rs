@@ -86,7 +86,9 @@ impl Plan {
         // From here on, `unit` pixels lie together.
         let [unit, block] = lines.unwrap_or([mr, s.by.pixels(k)]);
         let macs = |pixels: usize, channels: usize| pixels.saturating_mul(channels).saturating_mul(k.max(1));
-        let whole = macs(pixels, channels).saturating_mul(s.groups);
+        // Channels of a call that are not there take as long as others. One thread does what is there in one go.
+        let all = if s.threads > 1 { channels.next_multiple_of(nr) } else { channels };
+        let whole = macs(pixels, all).saturating_mul(s.groups);
         // First fewer pixels, down to `least`; then fewer channels, down to `few`.
         let (tile, least, few) = match s.by {
             Implementation::Rows(_) => (TILE_MACS, MIN_PIXELS.next_multiple_of(mr), nr),
@@ -101,8 +103,6 @@ impl Plan {
                 (least.max(whole / s.tiles), block, BLOCK_CHANNELS)
             }
         };
-        // Channels of a call that are not there take as long as others.
-        let all = channels.next_multiple_of(nr);
         let fit = |fixed: usize| (tile / macs(fixed, 1)).max(1);
         let mut tile_channels = channels;
         let mut tile_pixels = fit(all).next_multiple_of(unit).max(least).min(pixels);

@@ -241,3 +241,37 @@ fn a_chain_ends_where_memory_is_used_again_by_other_rows() {
     let kernels = kernels_of(&build);
     assert_eq!(units(&stages(&build.program, &kernels, 2)), [vec![[0, 2]]]);
 }
+
+/// A step of one tile.
+struct One {
+    macs: u64,
+}
+
+// SAFETY: it touches nothing.
+unsafe impl Kernel for One {
+    fn name(&self) -> &'static str {
+        "one"
+    }
+
+    fn tiles(&self) -> usize {
+        1
+    }
+
+    fn macs(&self) -> u64 {
+        self.macs
+    }
+
+    unsafe fn run_tile(&self, _: &Mem, _: usize) {}
+}
+
+#[test]
+fn two_steps_of_much_work_are_for_two_threads() {
+    let for_one = |macs: &[u64]| {
+        let kernels: Vec<Box<dyn Kernel>> =
+            macs.iter().map(|&macs| Box::new(One { macs }) as Box<dyn Kernel>).collect();
+        Stage::new((0..macs.len()).map(|i| i..i + 1).collect(), &kernels, &[], 2).is_for_one()
+    };
+    assert!(for_one(&[10_000_000]));
+    assert!(for_one(&[10_000_000, 1000]));
+    assert!(!for_one(&[10_000_000, 1000, 1_000_000]));
+}
