@@ -16,7 +16,8 @@ const fn core(name: &'static str, in_order: bool, pipes: u32) -> Known {
 }
 
 /// Implementer, part and core. Names are those of Linux's `arch/arm64/include/asm/cputype.h` or of compilers and, for
-/// Qualcomm's and HiSilicon's cores, of the Arm cores that they were made of; pipes are from Arm's software optimization guides, 1 where there is none.
+/// Qualcomm's and HiSilicon's cores, of the Arm cores that they were made of; pipes are from Arm's software optimization
+/// guides, 1 where there is none.
 const KNOWN: &[(u32, u32, Known)] = &[
     (0x41, 0xc07, core("cortex-a7", true, 1)),
     (0x41, 0xc09, core("cortex-a9", false, 1)),
