@@ -158,21 +158,26 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::recorded::machine;
+    use crate::device::recorded::{machine, put};
 
     #[test]
     fn a_hot_phone_and_a_boards_power_are_seen() {
-        let (_folder, root) = machine("galaxy-s9");
+        let (folder, root) = machine("galaxy-s9");
+        let seen = Monitor::start(root.clone()).take();
+        // 825.6 and 748.8 MHz; its battery, cooler than its processor, tells tenths of a degree.
+        assert_eq!(seen.mhz, [Some((825, 825.0)), Some((748, 748.0))]);
+        assert_eq!((seen.celsius, seen.slowed.len()), (Some(37.8), 0));
+        put(&folder, "sys/class/thermal/thermal_zone2/temp", "74800\n");
+        put(&folder, "sys/class/thermal/cooling_device4/cur_state", "3\n");
         let seen = Monitor::start(root).take();
-        assert_eq!(seen.mhz, [Some((1612, 1612.0)), Some((1766, 1766.0))]);
         assert_eq!((seen.celsius, seen.slowed.len()), (Some(74.8), 1));
         let (_folder, root) = machine("jetson-orin-nano");
         let mut monitor = Monitor::start(root);
         std::thread::sleep(Duration::from_millis(20));
         let seen = monitor.take();
-        // 4.7616 W, which the recorded sensor gives for ever, for at least those 20 ms.
-        assert!(seen.joules.unwrap() >= 0.02 * 4.7616, "{seen:?}");
-        assert!((seen.watts().unwrap() - 4.7616).abs() < 1e-6, "{seen:?}");
+        // 4.9 V and 1.05 A, which the recorded sensor gives for ever, for at least those 20 ms.
+        assert!(seen.joules.unwrap() >= 0.02 * 5.145, "{seen:?}");
+        assert!((seen.watts().unwrap() - 5.145).abs() < 1e-6, "{seen:?}");
         assert_eq!(monitor.meter(), Some("ina3221 VDD_IN"));
     }
 }

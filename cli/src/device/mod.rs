@@ -97,6 +97,7 @@ mod tree;
 
 #[cfg(test)]
 pub mod recorded {
+    pub use super::tree::put;
     use super::{Root, tree};
 
     /// A recorded machine, and its folder, which lives as long.
