@@ -157,7 +157,7 @@ impl Plan {
         }
     }
 
-    /// The pixels of a tile: even shares of the groups that are computed at once, of which the last may be smaller.
+    /// The pixels of a tile: even shares of groups of `grain`, of which the last may be smaller.
     pub fn pixels_of(&self, tile: usize) -> Range<usize> {
         let groups = self.pixels.div_ceil(self.grain);
         let start = |tile: usize| (tile * groups / self.pixel_tiles * self.grain).min(self.pixels);
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(grain(128, 2, 12), 4);
         // 96 and 100.
         assert_eq!(grain(196, 2, 12), 4);
-        // Six dozen each, and two.
+        // Six dozen each; and of four dozen less one, two each: thirds would even out nothing.
         assert_eq!(grain(144, 2, 12), 12);
         assert_eq!(grain(47, 2, 12), 12);
         assert_eq!(grain(5, 2, 1), 1);
