@@ -196,6 +196,25 @@ fn cores_that_are_described_once() {
     assert_eq!(json["profile"]["clusters"][0]["count"], 8);
 }
 
+/// What 32-bit kernels call NEON chooses no kernel: programs there have portable ones, and profiles are of 64-bit machines.
+#[test]
+fn kernels_of_32_bits() {
+    for (machine, core, in_order) in
+        [("raspberry-pi-3-plus-32bit", "cortex-a53", true), ("raspberry-pi-4-32bit", "cortex-a72", false)]
+    {
+        let (json, text) = doctor(machine);
+        let clusters = json["clusters"].as_array().unwrap();
+        assert_eq!(clusters.len(), 1, "{machine}: {text}");
+        assert_eq!(clusters[0]["cores"], serde_json::json!([0, 1, 2, 3]), "{machine}");
+        assert_eq!((&clusters[0]["core"], &clusters[0]["in_order"]), (&core.into(), &in_order.into()));
+        assert_eq!(clusters[0]["features"], serde_json::json!([]), "{machine}");
+        assert_eq!(json["profile"], Value::Null, "{machine}");
+        assert!(text.contains("not measured; portable ones"), "{machine}: {text}");
+    }
+    // Nothing but this text names the board.
+    assert_eq!(doctor("raspberry-pi-3-plus-32bit").0["model"], "Raspberry Pi 3 Model B Plus Rev 1.3");
+}
+
 /// A Jetson TX2 in a mode that switches its two Denver cores off: their folders stay, with nothing in them, and
 /// `/proc/cpuinfo` skips their numbers.
 #[test]

@@ -42,12 +42,14 @@ const KNOWN: &[(u32, u32, Known)] = &[
     (0x41, 0xd47, core("cortex-a710", false, 2)),
     (0x41, 0xd48, core("cortex-x2", false, 4)),
     (0x41, 0xd49, core("neoverse-n2", false, 2)),
+    (0x41, 0xd4b, core("cortex-a78c", false, 2)),
     (0x41, 0xd4d, core("cortex-a715", false, 2)),
     (0x41, 0xd4e, core("cortex-x3", false, 4)),
     (0x41, 0xd4f, core("neoverse-v2", false, 4)),
     (0x41, 0xd80, core("cortex-a520", true, 1)),
     (0x41, 0xd81, core("cortex-a720", false, 2)),
     (0x41, 0xd82, core("cortex-x4", false, 4)),
+    (0x41, 0xd83, core("neoverse-v3ae", false, 4)),
     (0x48, 0xd40, core("cortex-a76", false, 2)),
     (0x4e, 0x000, core("nvidia-denver", false, 1)),
     (0x4e, 0x003, core("nvidia-denver2", false, 1)),
@@ -72,10 +74,10 @@ pub fn core_of(implementer: u32, part: u32) -> Option<Known> {
     KNOWN.iter().find(|(i, p, _)| (*i, *p) == (implementer, part)).map(|(.., known)| *known)
 }
 
-/// The features that choose kernels, by the words of `/proc/cpuinfo`: Linux's word, and the name in profiles.
+/// The features that choose kernels, by the words of `/proc/cpuinfo`: Linux's word, and the name in profiles. What 32-bit
+/// kernels of Arm call `neon` is none of them: programs there have portable kernels.
 pub const FEATURES: &[(&str, &str)] = &[
     ("asimd", "neon"),
-    ("neon", "neon"),
     ("asimdhp", "fp16"),
     ("asimddp", "dotprod"),
     ("asimdfhm", "fhm"),

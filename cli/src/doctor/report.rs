@@ -69,7 +69,8 @@ fn cores(c: &Cluster) -> String {
         parts.push(format!("{max} MHz{limit}{now}"));
     }
     parts.extend(clock.governor.as_ref().map(|governor| format!("governor {governor}")));
-    let features = if c.features.is_empty() { "no vector features".to_owned() } else { c.features.join("+") };
+    let features =
+        if c.features.is_empty() { "no features that kernels use".to_owned() } else { c.features.join("+") };
     parts.push(features);
     if c.in_order() {
         parts.push("in order".into());
@@ -111,7 +112,9 @@ fn slowed(m: &Machine) -> String {
 fn kernels(m: &Machine, out: &mut dyn Write) -> io::Result<()> {
     let Some(measured) = &m.measured else {
         let features = m.clusters.first().map_or(String::new(), |c| c.features.join("+"));
-        return writeln!(out, "kernels   not measured; chosen for {features}");
+        let chosen =
+            if features.is_empty() { "portable ones".to_owned() } else { format!("chosen for {features}") };
+        return writeln!(out, "kernels   not measured; {chosen}");
     };
     writeln!(
         out,
