@@ -25,7 +25,7 @@ enum Sums {
     Usual,
     /// Beyond 2^22.
     Large,
-    /// Up to the last sum below 2^22 and the last product below 2^15.
+    /// Up to the last sum below 2^22 and the last product that 16 bits hold with any zero point.
     Verge,
 }
 
@@ -109,7 +109,7 @@ impl Spec {
             let (b, m) = match kind {
                 Sums::Usual => ((rng.next() % 40_000) as i32 - 20_000, 0.5 / most(channel).max(1) as f32),
                 Sums::Large => ((rng.next() % (1 << 28)) as i32, 1.0 / (1 << 20) as f32),
-                Sums::Verge => ((1 << 22) - 1 - most(channel), 32765.0 / (1 << 22) as f32),
+                Sums::Verge => ((1 << 22) - 1 - most(channel), 32637.0 / (1 << 22) as f32),
             };
             bias.push(if rng.next().is_multiple_of(2) { b } else { -b });
             // The usual products reach the bounds often, and halves.

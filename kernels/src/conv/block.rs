@@ -3,6 +3,7 @@
 
 use super::gather::Gather;
 use super::residual::Addend;
+use super::s8::Bound;
 use crate::cpu::Features;
 
 /// A block of output pixels times a range of output channels.
@@ -37,12 +38,12 @@ pub struct Block<'a> {
     pub hi: f32,
     /// Zero point of the output (s8).
     pub zero_point: i32,
-    /// Whether [`s8::small`](super::s8::small) holds, as far as the instruction set's kernels ask (s8).
-    pub small: bool,
+    /// What is known of the sums, as far as the instruction set's kernels ask (s8).
+    pub bound: Bound,
     /// Whether the inputs are to be copied as [`lines`](super::lines): the pixels are such, and there is room.
     pub lines: bool,
     /// Whether the weights are those of [`pack::without_gaps`](super::pack::without_gaps): the channels of a tap are not
-    /// filled up to a group, the inputs of a row of taps are (s8, by lines).
+    /// filled up to a group, the inputs of a row of taps are, or of the whole window (s8).
     pub gapless: bool,
     /// As many bytes as [`BlockRow::scratch`] says, aligned to 64.
     pub scratch: *mut u8,
@@ -98,6 +99,8 @@ pub struct BlockRow {
     pub lines: usize,
     /// Whether the kernel wants the taps of a pixel without gaps (s8), see [`Block::gapless`].
     pub gapless: fn(&Problem) -> bool,
+    /// Whether it then wants all taps of the window as one row of it, and none but such weights: otherwise it is by lines.
+    pub whole: bool,
     /// Whether it adds products in pairs in 16 bits (s8), so that of a channel's weights at most one may be -128.
     pub pairs: bool,
     /// The kernel.

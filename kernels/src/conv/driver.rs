@@ -70,39 +70,40 @@ struct Work<'a> {
 type Outputs = [MaybeUninit<*mut u8>; BLOCK_PIXELS];
 
 impl Conv {
-    /// Does a block, a few pixels at a time.
+    /// Does a block, a few pixels at a time: those that the list has room for, whose number it gives.
     ///
     /// # Safety
     /// The work is of this step, and `mem` the memory that it was prepared against.
-    unsafe fn rows(&self, mem: &Mem, work: &Work<'_>, row: Row, list: &mut List) {
+    unsafe fn rows(&self, mem: &Mem, work: &Work<'_>, row: Row, list: &mut List) -> usize {
         let (s, p, mr) = (&self.setup, &work.plan.product, row.mr);
         let (plan, layout) = (work.plan, &work.plan.layout);
         let (size, depth) = (s.y.dtype.size(), s.depth());
-        // SAFETY: the pixels are the plan's, which saw to it that their addresses fit the list.
-        unsafe { list.fill(p, layout, work.bases, work.first, work.count) };
+        // SAFETY: the pixels are the plan's.
+        let count = unsafe { list.fill(p, layout, work.bases, work.first, work.count) };
         for channel in work.channels.clone().step_by(plan.call_channels) {
             let panel = work.group * s.channels().div_ceil(NR) + channel / NR;
             let offset = (work.group * s.channels() + channel) * size;
-            for (index, &merged) in list.merged(layout, work.count).iter().enumerate() {
+            for (index, reads) in list.groups().iter().enumerate() {
                 let start = index * mr;
                 let mut y = [MaybeUninit::<*mut u8>::uninit(); MAX_MR];
-                for (to, out) in y.iter_mut().zip(&list.outputs()[start..start + mr]) {
+                for (to, out) in y.iter_mut().zip(&list.outputs(layout)[start..start + mr]) {
                     // SAFETY: `fill` set `mr` entries of each group of pixels; a channel of a row of y.
                     *to = MaybeUninit::new(unsafe { out.assume_init().add(offset) });
                 }
                 let mut addends = [MaybeUninit::uninit(); MAX_MR];
                 // SAFETY: the same rows.
                 let addend = unsafe {
-                    self.addend(mem, &list.outputs()[start..start + mr], &mut addends, panel * NR, offset)
+                    let outputs = &list.outputs(layout)[start..start + mr];
+                    self.addend(mem, outputs, &mut addends, panel * NR, offset)
                 };
                 // SAFETY: the group's part of the list; panels of the packed constants, of which `prepare` proved
                 // the lengths.
                 unsafe {
                     let args = Args {
-                        rows: mr.min(work.count - start),
-                        taps: if merged { p.rows.taps } else { p.taps() },
-                        depth: if merged { depth * p.cols.taps } else { depth },
-                        a: list.group(layout, start),
+                        rows: reads.pixels,
+                        taps: reads.runs,
+                        depth: depth * reads.taps,
+                        a: list.group(layout, index),
                         w: s.weights.ptr::<u8>(mem).add(p.weights + panel * plan.panel),
                         cols: plan.call_channels.min(work.channels.end - channel),
                         y: y.as_ptr().cast(),
@@ -117,33 +118,31 @@ impl Conv {
                 }
             }
         }
+        count
     }
 
-    /// Does a block at once, by its list.
+    /// Does a block at once, by its list: the pixels that this has room for, whose number it gives.
     ///
     /// # Safety
     /// As [`Self::rows`].
-    unsafe fn panels(&self, mem: &Mem, work: &Work<'_>, row: PanelRow, list: &mut List) {
+    unsafe fn panels(&self, mem: &Mem, work: &Work<'_>, row: PanelRow, list: &mut List) -> usize {
         let (s, p) = (&self.setup, &work.plan.product);
         let layout = &work.plan.layout;
         let panel = work.group * s.channels().div_ceil(NR) + work.channels.start / NR;
         // SAFETY: as in `rows`.
         unsafe {
-            list.fill(p, layout, work.bases, work.first, work.count);
+            let count = list.fill(p, layout, work.bases, work.first, work.count);
             let mut addends = [MaybeUninit::uninit(); BLOCK_PIXELS];
-            let pixels = work.count.next_multiple_of(row.mr);
-            let addend = self.addend(mem, &list.outputs()[..pixels], &mut addends, panel * NR, 0);
+            let addend = self.addend(mem, list.outputs(layout), &mut addends, panel * NR, 0);
             (row.run)(&Panels {
-                pixels: work.count,
+                groups: list.groups(),
                 a: list.group(layout, 0),
                 slots: layout.slots,
-                merged: list.merged(layout, work.count),
-                taps: [p.rows.taps, p.cols.taps],
                 depth: s.depth(),
                 w: s.weights.ptr::<u8>(mem).add(p.weights + panel * work.plan.panel),
                 panel: work.plan.panel,
                 cols: work.channels.len(),
-                y: list.outputs().as_ptr().cast(),
+                y: list.outputs(layout).as_ptr().cast(),
                 offset: (work.group * s.channels() + work.channels.start) * s.y.dtype.size(),
                 bias: self.bias(mem, p.bias + panel * NR),
                 multiplier: self.multiplier(mem, panel),
@@ -151,10 +150,11 @@ impl Conv {
                 lo: s.lo,
                 hi: s.hi,
                 zero_point: s.zero_point,
-                small: s.small,
+                bound: s.bound,
                 stretches: &s.stretches,
                 first_panel: work.plan.first_panel + panel,
             });
+            count
         }
     }
 
@@ -186,7 +186,7 @@ impl Conv {
         // have no more pixels than the row allows.
         unsafe {
             let w = if gapless {
-                s.gapless.as_ptr().add(panel * pack::gapless_panel([p.rows.taps, p.cols.taps], s.depth()))
+                s.gapless.as_ptr().add(panel * pack::gapless_panel(s.gapless_taps(p), s.depth()))
             } else {
                 s.weights.ptr::<u8>(mem).add(p.weights + panel * work.plan.panel)
             };
@@ -200,7 +200,7 @@ impl Conv {
                     first: work.first,
                     pixels: work.count,
                     runs: layout.runs,
-                    interior: &layout.interior[1],
+                    interior: &layout.regions[0].interior[1],
                 },
                 taps: p.taps(),
                 depth: s.depth(),
@@ -214,7 +214,7 @@ impl Conv {
                 lo: s.lo,
                 hi: s.hi,
                 zero_point: s.zero_point,
-                small: s.small,
+                bound: s.bound,
                 lines: work.plan.lines,
                 gapless,
                 scratch: mem.scratch,
@@ -229,12 +229,11 @@ impl Conv {
     /// `mem` is the memory the step was prepared against; the channel is one of the step's.
     unsafe fn bias(&self, mem: &Mem, at: usize) -> *const u8 {
         let s = &self.setup;
-        // SAFETY: `prepare` proved the number of biases, and offset ones are as many.
+        // SAFETY: `prepare` proved the number of biases, and those that were made of them are as many, or more.
         unsafe {
-            if s.offset_bias.is_empty() {
-                s.bias.ptr::<u8>(mem).add(at * 4)
-            } else {
-                s.offset_bias.as_ptr().add(at).cast()
+            match [&s.offset_bias, &s.region_bias].into_iter().find(|made| !made.is_empty()) {
+                Some(made) => made.as_ptr().add(at).cast(),
+                None => s.bias.ptr::<u8>(mem).add(at * 4),
             }
         }
     }
@@ -335,28 +334,31 @@ unsafe impl Kernel for Conv {
         };
         let mut list = List::new();
         let mut out: Outputs = [MaybeUninit::uninit(); BLOCK_PIXELS];
-        for first in (first..end).step_by(plan.block_pixels) {
-            let count = plan.block_pixels.min(end - first);
-            let work = Work { plan, bases: &bases, first, count, group, channels: from..to };
-            // SAFETY: pixels and channels are the tile's.
-            let out = unsafe {
-                match s.by {
+        let mut next = first;
+        while next < end {
+            let count = plan.block_pixels.min(end - next);
+            let work = Work { plan, bases: &bases, first: next, count, group, channels: from..to };
+            // SAFETY: pixels and channels are the tile's; their rows were written just before they are finished.
+            unsafe {
+                let finish = |out: &[_]| s.finish(mem, out, group * channels + from, to - from);
+                next += match s.by {
                     Implementation::Rows(row) => {
-                        self.rows(mem, &work, row, &mut list);
-                        &list.outputs()[..count]
+                        let count = self.rows(mem, &work, row, &mut list);
+                        list.pixels(&plan.layout).for_each(finish);
+                        count
                     }
                     Implementation::Panels(row) => {
-                        self.panels(mem, &work, row, &mut list);
-                        &list.outputs()[..count]
+                        let count = self.panels(mem, &work, row, &mut list);
+                        list.pixels(&plan.layout).for_each(finish);
+                        count
                     }
                     Implementation::Block(row) => {
                         self.block(mem, &work, row, &mut out);
-                        &out[..count]
+                        finish(&out[..count]);
+                        count
                     }
-                }
-            };
-            // SAFETY: the rows were written just now.
-            unsafe { s.finish(mem, out, group * channels + from, to - from) };
+                };
+            }
         }
     }
 }

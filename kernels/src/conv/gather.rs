@@ -39,6 +39,20 @@ pub trait Sink {
     /// # Safety
     /// All channels of its taps can be read.
     unsafe fn take(&mut self, run: Run);
+
+    /// Takes a run of each of `count` neighbouring pixels, the first of which has this one; the others' begin `step` bytes
+    /// further on each.
+    ///
+    /// # Safety
+    /// All channels of their taps can be read.
+    #[inline(always)]
+    unsafe fn take_each(&mut self, run: Run, count: usize, step: isize) {
+        for i in 0..count {
+            let from = run.from.wrapping_offset(i as isize * step);
+            // SAFETY: the caller's promise.
+            unsafe { self.take(Run { from, pixel: run.pixel + i, ..run }) };
+        }
+    }
 }
 
 impl Gather<'_> {
@@ -82,17 +96,18 @@ impl Gather<'_> {
                 // SAFETY: the caller's promise; what `Axis` gives is inside the image.
                 unsafe {
                     for col in (at.col..whole.start).chain(whole.end.max(whole.start)..end) {
-                        for kx in kx.clone() {
-                            let from = match (row, p.cols.at(col, kx)) {
-                                (Some(row), Some(ix)) => bases.x.add((row + ix) * bases.x_row),
-                                _ => bases.padding,
+                        let pixel = done + col - at.col;
+                        let mut next = kx.start;
+                        while next < kx.end {
+                            let (from, taps) = match (row, p.cols.at(col, next)) {
+                                (Some(row), Some(ix)) => {
+                                    let run = if self.runs { p.cols.input - ix } else { 1 };
+                                    (bases.x.add((row + ix) * bases.x_row), run.min(kx.end - next))
+                                }
+                                _ => (bases.padding, 1),
                             };
-                            sink.take(Run {
-                                from,
-                                pixel: done + col - at.col,
-                                tap: ky * across + kx,
-                                taps: 1,
-                            });
+                            sink.take(Run { from, pixel, tap: ky * across + next, taps });
+                            next += taps;
                         }
                     }
                     if whole.is_empty() {
@@ -104,14 +119,15 @@ impl Gather<'_> {
                     let first = row.unwrap_or(0) as i64 + p.cols.start(whole.start);
                     let mut from = bases.x.offset(bytes(first) + kx.start as isize * spacing);
                     let tap = ky * across + kx.start;
-                    for pixel in done + whole.start - at.col..done + whole.end - at.col {
-                        if self.runs {
-                            sink.take(Run { from, pixel, tap, taps: kx.len() });
-                        } else {
-                            for k in 0..kx.len() {
-                                let from = from.wrapping_offset(k as isize * spacing);
-                                sink.take(Run { from, pixel, tap: tap + k, taps: 1 });
-                            }
+                    let pixel = done + whole.start - at.col;
+                    if self.runs {
+                        sink.take_each(Run { from, pixel, tap, taps: kx.len() }, whole.len(), step);
+                        continue;
+                    }
+                    for pixel in pixel..pixel + whole.len() {
+                        for k in 0..kx.len() {
+                            let from = from.wrapping_offset(k as isize * spacing);
+                            sink.take(Run { from, pixel, tap: tap + k, taps: 1 });
                         }
                         from = from.wrapping_offset(step);
                     }

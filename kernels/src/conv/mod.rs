@@ -31,6 +31,7 @@ mod lines;
 mod list;
 mod plan;
 mod reals;
+mod regions;
 pub mod residual;
 mod setup;
 mod winograd;
@@ -268,6 +269,8 @@ fn setup(
         bias,
         gapless: Vec::new(),
         offset_bias: Vec::new(),
+        regions: Vec::new(),
+        region_bias: Vec::new(),
         multiplier,
         residual: None,
         padding,
@@ -281,7 +284,7 @@ fn setup(
         lo: epilogue.lo,
         hi: epilogue.hi,
         zero_point,
-        small: false,
+        bound: s8::Bound::Nothing,
         stretches: s8::Stretches::NONE,
     })
 }
@@ -331,6 +334,7 @@ fn finish(
     let block = family.blocks.iter().find(|row| {
         cx.cpu().has(row.needs)
             && !(row.pairs && crowded)
+            && (!row.whole || products.len() == 1)
             && slots <= MAX_TAPS
             && products.iter().all(|p| (row.suits)(&setup::problem(&setup, p, reach)))
             && (row.pixels)(inputs) >= row.mr
@@ -339,13 +343,15 @@ fn finish(
         setup.by = Implementation::Block(*block);
         // No kernel for blocks of other instruction sets asks.
         let asks = cfg!(target_arch = "aarch64");
-        setup.small = setup.multiplier.is_some_and(|m| asks && small_sums(cx, &setup, &m, &products));
+        if asks {
+            setup.bound = bound(cx, &setup, &products);
+        }
         if let [p] = &products[..]
             && (block.gapless)(&setup::problem(&setup, p, reach))
-            && lines::cut(p, setup.batch, setup.depth(), block.lines).is_some()
+            && (block.whole || lines::cut(p, setup.batch, setup.depth(), block.lines).is_some())
         {
             let weights = &cx.constant_bytes(&setup.weights)[p.weights..];
-            let taps = [p.rows.taps, p.cols.taps];
+            let taps = setup.gapless_taps(p);
             setup.gapless = pack::without_gaps(weights, setup.panels(), taps, setup.depth());
         }
         if block.offset != 0 {
@@ -359,10 +365,26 @@ fn finish(
         .find(|row| cx.cpu().has(row.needs) && !(row.pairs && crowded) && slots <= LIST / row.mr);
     if let Some(panels) = panels {
         setup.by = Implementation::Panels(*panels);
-        setup.small = setup.multiplier.is_some_and(|m| small_sums(cx, &setup, &m, &products));
+        setup.bound = bound(cx, &setup, &products);
         if panels.stretches {
             setup.stretches = stretches(cx, &setup, &products);
             setup.stretches.crowded = crowded;
+        }
+        if let ([p], Padding::Constant(padding), false) =
+            (&products[..], &setup.padding, panels.fewer.is_empty())
+        {
+            let bytes = |view: &View| cx.constant_bytes(view);
+            let bias = bytes(&setup.bias).as_chunks().0;
+            let kernel = regions::Kernel {
+                mr: panels.mr,
+                fewer: panels.fewer,
+                blocks: setup.depth().div_ceil(setup.kb),
+                runs: setup.runs(p),
+            };
+            setup.regions = regions::cut(p, setup.batch, bias.len(), &kernel);
+            let sizes = [setup.groups, setup.depth()];
+            let weights = &bytes(&setup.weights)[p.weights..];
+            setup.region_bias = regions::biases(&setup.regions, p, weights, bias, bytes(padding), sizes);
         }
         return Ok(Box::new(Conv::new(setup, products)));
     }
@@ -388,14 +410,19 @@ fn reach(cx: &Context<'_>, setup: &Setup, inputs: usize) -> f64 {
     sums.zip(scales).map(|(sum, m)| sum * m.abs() + added).fold(0.0, f64::max)
 }
 
-/// Whether [`s8::small`] holds of all products.
-fn small_sums(cx: &Context<'_>, setup: &Setup, multiplier: &View, products: &[Product]) -> bool {
+/// What is known of the s8 sums of all products.
+fn bound(cx: &Context<'_>, setup: &Setup, products: &[Product]) -> s8::Bound {
+    let added = setup.residual.as_ref().map_or(0.0, Residual::reach);
+    let Some(multiplier) = setup.multiplier.or_else(|| Some(setup.residual.as_ref()?.multiplier)) else {
+        return s8::Bound::Nothing;
+    };
     let bytes = |view: &View| cx.constant_bytes(view);
-    let (bias, multiplier) = (bytes(&setup.bias).as_chunks().0, bytes(multiplier).as_chunks().0);
-    products.iter().all(|p| {
+    let (bias, multiplier) = (bytes(&setup.bias).as_chunks().0, bytes(&multiplier).as_chunks().0);
+    let of = |p: &Product| {
         let (weights, bias) = (&bytes(&setup.weights)[p.weights..], &bias[p.bias..][..multiplier.len()]);
-        s8::small(weights, setup::inputs(setup, p) * micro::NR, bias, multiplier)
-    })
+        s8::bound(weights, setup::inputs(setup, p) * micro::NR, bias, multiplier, added)
+    };
+    products.iter().map(of).min().unwrap_or(s8::Bound::Nothing)
 }
 
 /// The stretches of the panels of all products.

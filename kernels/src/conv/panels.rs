@@ -2,23 +2,19 @@
 //! they go through groups of pixels and panels of weights themselves.
 
 use super::residual::Addend;
-use super::s8::Stretches;
+use super::s8::{Bound, Stretches};
 use crate::cpu::Features;
 
 /// A block of output pixels times a range of output channels.
 #[derive(Clone, Copy, Debug)]
 pub struct Panels<'a> {
-    /// Output pixels, at least 1. Those that the last group lacks repeat the last one, in all lists.
-    pub pixels: usize,
-    /// For each group of [`PanelRow::mr`] pixels `slots * mr` addresses, `[slot][pixel]`: the first channel that the
-    /// pixel reads at the tap, or at the first tap of the kernel's row where the group is merged.
+    /// The groups of output pixels, at least one.
+    pub groups: &'a [Reads],
+    /// For each group `slots` times [`PanelRow::mr`] addresses, `[run][pixel]`: the first channel that the pixel reads in
+    /// the run. Pixels that a group lacks repeat its last one, in all lists.
     pub a: *const *const u8,
     /// Addresses of each pixel in `a`.
     pub slots: usize,
-    /// For each group, whether the taps of a kernel's row are one dense run of memory.
-    pub merged: &'a [bool],
-    /// Rows and columns of the kernel.
-    pub taps: [usize; 2],
     /// Input channels of a tap.
     pub depth: usize,
     /// The first panel of weights.
@@ -27,7 +23,7 @@ pub struct Panels<'a> {
     pub panel: usize,
     /// Output channels that count, over one or more consecutive panels; all panels but the last are whole.
     pub cols: usize,
-    /// For each pixel the address of its first output channel.
+    /// For each group [`PanelRow::mr`] addresses: of each pixel's first output channel.
     pub y: *const *mut u8,
     /// Bytes from those addresses to the first of `cols` channels.
     pub offset: usize,
@@ -44,26 +40,35 @@ pub struct Panels<'a> {
     pub hi: f32,
     /// Zero point of the output (s8).
     pub zero_point: i32,
-    /// Whether [`s8::small`](super::s8::small) holds (s8).
-    pub small: bool,
+    /// What is known of the sums (s8).
+    pub bound: Bound,
     /// The stretches of all panels of the step, if the row asks for them (s8).
     pub stretches: &'a Stretches,
     /// Which of those the first panel is.
     pub first_panel: usize,
 }
 
-impl Panels<'_> {
-    /// Taps of group `index`, and channels of each: those of a merged group are rows of the kernel.
-    #[cfg_attr(
-        not(target_arch = "aarch64"),
-        expect(dead_code, reason = "no kernel of other instruction sets")
-    )]
-    pub(super) fn extent(&self, index: usize) -> [usize; 2] {
-        if self.merged[index] {
-            [self.taps[0], self.depth * self.taps[1]]
-        } else {
-            [self.taps[0] * self.taps[1], self.depth]
-        }
+/// What pixels that are computed at once read: runs of taps of the window that are dense in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Reads {
+    /// Pixels, at least 1 and at most [`PanelRow::mr`].
+    pub pixels: usize,
+    /// Runs of taps.
+    pub runs: usize,
+    /// Taps of each.
+    pub taps: usize,
+    /// Taps of the window before the first run; 0 where the row has no [`PanelRow::fewer`].
+    pub before: usize,
+    /// Taps between one run and the next; likewise.
+    pub between: usize,
+    /// Elements from [`Panels::bias`] on to the biases of those that leave out what these leave out; likewise.
+    pub bias: usize,
+}
+
+impl Reads {
+    /// So many pixels, each of one run of one tap.
+    pub(super) fn one(pixels: usize) -> Self {
+        Self { pixels, runs: 1, taps: 1, before: 0, between: 0, bias: 0 }
     }
 }
 
@@ -87,6 +92,9 @@ pub struct PanelRow {
     pub mr: usize,
     /// Output channels computed at once: a multiple of a panel's. Any `cols` is allowed nevertheless.
     pub nr: usize,
+    /// What groups of fewer pixels take, from 1 on, in pixels of a whole one: padding is left out where that makes such
+    /// groups and is worth it. Empty where kernels read whole windows.
+    pub fewer: &'static [usize],
     /// Whether the kernel reads stretches (s8).
     pub stretches: bool,
     /// As [`BlockRow::pairs`](super::block::BlockRow::pairs).

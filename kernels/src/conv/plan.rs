@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::geometry::Product;
-use super::list::{LIST, Layout};
+use super::list::Layout;
 use super::micro::NR;
+use super::regions::Region;
 use super::setup::{Implementation, Setup, inputs, pixels};
 
 /// Multiply-accumulates of a tile that is worth handing to another thread where there is much to do: some 50,000 cycles.
@@ -68,7 +69,7 @@ pub(super) struct Plan {
     pub call_channels: usize,
     /// Tiles are multiples of so many pixels, but for the last one.
     pub grain: usize,
-    /// Pixels of a block.
+    /// Most pixels of a block.
     pub block_pixels: usize,
     /// Whether blocks copy their inputs as [`lines`].
     pub lines: bool,
@@ -144,14 +145,18 @@ impl Plan {
             lines: lines.is_some(),
             block_pixels: match s.by {
                 Implementation::Block(_) => share(tile_pixels, block, unit).min(block),
-                _ => (LIST / (s.slots(&product) * mr)).min(block / mr) * mr,
+                // As many as their list has room for.
+                _ => usize::MAX,
             },
             layout: Layout {
                 mr,
                 runs: s.runs(&product),
                 slots: s.slots(&product),
                 pointwise: product.is_pointwise(),
-                interior: [product.rows.interior(), product.cols.interior()],
+                regions: match &s.regions[..] {
+                    [] => vec![Region::whole(&product, s.batch)],
+                    regions => regions.to_vec(),
+                },
                 output: if s.y.rank == 4 { [s.y.dims[1], s.y.dims[2]] } else { [1, product.cols.outputs] },
             },
         }

@@ -135,6 +135,28 @@ impl Addend {
         self.constants.scale
     }
 
+    /// What makes results of a panel's sums, those of channel `column` of the block and the seven behind it.
+    ///
+    /// # Safety
+    /// The channel is a panel's first.
+    #[cfg(target_arch = "aarch64")]
+    #[inline]
+    pub(super) unsafe fn added(&self, column: usize) -> super::s8::finish::Added {
+        // SAFETY: multipliers are there for whole panels; every aarch64 core has Advanced SIMD.
+        unsafe { super::s8::finish::Added::new(&self.constants, self.multiplier.add(column)) }
+    }
+
+    /// What is added to a pixel's output `offset` bytes further.
+    ///
+    /// # Safety
+    /// It is the number of a pixel of the block.
+    #[cfg(target_arch = "aarch64")]
+    #[inline]
+    pub(super) unsafe fn at(&self, pixel: usize, offset: usize) -> *const i8 {
+        // SAFETY: the caller's promise.
+        unsafe { *self.rows.add(pixel) }.wrapping_add(self.begun + offset).cast()
+    }
+
     /// Makes results of sums.
     ///
     /// # Safety

@@ -7,8 +7,9 @@ use super::lines;
 use super::list::BLOCK_PIXELS;
 use super::micro::{NR, Row};
 use super::panels::PanelRow;
+use super::regions::Region;
 use super::residual::Residual;
-use super::s8::Stretches;
+use super::s8::{Bound, Stretches};
 use crate::view::View;
 
 /// Where a tap outside the image reads.
@@ -79,6 +80,10 @@ pub(super) struct Setup {
     pub gapless: Vec<u8>,
     /// In place of `bias`, where the implementation adds an offset to inputs; else empty.
     pub offset_bias: Vec<i32>,
+    /// The parts of the output that are gone through by themselves, each with biases of its own that lie in
+    /// `region_bias`; none where all of it is one.
+    pub regions: Vec<Region>,
+    pub region_bias: Vec<i32>,
     /// Of s8 results that nothing is added to; the others are in `residual`.
     pub multiplier: Option<View>,
     pub residual: Option<Residual>,
@@ -96,8 +101,8 @@ pub(super) struct Setup {
     pub lo: f32,
     pub hi: f32,
     pub zero_point: i32,
-    /// See [`Panels`]; false and empty where the implementation does not ask.
-    pub small: bool,
+    /// See [`Panels`]; nothing where the implementation does not ask.
+    pub bound: Bound,
     pub stretches: Stretches,
 }
 
@@ -131,6 +136,14 @@ impl Setup {
         lines::cut(p, self.batch, depth, row.lines).filter(|_| whole)
     }
 
+    /// Rows of taps and taps of each, as [`without_gaps`](super::pack::without_gaps) puts them.
+    pub fn gapless_taps(&self, p: &Product) -> [usize; 2] {
+        match &self.by {
+            Implementation::Block(row) if row.whole => [1, p.taps()],
+            _ => [p.rows.taps, p.cols.taps],
+        }
+    }
+
     /// Panels of a product.
     pub fn panels(&self) -> usize {
         self.groups * self.channels().div_ceil(NR)
@@ -138,7 +151,7 @@ impl Setup {
 
     /// Addresses that the list needs for each pixel.
     pub fn slots(&self, p: &Product) -> usize {
-        let never_outside = matches!(self.padding, Padding::None);
+        let never_outside = matches!(self.padding, Padding::None) || !self.regions.is_empty();
         if self.runs(p) && never_outside { p.rows.taps } else { p.taps() }.max(1)
     }
 }

@@ -6,10 +6,10 @@ mod random;
 mod spec;
 mod winograd;
 
-use common::guard::{Case, f32s, le_f32};
+use common::guard::{Case, f32s, le_f32, le_s8, le_s32};
 use cygnet_format::op::{Map, Op, Unary, UnaryKind, Window};
 use cygnet_format::program::{DType, Quant};
-use cygnet_kernels::conv::oracle::{Requantization, Shape, conv_f32, conv_s8};
+use cygnet_kernels::conv::oracle::{Added, Requantization, Shape, conv_f32, conv_s8, conv_s8_added};
 use cygnet_kernels::conv::pack;
 use cygnet_kernels::{Algorithm, Cpu};
 
@@ -75,6 +75,66 @@ fn windows_at_every_border() {
     Spec::conv([1, 3, 3, 5], 8, square(2, 1, 4), 1).check();
     // Strided without a window.
     Spec::conv([2, 9, 7, 12], 8, square(1, 2, 0), 1).check();
+}
+
+/// Outputs near borders may be computed by themselves, without what meets padding.
+#[test]
+fn padding_is_no_part_of_sums() {
+    for size in [1, 2, 3, 5, 7, 8, 10, 14, 19] {
+        let seed = size as u64;
+        Spec::conv([1, size, size, 64], 24, square(3, 1, 1), 1).check_s8(seed);
+        Spec::conv([2, size, size + 3, 32], 13, square(3, 2, 1), 1).check_s8(seed + 20);
+        Spec::conv([1, size, 9, 16], 17, square(5, 1, 2), 1).adding(0.7, 2).check_s8(seed + 40);
+        let mut spec = Spec::conv([2, size + 2, size, 20], 40, square(3, 1, 1), 1).pitched(4, 1);
+        spec.table = true;
+        spec.check_s8(seed + 60);
+        Spec::conv([1, size, 7, 24], 24, square(3, 1, 1), 3).check_s8(seed + 80);
+        // Inputs of a tap that are no whole group.
+        Spec::conv([1, size, 8, 22], 9, square(3, 1, 1), 1).adding(0.4, 0).check_s8(seed + 100);
+        let skewed = Window { kernel: [4, 3], stride: [1, 2], dilation: [2, 1], pad: [6, 0, 2, 3] };
+        Spec::conv([2, size, 12, 16], 10, skewed, 1).check_s8(seed + 120);
+        let spread = Window { kernel: [3, 3], stride: [1, 1], dilation: [3, 2], pad: [3, 2, 3, 2] };
+        Spec::conv([1, size, 11, 32], 16, spread, 1).check_s8(seed + 140);
+        // Windows that see nothing of the image.
+        Spec::conv([1, size, 3, 40], 8, square(3, 1, 4), 1).check_s8(seed + 160);
+    }
+}
+
+/// Products of sums and multipliers that 16 bits hold, or do not when a zero point or an addend comes to them.
+#[test]
+fn products_at_the_ends_of_16_bits() {
+    let x: Vec<i8> = (0..11 * 2).map(|i| if i / 2 % 2 == 0 { -128 } else { 127 }).collect();
+    let w = [127; 8 * 2];
+    let quant = |zero_point| Some(Quant { scale: 0.5, zero_point });
+    for zero_out in [-128, -127, 0, 126, 127] {
+        for thousandths in (980..=1020).chain([-1000]) {
+            for added in [false, true] {
+                let mut spec = Spec::conv([1, 1, 11, 2], 8, WINDOW, 1);
+                let multiplier = [thousandths as f32 / 1000.0; 8];
+                let bounds = [-128.0, 127.0];
+                let q = Requantization { multiplier: &multiplier, zero_in: 0, zero_out, bounds };
+                let r: Vec<i8> = (0..11 * 8).map(|i| if i % 3 == 0 { -128 } else { 127 }).collect();
+                let want = if added {
+                    spec = spec.adding(0.9, 0);
+                    conv_s8_added(&spec.shape, &x, &w, &[0; 8], &q, &Added { r: &r, zero: 5, scale: 0.9 })
+                } else {
+                    conv_s8(&spec.shape, &x, &w, &[0; 8], &q)
+                };
+                let packed = pack::pack_s8(&w, 8, 1, 2, 1);
+                let mut case =
+                    Case::new(spec.op(-128.0, 127.0), DType::S8, &spec.shape.y, 8, quant(zero_out))
+                        .input(DType::S8, &spec.shape.x, 2, quant(0), le_s8(&x))
+                        .constant(DType::Packed, &[packed.len()], packed)
+                        .constant(DType::S32, &[8], le_s32(&[0; 8]))
+                        .constant(DType::F32, &[8], le_f32(&multiplier));
+                if added {
+                    case = case.absent().absent().absent();
+                    case = case.input(DType::S8, &spec.shape.y, 8, quant(5), le_s8(&r));
+                }
+                spec.check_by(Algorithm::Fastest, &case, &want);
+            }
+        }
+    }
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         merges: |_| true,
         lines: 0,
         gapless: |_| false,
+        whole: false,
         pairs: false,
         run: avx512_block::block::<true>,
     },

@@ -2,32 +2,20 @@
 //!
 //! Packed weights fill the channels of each tap up to four: of a first layer's three, a quarter of the products would be
 //! with zeros, and each tap would be a run of its own. Here a block's inputs are copied to scratch, all taps of a pixel
-//! one after another, and the weights of its panels likewise; then it is a block of one tap for the kernels that
+//! one after another; so are the weights, since the step was prepared. Then it is a block of one tap for the kernels that
 //! [`super::walk`] describes.
 
-use std::arch::aarch64::*;
+use std::mem::MaybeUninit;
 
 use crate::conv::block::{Block, Problem};
 use crate::conv::gather::{self, Sink};
 use crate::conv::list::BLOCK_PIXELS;
 use crate::conv::micro::{KB_S8, NR};
-use crate::conv::panels::{Panels, Run};
+use crate::conv::panels::{Panels, Reads, Run};
 use crate::conv::s8::Stretches;
 
-/// Bytes of copied inputs: they stay in the first-level cache.
-const INPUT_BYTES: usize = 24 << 10;
-
-/// Bytes of copied weights.
-const WEIGHT_BYTES: usize = 32 << 10;
-
-/// Bytes of scratch.
-pub(super) const SCRATCH: usize = INPUT_BYTES + WEIGHT_BYTES;
-
-/// Bytes of a block of weights.
-const BLOCK: usize = NR * KB_S8;
-
-/// Taps whose weights are copied at once.
-const TAPS: usize = 4;
+/// Bytes of scratch, for copied inputs: they stay in the first-level cache.
+pub(super) const SCRATCH: usize = 24 << 10;
 
 /// Bytes from a pixel's copied inputs to the next's: whole registers are written, and read.
 const fn row(inputs: usize) -> usize {
@@ -36,12 +24,12 @@ const fn row(inputs: usize) -> usize {
 
 /// Most pixels of a block over `k` inputs, the channels of each tap filled up to four.
 pub(super) fn pixels(k: usize) -> usize {
-    INPUT_BYTES / row(k)
+    SCRATCH / row(k)
 }
 
-/// Whether there are gaps to leave out, results are bytes, and one panel's copied weights fit.
+/// Whether there are gaps to leave out, and results are bytes.
 pub(super) fn suits(p: &Problem) -> bool {
-    !p.sums && p.taps > 1 && p.depth < KB_S8 && p.taps.next_multiple_of(TAPS) * p.depth * NR <= WEIGHT_BYTES
+    !p.sums && p.taps > 1 && p.depth < KB_S8
 }
 
 /// Whether runs of taps can be copied.
@@ -69,33 +57,32 @@ impl Sink for Inputs {
             }
         }
     }
-}
 
-/// Copies a panel's weights.
-///
-/// # Safety
-/// `from` is valid for a block for each tap, `to` for DEPTH blocks for each four.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn weights<const DEPTH: usize>(from: *const i8, taps: usize, to: *mut i8) {
-    // For each block that four taps make: where its bytes are in registers of four channels of those taps.
-    let mut order = [[0; 16]; DEPTH];
-    for i in 0..DEPTH * 16 {
-        let (channel, input) = (i % 16 / KB_S8, i / 16 * KB_S8 + i % KB_S8);
-        order[i / 16][i % 16] = (input / DEPTH * 16 + channel * KB_S8 + input % DEPTH) as u8;
-    }
-    for tap in (0..taps).step_by(TAPS) {
-        for half in [0, BLOCK / 2] {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let at = |i: usize| {
-                    if tap + i < taps { vld1q_s8(from.add((tap + i) * BLOCK + half)) } else { vdupq_n_s8(0) }
-                };
-                let four = int8x16x4_t(at(0), at(1), at(2), at(3));
-                for i in 0..DEPTH {
-                    let block = vqtbl4q_s8(four, vld1q_u8(order[i].as_ptr()));
-                    vst1q_s8(to.add((tap / TAPS * DEPTH + i) * BLOCK + half), block);
+    #[inline(always)]
+    unsafe fn take_each(&mut self, run: gather::Run, count: usize, step: isize) {
+        let (mut from, bytes) = (run.from, run.taps * self.depth);
+        let mut to = self.to.wrapping_add(run.pixel * self.row + run.tap * self.depth);
+        // SAFETY: as in `take`.
+        unsafe {
+            if bytes <= 16 {
+                for _ in 0..count {
+                    from.copy_to_nonoverlapping(to, 16);
+                    (from, to) = (from.wrapping_offset(step), to.wrapping_add(self.row));
                 }
+                return;
+            }
+            // Rows of seven taps of three channels.
+            if (17..=24).contains(&bytes) {
+                for _ in 0..count {
+                    from.copy_to_nonoverlapping(to, 16);
+                    from.add(16).copy_to_nonoverlapping(to.add(16), 8);
+                    (from, to) = (from.wrapping_offset(step), to.wrapping_add(self.row));
+                }
+                return;
+            }
+            for i in 0..count {
+                self.take(gather::Run { from, pixel: run.pixel + i, ..run });
+                from = from.wrapping_offset(step);
             }
         }
     }
@@ -112,51 +99,49 @@ pub(super) unsafe fn block<const MR: usize>(b: &Block<'_>, run: Run) {
     // SAFETY: the scratch holds the rows of `pixels` pixels.
     unsafe { b.inputs.runs(0..b.taps, &mut Inputs { to, row: row(inputs), depth: b.depth }) };
     let mut a = [std::ptr::null::<u8>(); BLOCK_PIXELS];
-    let mut y = [std::ptr::null_mut::<u8>(); BLOCK_PIXELS];
-    for i in 0..b.pixels.next_multiple_of(MR) {
-        let pixel = i.min(b.pixels - 1);
-        a[i] = to.wrapping_add(pixel * row(inputs)).cast_const();
-        // SAFETY: the block has the pixel.
-        y[i] = unsafe { *b.y.add(pixel) };
+    for (i, a) in a[..b.pixels].iter_mut().enumerate() {
+        *a = to.wrapping_add(i * row(inputs)).cast_const();
     }
-    let copied = b.taps.next_multiple_of(TAPS) * b.depth * NR;
-    let span = WEIGHT_BYTES / copied * NR;
-    for first in (0..b.cols).step_by(span) {
-        let columns = span.min(b.cols - first);
-        // SAFETY: the block has the panels; the scratch holds as many as a span has; lists are filled up to whole groups.
-        unsafe {
-            let w = to.add(INPUT_BYTES);
-            for i in 0..columns.div_ceil(NR) {
-                let from = b.w.add((first / NR + i) * b.taps * BLOCK).cast();
-                let to = w.add(i * copied).cast();
-                match b.depth {
-                    1 => weights::<1>(from, b.taps, to),
-                    2 => weights::<2>(from, b.taps, to),
-                    _ => weights::<3>(from, b.taps, to),
-                }
-            }
-            run(&Panels {
-                pixels: b.pixels,
-                a: a.as_ptr(),
-                slots: 1,
-                merged: &[false; BLOCK_PIXELS][..b.pixels.div_ceil(MR)],
-                taps: [1, 1],
-                depth: inputs,
-                w,
-                panel: copied,
-                cols: columns,
-                y: y.as_ptr(),
-                offset: b.offset + first,
-                bias: b.bias.cast::<i32>().add(first).cast(),
-                multiplier: b.multiplier.add(first),
-                addend: None,
-                lo: b.lo,
-                hi: b.hi,
-                zero_point: b.zero_point,
-                small: b.small,
-                stretches: &Stretches::NONE,
-                first_panel: 0,
-            });
+    let whole = b.pixels.next_multiple_of(MR);
+    let last = a[b.pixels - 1];
+    a[b.pixels..whole].fill(last);
+    let mut y = [std::ptr::null_mut::<u8>(); BLOCK_PIXELS];
+    let outputs = if whole == b.pixels {
+        b.y
+    } else {
+        for (i, y) in y[..whole].iter_mut().enumerate() {
+            // SAFETY: the block has the pixel.
+            *y = unsafe { *b.y.add(i.min(b.pixels - 1)) };
         }
+        y.as_ptr()
+    };
+    let mut groups = [MaybeUninit::<Reads>::uninit(); BLOCK_PIXELS / 4];
+    let groups = &mut groups[..whole / MR];
+    for (i, group) in groups.iter_mut().enumerate() {
+        group.write(Reads::one(MR.min(b.pixels - i * MR)));
+    }
+    // SAFETY: the block has the panels, whose taps are without gaps; lists are filled up to whole groups, all of
+    // which are set.
+    unsafe {
+        run(&Panels {
+            groups: groups.assume_init_ref(),
+            a: a.as_ptr(),
+            slots: 1,
+            depth: inputs,
+            w: b.w,
+            panel: inputs.next_multiple_of(KB_S8) * NR,
+            cols: b.cols,
+            y: outputs,
+            offset: b.offset,
+            bias: b.bias,
+            multiplier: b.multiplier,
+            addend: None,
+            lo: b.lo,
+            hi: b.hi,
+            zero_point: b.zero_point,
+            bound: b.bound,
+            stretches: &Stretches::NONE,
+            first_panel: 0,
+        });
     }
 }

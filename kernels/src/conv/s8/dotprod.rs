@@ -5,7 +5,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::dense;
-use super::finish::{ANY, Mode, PLAIN, SMALL, SUMS};
+use super::finish::{ADDED, ADDED_NEAR, ANY, Mode, NEAR, PLAIN, SMALL, SUMS};
 use super::walk::{self, Group, Panel};
 use crate::conv::block::Block;
 use crate::conv::in_order;
@@ -14,6 +14,12 @@ use crate::conv::panels::Panels;
 
 /// Pixels computed at once.
 pub(super) const MR: usize = 8;
+
+/// See [`crate::conv::panels::PanelRow::fewer`].
+pub(super) const FEWER: &[usize] = &[1, 2, 3, 4, 5, 6, 7];
+
+/// Likewise, for cores that issue in order: they wait for weights.
+pub(super) const FEWER_IN_ORDER: &[usize] = &[3, 4, 6, 6, 8, 8, 8];
 
 /// Bytes of a block of weights.
 const BLOCK: usize = NR * KB_S8;
@@ -115,12 +121,14 @@ macro_rules! taps {
             "ldp {a6}, {a7}, [{a}, #48]",
             "add {a}, {a}, #64",
             $($blocks,)+
+            "add {w}, {w}, {between}",
             "subs {taps}, {taps}, #1",
             "b.ne 2b",
             a = inout(reg) $g.a => _,
             taps = inout(reg) $g.taps => _,
             w = inout(reg) $p.w => _,
             start = in(reg) $p.start,
+            between = in(reg) $g.between,
             $($operands)+
             a0 = out(reg) _, a1 = out(reg) _, a2 = out(reg) _, a3 = out(reg) _,
             a4 = out(reg) _, a5 = out(reg) _, a6 = out(reg) _, a7 = out(reg) _,
@@ -177,7 +185,7 @@ unsafe fn eight_in_order(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
             if g.blocks % 2 == 1 {
                 tap(&mut sums, &advance(&a, 2 * pairs * KB_S8), w.add(2 * pairs * BLOCK), 1);
             }
-            w = w.add(g.blocks * BLOCK);
+            w = w.add(g.blocks * BLOCK + g.between);
         }
         sums
     }
@@ -213,36 +221,52 @@ unsafe fn tap<const M: usize>(
     mut w: *const i8,
     blocks: usize,
 ) {
-    for block in (0..blocks).step_by(4) {
-        let mut x = [vdupq_n_s8(0); M];
+    let mut x = [vdupq_n_s8(0); M];
+    macro_rules! lane {
+        ($lane:literal) => {
+            // SAFETY: the tap has the block.
+            let (w0, w1) = unsafe { (vld1q_s8(w.add($lane * BLOCK)), vld1q_s8(w.add($lane * BLOCK + 16))) };
+            for i in 0..M {
+                sums[i][0] = sdot::<$lane>(sums[i][0], w0, x[i]);
+                sums[i][1] = sdot::<$lane>(sums[i][1], w1, x[i]);
+            }
+        };
+    }
+    let (fours, rest) = (blocks / 4, blocks % 4);
+    for four in 0..fours {
         for i in 0..M {
-            // SAFETY: the tap has the block, and its channels can be read in sixteens.
-            x[i] = unsafe { vld1q_s8(a[i].add(block * KB_S8)) };
+            // SAFETY: the tap has the blocks.
+            x[i] = unsafe { vld1q_s8(a[i].add(four * 4 * KB_S8)) };
         }
-        macro_rules! lanes {
-            ($($lane:literal)+) => {$(
-                if block + $lane < blocks {
-                    // SAFETY: the tap has the block.
-                    let (w0, w1) = unsafe { (vld1q_s8(w), vld1q_s8(w.add(16))) };
-                    for i in 0..M {
-                        sums[i][0] = sdot::<$lane>(sums[i][0], w0, x[i]);
-                        sums[i][1] = sdot::<$lane>(sums[i][1], w1, x[i]);
-                    }
-                    w = w.wrapping_add(BLOCK);
-                }
-            )+};
-        }
-        lanes!(0 1 2 3);
+        lane!(0);
+        lane!(1);
+        lane!(2);
+        lane!(3);
+        w = w.wrapping_add(4 * BLOCK);
+    }
+    if rest == 0 {
+        return;
+    }
+    for i in 0..M {
+        // SAFETY: the tap has the block, and its channels can be read in sixteens.
+        x[i] = unsafe { vld1q_s8(a[i].add(fours * 4 * KB_S8)) };
+    }
+    lane!(0);
+    if rest > 1 {
+        lane!(1);
+    }
+    if rest > 2 {
+        lane!(2);
     }
 }
 
-/// Sums of the first M pixels of a group times a panel; nothing of the others.
+/// Sums of the first M pixels of a group times a panel, written to `to`.
 ///
 /// # Safety
-/// As [`eight`].
-#[inline]
+/// As [`eight`]; `to` has room for them.
+#[inline(never)] // Blocks of all modes have it in common.
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn few<const M: usize>(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
+unsafe fn sums<const M: usize>(g: &Group, p: &Panel, to: *mut [int32x4_t; 2]) {
     let mut w = p.w;
     // SAFETY: the caller's promise.
     unsafe {
@@ -250,11 +274,31 @@ unsafe fn few<const M: usize>(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
         for t in 0..g.taps {
             let a = *g.a.add(t * MR).cast::<[*const i8; M]>();
             tap(&mut sums, &a, w, g.blocks);
-            w = w.add(g.blocks * BLOCK);
+            w = w.add(g.blocks * BLOCK + g.between);
         }
-        let mut all = [[vdupq_n_s32(0); 2]; MR];
-        all[..M].copy_from_slice(&sums);
-        all
+        to.cast::<[[int32x4_t; 2]; M]>().write(sums);
+    }
+}
+
+/// Sums of at least the first `count` pixels of a group, less than eight, times a panel, written to `to`.
+///
+/// # Safety
+/// As [`eight`]; `to` has room for eight.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn few<const IN_ORDER: bool>(g: &Group, p: &Panel, count: usize, to: *mut [int32x4_t; 2]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match count {
+            1 => sums::<1>(g, p, to),
+            2 => sums::<2>(g, p, to),
+            3 if !IN_ORDER => sums::<3>(g, p, to),
+            3 | 4 => sums::<4>(g, p, to),
+            _ if IN_ORDER => to.cast::<[[int32x4_t; 2]; MR]>().write(eight_in_order(g, p)),
+            5 => sums::<5>(g, p, to),
+            6 => sums::<6>(g, p, to),
+            _ => sums::<7>(g, p, to),
+        }
     }
 }
 
@@ -269,13 +313,8 @@ unsafe fn conv_8x8<const IN_ORDER: bool, const MODE: Mode>(b: &Panels<'_>) {
         walk::walk::<MODE, MR, 2>(
             b,
             |start| start,
-            |g, p, pixels| match pixels {
-                1 => few::<1>(g, p),
-                2 => few::<2>(g, p),
-                4 => few::<4>(g, p),
-                _ if IN_ORDER => eight_in_order(g, p),
-                _ => eight(g, p),
-            },
+            |g, p| if IN_ORDER { eight_in_order(g, p) } else { eight(g, p) },
+            |g, p, count, to| few::<IN_ORDER>(g, p, count, to.cast()),
             |_, _, _, _| false,
         );
     }
@@ -293,6 +332,11 @@ pub(super) unsafe fn panels<const IN_ORDER: bool>(b: &Panels<'_>) {
             SMALL => conv_8x8::<IN_ORDER, SMALL>(b),
             PLAIN => conv_8x8::<IN_ORDER, PLAIN>(b),
             SUMS => conv_8x8::<IN_ORDER, SUMS>(b),
+            // Code is there twice: what gains little stays away.
+            ADDED | ADDED_NEAR if IN_ORDER => conv_8x8::<IN_ORDER, SUMS>(b),
+            ADDED => conv_8x8::<false, ADDED>(b),
+            ADDED_NEAR => conv_8x8::<false, ADDED_NEAR>(b),
+            NEAR if !IN_ORDER => conv_8x8::<false, NEAR>(b),
             _ => conv_8x8::<IN_ORDER, ANY>(b),
         }
     }

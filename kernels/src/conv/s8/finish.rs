@@ -1,15 +1,15 @@
 //! The end of every s8 product on aarch64: sums that include the bias, requantized and stored.
 //!
-//! What [`super::requantize`] computes, with fewer instructions, in one of three [`Mode`]s; in the fourth sums stay as
-//! they are. In the three, numbers
-//! around [`MAGIC`] are the integers, so that adding it to a product rounds that to an integer, to nearest even, whose
-//! low bits are those of the sum.
+//! What [`super::requantize`] computes, with fewer instructions, in one of some [`Mode`]s; in one of them sums stay as they
+//! are. Numbers around [`MAGIC`] are the integers, so that adding it to a product rounds that to an integer, to nearest
+//! even, whose low bits are those of the sum.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
 
 use crate::conv::micro::NR;
 use crate::conv::residual::Constants;
+use crate::conv::s8::Bound;
 
 /// 1.5 * 2^23: f32 from 2/3 to 4/3 of it are the integers there, and their bits count up with them.
 pub(crate) const MAGIC: f32 = 12_582_912.0;
@@ -20,7 +20,7 @@ pub(crate) type Mode = u8;
 /// Any sums. Products are clamped as the definition says, after which they are at most 255 in magnitude.
 pub(crate) const ANY: Mode = 0;
 
-/// Sums below 2^22 in magnitude, products below 2^15, as [`super::small`] proves: the bits of a sum that started at those
+/// Sums below 2^22 in magnitude, products below 2^15, as [`super::bound`] proves: the bits of a sum that started at those
 /// of [`MAGIC`] are those of MAGIC plus the sum as f32, which saves a conversion. Rounding, saturation to 16 bits when
 /// the zero point is added, and to 8 bits, come before the clamping: bounds are integers, so that the result is the
 /// same.
@@ -30,24 +30,43 @@ pub(crate) const SMALL: Mode = 1;
 /// rounds. That it is even leaves ties where they are.
 pub(crate) const PLAIN: Mode = 2;
 
-/// Sums are the results, as they are.
+/// Sums are the results, as they are; or what makes results of them and of something that is added gets them so.
 pub(crate) const SUMS: Mode = 3;
 
-/// The mode for sums that are small, or for any.
-pub(crate) fn mode(small: bool, output: Output) -> Mode {
-    let Output { lo, hi, zero_point } = output;
-    match (small, lo <= -128.0 && hi >= 127.0 && zero_point % 2 == 0) {
-        (false, _) => ANY,
-        (true, false) => SMALL,
-        (true, true) => PLAIN,
+/// Something is added before results are rounded: [`Added`] makes them, of sums that are in registers.
+pub(crate) const ADDED: Mode = 4;
+
+/// As [`PLAIN`], but for sums that are any.
+pub(crate) const NEAR: Mode = 5;
+
+/// As [`ADDED`], of which the end is that of [`PLAIN`].
+pub(crate) const ADDED_NEAR: Mode = 6;
+
+/// The mode for sums of which so much is known.
+pub(crate) fn mode(bound: Bound, output: Output) -> Mode {
+    match (bound, is_plain(output)) {
+        (Bound::Sums, true) => PLAIN,
+        (Bound::Sums, false) => SMALL,
+        (Bound::Products, true) => NEAR,
+        _ => ANY,
     }
+}
+
+/// The mode for sums that something is added to.
+pub(crate) fn mode_added(bound: Bound, output: Output) -> Mode {
+    if bound >= Bound::Products && is_plain(output) { ADDED_NEAR } else { ADDED }
+}
+
+/// Whether the zero point can be a part of the MAGIC that rounds, and saturation clamps.
+fn is_plain(output: Output) -> bool {
+    output.lo <= -128.0 && output.hi >= 127.0 && output.zero_point % 2 == 0
 }
 
 /// What sums of a mode start at in place of these biases.
 #[inline]
 #[target_feature(enable = "neon")]
 pub(crate) fn start<const MODE: Mode>(bias: int32x4_t) -> int32x4_t {
-    if MODE == ANY || MODE == SUMS {
+    if MODE != SMALL && MODE != PLAIN {
         bias
     } else {
         vaddq_s32(bias, vreinterpretq_s32_f32(vdupq_n_f32(MAGIC)))
@@ -86,6 +105,17 @@ macro_rules! each_of {
         }
         apart(&mut $v);
     };
+}
+
+/// The low halves of what MAGIC has been added to.
+#[inline]
+#[target_feature(enable = "neon")]
+fn words<const M: usize>(v: [[float32x4_t; 2]; M]) -> [int16x8_t; M] {
+    let mut words = [vdupq_n_s16(0); M];
+    for i in 0..M {
+        words[i] = vuzp1q_s16(vreinterpretq_s16_f32(v[i][0]), vreinterpretq_s16_f32(v[i][1]));
+    }
+    words
 }
 
 /// The bytes of words that are results less their zero point, modulo 256: results are in range. Two pixels at a time.
@@ -131,7 +161,34 @@ impl Added {
         sums: [[int32x4_t; 2]; M],
         r: [int8x8_t; M],
     ) -> [int8x8_t; M] {
-        let Constants { scale, zero, lo, hi, zero_point } = self.constants;
+        let Constants { lo, hi, zero_point, .. } = self.constants;
+        let mut v = self.values(sums, r);
+        let zero = zero_point as f32;
+        each_of!(v i half vmaxq_f32(v[i][half], vdupq_n_f32(lo - zero)));
+        each_of!(v i half vminq_f32(v[i][half], vdupq_n_f32(hi - zero)));
+        each_of!(v i half vaddq_f32(v[i][half], vdupq_n_f32(MAGIC)));
+        bytes(words(v), zero_point)
+    }
+
+    /// The same in mode [`ADDED_NEAR`].
+    #[inline]
+    #[target_feature(enable = "neon")]
+    pub(crate) fn near<const M: usize>(&self, sums: [[int32x4_t; 2]; M], r: [int8x8_t; M]) -> [int8x8_t; M] {
+        let mut v = self.values(sums, r);
+        let rounds = vdupq_n_f32(MAGIC + self.constants.zero_point as f32);
+        each_of!(v i half vaddq_f32(v[i][half], rounds));
+        let (words, mut bytes) = (words(v), [vdup_n_s8(0); M]);
+        for i in 0..M {
+            bytes[i] = vqmovn_s16(words[i]);
+        }
+        bytes
+    }
+
+    /// Products, and what is added to them.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn values<const M: usize>(&self, sums: [[int32x4_t; 2]; M], r: [int8x8_t; M]) -> [[float32x4_t; 2]; M] {
+        let Constants { scale, zero, .. } = self.constants;
         let magic = vdupq_n_f32(MAGIC);
         let mut v = [[magic; 2]; M];
         each_of!(v i half vcvtq_f32_s32(sums[i][half]));
@@ -146,15 +203,7 @@ impl Added {
                 *v = vfmaq_n_f32(*v, vsubq_f32(vreinterpretq_f32_s16(r), below), scale);
             }
         }
-        let zero = zero_point as f32;
-        each_of!(v i half vmaxq_f32(v[i][half], vdupq_n_f32(lo - zero)));
-        each_of!(v i half vminq_f32(v[i][half], vdupq_n_f32(hi - zero)));
-        each_of!(v i half vaddq_f32(v[i][half], magic));
-        let mut words = [vdupq_n_s16(0); M];
-        for i in 0..M {
-            words[i] = vuzp1q_s16(vreinterpretq_s16_f32(v[i][0]), vreinterpretq_s16_f32(v[i][1]));
-        }
-        bytes(words, zero_point)
+        v
     }
 }
 
@@ -173,7 +222,7 @@ impl<const MODE: Mode> Finish<MODE> {
     #[inline]
     #[target_feature(enable = "neon")]
     pub(crate) unsafe fn new(output: Output, multiplier: *const f32) -> Self {
-        let multiplier = if MODE == SUMS {
+        let multiplier = if matches!(MODE, SUMS | ADDED | ADDED_NEAR) {
             [vdupq_n_f32(0.0); 2]
         } else {
             // SAFETY: the caller's promise.
@@ -195,7 +244,7 @@ impl<const MODE: Mode> Finish<MODE> {
         macro_rules! each {
             ($i:ident $half:ident $result:expr) => { each_of!(v $i $half $result) };
         }
-        if MODE == ANY {
+        if MODE == ANY || MODE == NEAR {
             each!(i half vcvtq_f32_s32(sums[i][half]));
         } else {
             each!(i half vsubq_f32(vreinterpretq_f32_s32(sums[i][half]), magic));
@@ -205,12 +254,12 @@ impl<const MODE: Mode> Finish<MODE> {
             each!(i half vmaxq_f32(v[i][half], vdupq_n_f32(lo - zero)));
             each!(i half vminq_f32(v[i][half], vdupq_n_f32(hi - zero)));
         }
-        let rounds = if MODE == PLAIN { vdupq_n_f32(MAGIC + zero) } else { magic };
+        let plain = MODE == PLAIN || MODE == NEAR;
+        let rounds = if plain { vdupq_n_f32(MAGIC + zero) } else { magic };
         each!(i half vaddq_f32(v[i][half], rounds));
-        let mut words = [vdupq_n_s16(0); M];
-        for i in 0..M {
-            words[i] = vuzp1q_s16(vreinterpretq_s16_f32(v[i][0]), vreinterpretq_s16_f32(v[i][1]));
-            if MODE == SMALL {
+        let mut words = words(v);
+        if MODE == SMALL {
+            for i in 0..M {
                 words[i] = vqaddq_s16(words[i], vdupq_n_s16(zero_point as i16));
             }
         }
@@ -218,7 +267,7 @@ impl<const MODE: Mode> Finish<MODE> {
             return bytes(words, zero_point);
         }
         let mut bytes = [vdup_n_s8(0); M];
-        if MODE == PLAIN {
+        if plain {
             for i in 0..M {
                 bytes[i] = vqmovn_s16(words[i]);
             }

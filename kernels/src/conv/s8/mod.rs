@@ -28,7 +28,8 @@ mod vnni;
 mod walk;
 
 pub(crate) use generic::requantize;
-pub(crate) use range::{magnitudes, small};
+pub use range::Bound;
+pub(crate) use range::{bound, magnitudes};
 pub use stretches::Stretches;
 
 use super::block::BlockRow;
@@ -55,6 +56,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         merges: vnni::merges,
         lines: vnni::LINES,
         gapless: vnni::gapless,
+        whole: false,
         pairs: false,
         run: vnni::block_12x32,
     },
@@ -71,6 +73,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         merges: vnni::merges,
         lines: vnni::LINES,
         gapless: vnni::gapless,
+        whole: false,
         pairs: false,
         run: vnni::block_6x16,
     },
@@ -87,6 +90,7 @@ pub(crate) const BLOCKS: &[BlockRow] = &[
         merges: avx2_block::merges,
         lines: 0,
         gapless: |_| false,
+        whole: false,
         pairs: false,
         run: avx2_block::block,
     },
@@ -132,7 +136,8 @@ const DENSE: BlockRow = BlockRow {
     offset: 0,
     merges: dense::merges,
     lines: 0,
-    gapless: |_| false,
+    gapless: |_| true,
+    whole: true,
     pairs: true,
     run: neon::dense,
 };
@@ -145,6 +150,7 @@ pub(crate) const PANELS: &[PanelRow] = &[
         needs: Features::NEON.union(Features::DOTPROD).union(Features::IN_ORDER),
         mr: dotprod::MR,
         nr: 8,
+        fewer: dotprod::FEWER_IN_ORDER,
         stretches: false,
         pairs: false,
         run: dotprod::panels::<true>,
@@ -155,6 +161,7 @@ pub(crate) const PANELS: &[PanelRow] = &[
         needs: Features::NEON.union(Features::DOTPROD),
         mr: dotprod::MR,
         nr: 8,
+        fewer: dotprod::FEWER,
         stretches: false,
         pairs: false,
         run: dotprod::panels::<false>,
@@ -165,6 +172,7 @@ pub(crate) const PANELS: &[PanelRow] = &[
         needs: Features::NEON.union(Features::IN_ORDER),
         mr: neon::MR,
         nr: 8,
+        fewer: &[],
         stretches: true,
         pairs: false,
         run: neon_in_order::panels,
@@ -175,6 +183,7 @@ pub(crate) const PANELS: &[PanelRow] = &[
         needs: Features::NEON,
         mr: neon::MR,
         nr: 8,
+        fewer: &[],
         stretches: false,
         pairs: true,
         run: neon::panels,
@@ -186,6 +195,7 @@ pub(crate) const PANELS: &[PanelRow] = &[
         needs: Features::NEON,
         mr: neon::MR,
         nr: 8,
+        fewer: &[],
         stretches: true,
         pairs: false,
         run: neon_in_order::panels,

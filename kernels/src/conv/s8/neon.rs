@@ -8,7 +8,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::dense;
-use super::finish::{ANY, Mode, PLAIN, SMALL, SUMS};
+use super::finish::{ADDED, ADDED_NEAR, ANY, Mode, PLAIN, SMALL, SUMS};
 use super::walk::{self, Group, Panel};
 use crate::conv::block::Block;
 use crate::conv::panels::Panels;
@@ -206,7 +206,13 @@ pub(super) fn begin([b0, b1]: [int32x4_t; 2]) -> Sums {
 unsafe fn conv_4x8<const MODE: Mode>(b: &Panels<'_>) {
     // SAFETY: the caller's promise, which the groups' addresses keep.
     unsafe {
-        walk::walk::<MODE, MR, 4>(b, |start| begin(start), |g, p, n| sums(g, p, n), |_, _, _, _| false)
+        walk::walk::<MODE, MR, 4>(
+            b,
+            |start| begin(start),
+            |g, p| sums(g, p, MR),
+            |g, p, n, to| to.write(sums(g, p, n)),
+            |_, _, _, _| false,
+        )
     };
 }
 
@@ -221,7 +227,7 @@ pub(super) unsafe fn panels(b: &Panels<'_>) {
         match walk::mode(b) {
             SMALL => conv_4x8::<SMALL>(b),
             PLAIN => conv_4x8::<PLAIN>(b),
-            SUMS => conv_4x8::<SUMS>(b),
+            SUMS | ADDED | ADDED_NEAR => conv_4x8::<SUMS>(b),
             _ => conv_4x8::<ANY>(b),
         }
     }

@@ -13,7 +13,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::dense;
-use super::finish::{ANY, MAGIC, Mode, PLAIN, SMALL, SUMS};
+use super::finish::{ADDED, ADDED_NEAR, ANY, MAGIC, Mode, PLAIN, SMALL, SUMS};
 use super::neon::{self, MR, Sums, begin, neighbours};
 use super::walk::{self, Group, Panel};
 use crate::conv::block::Block;
@@ -571,7 +571,8 @@ unsafe fn conv_4x8<const MODE: Mode>(b: &Panels<'_>) {
         walk::walk::<MODE, MR, 4>(
             b,
             |start| begin(start),
-            |g, p, pixels| sums(b, g, p, pixels),
+            |g, p| sums(b, g, p, MR),
+            |g, p, n, to| to.write(sums(b, g, p, n)),
             |_, _, _, _| false,
         );
     }
@@ -589,7 +590,8 @@ unsafe fn small_4x8(b: &Panels<'_>, plain: bool) {
         walk::walk::<SMALL, MR, 4>(
             b,
             |start| begin(start),
-            |g, p, pixels| sums(b, g, p, pixels),
+            |g, p| sums(b, g, p, MR),
+            |g, p, n, to| to.write(sums(b, g, p, n)),
             |g, p, pixel, column| {
                 finished(g, &sized(g, p), b, &constants, pixel, column);
                 true
@@ -609,7 +611,7 @@ pub(super) unsafe fn panels(b: &Panels<'_>) {
         match walk::mode(b) {
             SMALL => small_4x8(b, false),
             PLAIN => small_4x8(b, true),
-            SUMS => conv_4x8::<SUMS>(b),
+            SUMS | ADDED | ADDED_NEAR => conv_4x8::<SUMS>(b),
             _ => conv_4x8::<ANY>(b),
         }
     }

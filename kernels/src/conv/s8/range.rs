@@ -8,27 +8,50 @@ const BLOCK: usize = NR * KB_S8;
 /// Most blocks whose magnitudes are summed in 16 bits: 128 each at most.
 const SHORT: usize = 255;
 
-/// Whether no channel's sum can reach 2^22 in magnitude, and none times its multiplier 2^15 less 2, whatever the
-/// input: on the one hand the positive weights meet 127 and the negative ones -128, on the other the reverse.
-///
-/// `weights` are packed panels of `panel` bytes, `bias` and `multiplier` those of their channels.
-pub(crate) fn small(weights: &[u8], panel: usize, bias: &[[u8; 4]], multiplier: &[[u8; 4]]) -> bool {
+/// What is known of all sums of a step, whatever the input; the later ones are more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bound {
+    /// Nothing.
+    Nothing,
+    /// What they become by their multipliers, and what is added to that, together stays below [`PRODUCTS`] in magnitude.
+    Products,
+    /// They stay below 2^22 in magnitude, too.
+    Sums,
+}
+
+/// Less than 2^15 by a zero point, and by what rounding does.
+const PRODUCTS: f64 = ((1 << 15) - 130) as f64;
+
+/// What is known of the sums of packed panels of `panel` bytes of `weights`, where their channels have these biases and
+/// multipliers, and `added` is added to products. On the one hand the positive weights meet 127 and the negative ones
+/// -128, on the other the reverse.
+pub(crate) fn bound(
+    weights: &[u8],
+    panel: usize,
+    bias: &[[u8; 4]],
+    multiplier: &[[u8; 4]],
+    added: f64,
+) -> Bound {
     let panels = bias.as_chunks::<NR>().0.iter().zip(multiplier.as_chunks::<NR>().0);
-    panels.enumerate().all(|(i, (bias, multiplier))| {
-        let sums = weights.get(i * panel..(i + 1) * panel).map(sums);
-        sums.is_some_and(|sums| {
-            (0..NR).all(|c| {
-                let [all, magnitudes] = sums[c].map(i64::from);
-                let (plus, minus) = ((magnitudes + all) / 2, (magnitudes - all) / 2);
-                let bias = i64::from(i32::from_le_bytes(bias[c]));
-                let least = bias - 128 * plus - 127 * minus;
-                let most = bias + 127 * plus + 128 * minus;
-                let reach = least.abs().max(most.abs());
-                let scale = f64::from(f32::from_le_bytes(multiplier[c]).abs());
-                reach < 1 << 22 && reach as f64 * scale < f64::from((1 << 15) - 2)
-            })
-        })
-    })
+    let mut known = Bound::Sums;
+    for (i, (bias, multiplier)) in panels.enumerate() {
+        let Some(sums) = weights.get(i * panel..(i + 1) * panel).map(sums) else { return Bound::Nothing };
+        for c in 0..NR {
+            let [all, magnitudes] = sums[c].map(i64::from);
+            let (plus, minus) = ((magnitudes + all) / 2, (magnitudes - all) / 2);
+            let bias = i64::from(i32::from_le_bytes(bias[c]));
+            let least = bias - 128 * plus - 127 * minus;
+            let most = bias + 127 * plus + 128 * minus;
+            let reach = least.abs().max(most.abs());
+            let scale = f64::from(f32::from_le_bytes(multiplier[c]).abs());
+            known = match (reach as f64 * scale + added < PRODUCTS, reach < 1 << 22) {
+                (false, _) => return Bound::Nothing,
+                (true, false) => known.min(Bound::Products),
+                (true, true) => known,
+            };
+        }
+    }
+    known
 }
 
 /// What the magnitudes of each channel's weights sum to.
@@ -59,8 +82,8 @@ fn sums(panel: &[u8]) -> [[i32; 2]; NR] {
 mod tests {
     use super::*;
 
-    /// One channel that counts, of these inputs' weights.
-    fn channel(weights: &[i8], bias: i32, multiplier: f32) -> bool {
+    /// Of one channel that counts, of these inputs' weights.
+    fn channel(weights: &[i8], bias: i32, multiplier: f32, added: f64) -> Bound {
         let blocks = weights.len().div_ceil(KB_S8);
         let mut panel = vec![0; blocks * BLOCK];
         for (k, &w) in weights.iter().enumerate() {
@@ -70,7 +93,7 @@ mod tests {
         biases[0] = bias.to_le_bytes();
         let mut multipliers = [[0; 4]; NR];
         multipliers[0] = multiplier.to_le_bytes();
-        small(&panel, panel.len(), &biases, &multipliers)
+        bound(&panel, panel.len(), &biases, &multipliers, added)
     }
 
     #[test]
@@ -78,16 +101,19 @@ mod tests {
         // 258 * 127 * 128 = 2^22 - 256.
         let k = 258;
         let least = k * 127 * 128;
-        assert!(channel(&vec![127; k as usize], 0, 1e-6));
-        assert!(channel(&vec![127; k as usize], least - (1 << 22) + 1, 1e-6));
-        assert!(!channel(&vec![127; k as usize], least - (1 << 22), 1e-6));
-        assert!(channel(&vec![-127; k as usize], (1 << 22) - 1 - least, 1e-6));
-        assert!(!channel(&vec![-127; k as usize], (1 << 22) - least, 1e-6));
+        let of = |weight: i8, bias: i32| channel(&vec![weight; k as usize], bias, 1e-6, 0.0);
+        assert_eq!(of(127, 0), Bound::Sums);
+        assert_eq!(of(127, least - (1 << 22) + 1), Bound::Sums);
+        assert_eq!(of(127, least - (1 << 22)), Bound::Products);
+        assert_eq!(of(-127, (1 << 22) - 1 - least), Bound::Sums);
+        assert_eq!(of(-127, (1 << 22) - least), Bound::Products);
         // A folded zero point is no loss: every input at least -128 gives a sum from 0 to 255 * 127 * 129.
         let half = 129 * 127 * 128;
-        assert!(channel(&[127; 129], half, 1e-6));
-        assert!(channel(&[1], 0, 255.0));
-        assert!(!channel(&[1], 0, 256.0));
-        assert!(!channel(&[1], 0, -256.0));
+        assert_eq!(channel(&[127; 129], half, 1e-6, 0.0), Bound::Sums);
+        // Products of 2^15 less 256 and less 128: a zero point more is too much for 16 bits.
+        assert_eq!(channel(&[1], 0, 254.0, 0.0), Bound::Sums);
+        assert_eq!(channel(&[1], 0, 254.0, 126.0), Bound::Nothing);
+        assert_eq!(channel(&[1], 0, 255.0, 0.0), Bound::Nothing);
+        assert_eq!(channel(&[1], 0, -255.0, 0.0), Bound::Nothing);
     }
 }

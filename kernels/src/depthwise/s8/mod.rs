@@ -146,9 +146,9 @@ impl Reach {
         Self { product: products.fold(0.0, f64::max), sum: most.into_iter().max().unwrap_or(0) }
     }
 
-    /// Whether sums are below 2^22, and products below 2^15 less the 1 of rounding.
+    /// Whether sums are below 2^22, and products below 2^15 less a zero point and what rounding does.
     #[allow(dead_code)]
     pub fn is_small(&self) -> bool {
-        self.sum < 1 << 22 && self.product < 32766.0
+        self.sum < 1 << 22 && self.product < 32638.0
     }
 }

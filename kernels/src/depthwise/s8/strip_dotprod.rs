@@ -10,6 +10,7 @@ use std::arch::asm;
 
 use super::Strip;
 use super::half::Half;
+use crate::conv::s8::Bound;
 use crate::conv::s8::finish::{ANY, Mode, PLAIN, SMALL as SMALL_SUMS, mode};
 
 /// Quads of channels 0 to 3 and 4 to 7.
@@ -32,7 +33,7 @@ type Weights<const K: usize> = [[[Quads; MOST]; 2]; K];
 pub(super) unsafe fn run<const K: usize, const S: usize, const SMALL: bool>(s: &Strip) {
     // SAFETY: the caller's promise.
     unsafe {
-        match mode(SMALL, s.output()) {
+        match mode(if SMALL { Bound::Sums } else { Bound::Nothing }, s.output()) {
             SMALL_SUMS if SMALL => of_mode::<K, S, SMALL_SUMS>(s),
             PLAIN if SMALL => of_mode::<K, S, PLAIN>(s),
             _ => of_mode::<K, S, ANY>(s),

@@ -7,6 +7,7 @@ use std::arch::aarch64::*;
 use super::Strip;
 use super::half::Half;
 use super::sums_neon;
+use crate::conv::s8::Bound;
 use crate::conv::s8::finish::{ANY, Mode, PLAIN, SMALL as SMALL_SUMS, early, mode};
 
 /// Windows of K by K taps, K odd and at most 5, of stride S. SMALL: whether sums are, see [`SMALL_SUMS`]. IN_ORDER: for
@@ -18,7 +19,7 @@ use crate::conv::s8::finish::{ANY, Mode, PLAIN, SMALL as SMALL_SUMS, early, mode
 pub(super) unsafe fn run<const K: usize, const S: usize, const SMALL: bool, const IN_ORDER: bool>(s: &Strip) {
     // SAFETY: the caller's promise.
     unsafe {
-        match mode(SMALL, s.output()) {
+        match mode(if SMALL { Bound::Sums } else { Bound::Nothing }, s.output()) {
             SMALL_SUMS if SMALL => of_mode::<K, S, SMALL_SUMS, IN_ORDER>(s),
             PLAIN if SMALL => of_mode::<K, S, PLAIN, IN_ORDER>(s),
             _ => of_mode::<K, S, ANY, IN_ORDER>(s),
