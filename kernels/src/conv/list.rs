@@ -73,13 +73,14 @@ impl List {
         &self.out[..self.count * layout.mr]
     }
 
-    /// The same without repetitions, in stretches of pixels.
+    /// The same without repetitions, in stretches of pixels in the order in which they lie in memory: of one region each.
     pub fn pixels(&self, layout: &Layout) -> impl Iterator<Item = &[MaybeUninit<*mut u8>]> {
-        let mut left = &self.out[..];
-        self.groups().split_inclusive(|group| group.pixels < layout.mr).map(move |groups| {
-            let (these, rest) = left.split_at(groups.len() * layout.mr);
+        let (mut left, mr) = (&self.out[..], layout.mr);
+        let stretches = self.groups().chunk_by(move |a, b| a.pixels == mr && a.bias == b.bias);
+        stretches.map(move |groups| {
+            let (these, rest) = left.split_at(groups.len() * mr);
             left = rest;
-            let lacks = groups.last().map_or(0, |last| layout.mr - last.pixels);
+            let lacks = groups.last().map_or(0, |last| mr - last.pixels);
             &these[..these.len() - lacks]
         })
     }
