@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use serde_json::{Value, json};
 
-/// Reports of recorded machines, and what is made with them.
+/// Reports of machines kept as files, and what is made with them.
 struct Place(tempfile::TempDir);
 
 fn source() -> String {
@@ -57,7 +57,7 @@ impl Place {
     }
 }
 
-/// Each machine's report predicts what the profile of its family does, but for memory, which a recorded machine cannot
+/// Each machine's report predicts what the profile of its family does, but for memory, which a machine of files cannot
 /// measure; the phones, of no family, are taken for cores of their features.
 #[test]
 fn reports_predict_as_profiles_do() {

@@ -72,18 +72,18 @@ fn figure(text: &str, key: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorded::machine;
+    use super::super::kept::machine;
     use super::*;
 
     #[test]
     fn names_pages_and_memory() {
         let (_folder, root) = machine("raspberry-pi-5");
         let board = read(&root);
-        assert_eq!(board.model, "Raspberry Pi 5 Model B Rev 1.1");
+        assert_eq!(board.model, "Raspberry Pi 5 Model B Rev 1.0");
         assert_eq!(board.page_bytes, Some(16384));
-        assert_eq!(board.memory.total, Some(16_220 << 20));
+        assert_eq!(board.memory.total, Some(8064 << 20));
         assert_eq!(board.huge_pages.as_deref(), Some("madvise"));
-        assert_eq!(board.load, Some(0.62));
+        assert_eq!(board.load, Some(0.25));
         let (_folder, root) = machine("galaxy-s9");
         assert_eq!(read(&root).model, "Qualcomm Technologies, Inc SDM845");
         let (folder, root) = machine("pixel-8");

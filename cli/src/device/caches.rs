@@ -42,7 +42,7 @@ fn kib(text: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorded::machine;
+    use super::super::kept::machine;
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 use cygnet::topology;
 
 use super::Root;
-use super::caches::{self, Caches};
+use super::caches::{self, Cache, Caches};
 use super::known::{self, FEATURES, Known, Limits};
 
 /// Cores of one kind.
@@ -53,9 +53,11 @@ fn agree<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
 }
 
 impl Cluster {
-    /// Whether a core is of this kind.
+    /// Whether a core is of this kind. Its caches are as large, though where some cores are fused off (four and two of an
+    /// Orin Nano's clusters of four) or switched off, fewer share them.
     fn takes(&self, one: &Self) -> bool {
-        let caches = self.caches.iter().zip(&one.caches).all(|(a, b)| agree(a, b));
+        let kib = |cache: &Option<Cache>| cache.map(|cache| cache.kib);
+        let caches = self.caches.iter().zip(&one.caches).all(|(a, b)| agree(&kib(a), &kib(b)));
         let speed = agree(&self.capacity, &one.capacity) && agree(&self.clock.max_mhz, &one.clock.max_mhz);
         self.core == one.core && self.features == one.features && caches && speed
     }
@@ -176,7 +178,7 @@ pub fn clock(root: &Root, id: usize) -> Clock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorded::machine;
+    use super::super::kept::machine;
     use super::*;
 
     fn summary(name: &str) -> Vec<(String, Vec<usize>, Option<u32>, String)> {

@@ -1,4 +1,4 @@
-//! What the system says of the machine: `/sys` and `/proc`, read below a root that tests put recorded trees in.
+//! What the system says of the machine: `/sys` and `/proc`, read below a root that tests put the files of others in.
 
 pub mod board;
 pub mod caches;
@@ -96,11 +96,11 @@ pub fn ranges(ids: &[usize]) -> String {
 mod tree;
 
 #[cfg(test)]
-pub mod recorded {
+pub mod kept {
     pub use super::tree::put;
     use super::{Root, tree};
 
-    /// A recorded machine, and its folder, which lives as long.
+    /// A machine kept as files, and its folder, which lives as long.
     pub fn machine(name: &str) -> (tempfile::TempDir, Root) {
         let folder = tree::unpack(name);
         let root = Root::at(folder.path());

@@ -235,7 +235,7 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorded::machine;
+    use super::super::kept::machine;
     use super::*;
 
     #[test]
@@ -243,10 +243,10 @@ mod tests {
         let (_folder, root) = machine("jetson-orin-nano");
         let found = sensor(&root).unwrap();
         assert_eq!(found.name, "ina3221 VDD_IN");
-        // 4900 mV times 1050 mA.
-        assert!((found.watts(&root).unwrap() - 5.145).abs() < 1e-9);
+        // 5016 mV times 1200 mA.
+        assert!((found.watts(&root).unwrap() - 6.0192).abs() < 1e-9);
         let mut meter = Meter::start(&root).unwrap();
-        assert!((meter.joules(&root, 2.0).unwrap() - 10.29).abs() < 1e-9);
+        assert!((meter.joules(&root, 2.0).unwrap() - 12.0384).abs() < 1e-9);
     }
 
     /// No rail feeds all of an AGX Orin, and channels that are not connected are no rails.
@@ -254,12 +254,12 @@ mod tests {
     fn rails_that_feed_a_board_together_are_added_up() {
         let (folder, root) = machine("jetson-agx-orin");
         let found = sensor(&root).unwrap();
-        assert_eq!(found.name, "ina3221 VDDQ_VDD2_1V8AO+VDD_GPU_SOC+VDD_CPU_CV+VIN_SYS_5V0");
-        let watts = 5.06 * 0.14 + 19.98 * (0.24 + 0.08) + 5.06 * 0.74;
+        assert_eq!(found.name, "ina3221 VDD_GPU_SOC+VDD_CPU_CV+VIN_SYS_5V0+VDDQ_VDD2_1V8AO");
+        let watts = 19.192 * (0.32 + 0.16) + 5.032 * (0.9 + 0.22);
         assert!((found.watts(&root).unwrap() - watts).abs() < 1e-9);
         // One is switched off, and cannot be read.
-        std::fs::remove_file(folder.path().join("sys/class/hwmon/hwmon4/curr2_input")).unwrap();
-        assert!((found.watts(&root).unwrap() - (watts - 19.98 * 0.08)).abs() < 1e-9);
+        std::fs::remove_file(folder.path().join("sys/class/hwmon/hwmon1/curr2_input")).unwrap();
+        assert!((found.watts(&root).unwrap() - (watts - 19.192 * 0.16)).abs() < 1e-9);
     }
 
     /// NVIDIA's kernel 4.9, as an AGX Xavier (six rails of two monitors) and a Nano (one feeds the board) have it.

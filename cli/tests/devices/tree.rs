@@ -1,5 +1,5 @@
-//! Recorded machines: `NAME.tree` is what a machine's `/sys` and `/proc` hold, with its source on top. A line `== PATH`
-//! begins a file that was recorded, a line `=? PATH` one that was put together.
+//! Machines kept as files: `NAME.tree` is what a machine's `/sys` and `/proc` hold, with its source on top. A line
+//! `== PATH` begins a file that was recorded, a line `=? PATH` one that was put together.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub fn unpack(name: &str) -> tempfile::TempDir {
     folder
 }
 
-/// Writes one file of a machine: what a test changes of a record.
+/// Writes one file of a machine: what a test changes of it.
 pub fn put(folder: &tempfile::TempDir, path: &str, content: &str) {
     let path = folder.path().join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
