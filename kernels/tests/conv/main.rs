@@ -100,6 +100,16 @@ fn padding_is_no_part_of_sums() {
     }
 }
 
+/// Parts of an output that follow one another in a block, and are as many pixels as lie from its first to its last, need
+/// not be those: here the end of a border column and the begin of the next.
+#[test]
+fn tables_of_parts_that_do_not_follow_one_another() {
+    let window = Window { kernel: [27, 5], stride: [1, 1], dilation: [1, 1], pad: [1, 2, 1, 2] };
+    let mut spec = Spec::conv([1, 90, 10, 4], 8, window, 1);
+    spec.table = true;
+    spec.check_s8(1);
+}
+
 /// Products of sums and multipliers that 16 bits hold, or do not when a zero point or an addend comes to them.
 #[test]
 fn products_at_the_ends_of_16_bits() {

@@ -185,7 +185,7 @@ unsafe fn eight_in_order(g: &Group, p: &Panel) -> [[int32x4_t; 2]; MR] {
             if g.blocks % 2 == 1 {
                 tap(&mut sums, &advance(&a, 2 * pairs * KB_S8), w.add(2 * pairs * BLOCK), 1);
             }
-            w = w.add(g.blocks * BLOCK + g.between);
+            w = w.wrapping_add(g.blocks * BLOCK + g.between);
         }
         sums
     }
@@ -274,7 +274,7 @@ unsafe fn sums<const M: usize>(g: &Group, p: &Panel, to: *mut [int32x4_t; 2]) {
         for t in 0..g.taps {
             let a = *g.a.add(t * MR).cast::<[*const i8; M]>();
             tap(&mut sums, &a, w, g.blocks);
-            w = w.add(g.blocks * BLOCK + g.between);
+            w = w.wrapping_add(g.blocks * BLOCK + g.between);
         }
         to.cast::<[[int32x4_t; 2]; M]>().write(sums);
     }
