@@ -297,15 +297,7 @@ unsafe fn greatest<V: V8, T: Elem>(x: *mut f32, mask: *const T, masked: bool, n:
             top = v.max(top);
         }
     }
-    let mut lanes = top.lanes();
-    let mut half = V::LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] = if lanes[i] > lanes[i + half] { lanes[i] } else { lanes[i + half] };
-        }
-        half /= 2;
-    }
-    lanes[0]
+    top.greatest()
 }
 
 /// `y = x * k`.

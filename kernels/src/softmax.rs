@@ -4,6 +4,7 @@
 //! others; then y = e^(x - m) * (1 / s), or (x - m) - ln(s). Of s8, e^(x - m) comes from a table over the 256
 //! differences.
 
+mod last;
 mod quantized;
 
 #[cfg(test)]
@@ -12,12 +13,13 @@ mod tests;
 use cygnet_format::op;
 use cygnet_format::program::{DType, MAX_RANK};
 
+use self::last::{FOUR, pick_four, pick_one};
 use crate::cpu::Cpu;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::same_dims;
 use crate::math::{self, exp_neg};
 use crate::reduce::COLUMNS;
-use crate::reduce::float::{ColumnsFn, Max, RowFn, SumExpNeg, pick_columns, pick_greatest, pick_row};
+use crate::reduce::float::{ColumnsFn, Max, RowFn, SumExpNeg, pick_columns, pick_row};
 use crate::simd::{
     Elem, F16, Isa, LANES, MAX_LANES, V8, isa_name, load_part, load_some, per_isa, reduce_lanes, store_part,
 };
@@ -73,6 +75,33 @@ impl Lines {
         let n = COLUMNS.min(self.columns - start);
         self.outer.each(first, to, |[y, x]| f(y + start, x + start, n));
     }
+
+    /// Calls `four` with so many of a tile's lines along the last axis at a time, and `one` with each that is left.
+    ///
+    /// # Safety
+    /// `from` and `to` are the first elements of input and output.
+    unsafe fn last_axis<T>(
+        &self,
+        tile: usize,
+        from: *const T,
+        to: *mut T,
+        one: impl Fn(&[*const T; 1], &[*mut T; 1]),
+        four: impl Fn(&[*const T; FOUR], &[*mut T; FOUR]),
+    ) {
+        let (mut x, mut y, mut filled) = ([from; FOUR], [to; FOUR], 0);
+        self.tile(tile, |to_y, to_x, _| {
+            // SAFETY: positions of lines.
+            (x[filled], y[filled]) = unsafe { (from.add(to_x), to.add(to_y)) };
+            filled += 1;
+            if filled == FOUR {
+                four(&x, &y);
+                filled = 0;
+            }
+        });
+        for (&x, &y) in x.iter().zip(&y).take(filled) {
+            one(&[x], &[y]);
+        }
+    }
 }
 
 pub(crate) fn prepare(p: &op::Softmax, cx: &Context<'_>) -> Result<Box<dyn Kernel>, PrepareError> {
@@ -92,6 +121,8 @@ pub(crate) fn prepare(p: &op::Softmax, cx: &Context<'_>) -> Result<Box<dyn Kerne
 struct Softmax<T> {
     lines: Lines,
     log: bool,
+    one: unsafe fn(&[*const T; 1], &[*mut T; 1], usize),
+    four: unsafe fn(&[*const T; FOUR], &[*mut T; FOUR], usize),
     max: RowFn<T>,
     sum: unsafe fn(*const T, usize, f32, *mut T) -> f32,
     column_max: ColumnsFn<T>,
@@ -105,8 +136,6 @@ struct Softmax<T> {
 enum Last {
     /// e^(x - m) * k
     Scale,
-    /// `y` holds e^(x - m) already: times k.
-    ScaleStored,
     /// (x - m) - k
     Log,
 }
@@ -123,8 +152,9 @@ impl<T: Elem> Softmax<T> {
         Self {
             lines,
             log,
-            // Of e^(x - m) nobody sees which zero m was.
-            max: if log { pick_row::<T, Max>(isa) } else { pick_greatest::<T, Max>(wide) },
+            one: pick_one::<T>(wide),
+            four: pick_four::<T>(wide),
+            max: pick_row::<T, Max>(isa),
             sum: pick_sum::<T>(wide),
             column_max: pick_columns::<T, Max>(isa),
             column_sum: pick_columns::<T, SumExpNeg>(isa),
@@ -133,21 +163,18 @@ impl<T: Elem> Softmax<T> {
         }
     }
 
-    /// One line along the last axis.
+    /// The logarithm of one line along the last axis.
     ///
     /// # Safety
     /// `x` and `y` have `count` elements.
-    unsafe fn line(&self, x: *const T, y: *mut T) {
+    unsafe fn log_line(&self, x: *const T, y: *mut T) {
         let n = self.lines.count;
-        // The sum leaves e^(x - m) in an f32 result; a rounded one would be of no use.
-        let keep = size_of::<T>() == 4 && !self.log;
         // SAFETY: as the caller vouches.
         unsafe {
             let m = (self.max)(x, n, 0.0);
-            let s = (self.sum)(x, n, m, if keep { y } else { std::ptr::null_mut() });
+            let s = (self.sum)(x, n, m, std::ptr::null_mut());
             let (m, k) = ([m; MAX_LANES], [self.last_term(s); MAX_LANES]);
-            let last = if keep { Last::ScaleStored } else { self.last() };
-            (self.finish)(x, y, n, m.as_ptr(), k.as_ptr(), 0, last);
+            (self.finish)(x, y, n, m.as_ptr(), k.as_ptr(), 0, Last::Log);
         }
     }
 
@@ -191,14 +218,18 @@ unsafe impl<T: Elem> Kernel for Softmax<T> {
     unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
         // SAFETY: `mem` is the memory of these views.
         let (from, to) = unsafe { (self.lines.x.ptr::<T>(mem), self.lines.y.ptr_mut::<T>(mem)) };
+        let Lines { last, count, .. } = self.lines;
         // SAFETY: positions come from the lines.
-        self.lines.tile(tile, |y, x, n| unsafe {
-            if self.lines.last {
-                self.line(from.add(x), to.add(y));
-            } else {
-                self.block(from.add(x), to.add(y), n);
+        unsafe {
+            match (last, self.log) {
+                (true, false) => {
+                    let one = |x: &_, y: &_| (self.one)(x, y, count);
+                    self.lines.last_axis(tile, from, to, one, |x, y| (self.four)(x, y, count));
+                }
+                (true, true) => self.lines.tile(tile, |y, x, _| self.log_line(from.add(x), to.add(y))),
+                (false, _) => self.lines.tile(tile, |y, x, n| self.block(from.add(x), to.add(y), n)),
             }
-        });
+        }
     }
 }
 
@@ -257,7 +288,6 @@ unsafe fn finish<V: V8, T: Elem>(
     step: usize,
     last: Last,
 ) {
-    let from = if last == Last::ScaleStored { y.cast_const() } else { x };
     for i in (0..n).step_by(V::LANES) {
         let part = V::LANES.min(n - i);
         // SAFETY: `part` elements from i on are within n; `m` and `k` as the caller vouches.
@@ -265,10 +295,9 @@ unsafe fn finish<V: V8, T: Elem>(
             let wide = if step == 0 { V::LANES } else { part };
             let m = load_some::<V, f32>(m.add(i * step), wide);
             let k = load_some::<V, f32>(k.add(i * step), wide);
-            let v = load_some::<V, T>(from.add(i), part);
+            let v = load_some::<V, T>(x.add(i), part);
             let r = match last {
                 Last::Scale => exp_neg(v.sub(m)).mul(k),
-                Last::ScaleStored => v.mul(k),
                 Last::Log => v.sub(m).sub(k),
             };
             if part == V::LANES { T::store(r, y.add(i)) } else { store_part(r, y.add(i), part, T::store) }

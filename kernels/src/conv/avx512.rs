@@ -282,6 +282,7 @@ pub(crate) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
         }
         let mut c = *sums;
         for unit in 0..run.units {
+            _mm_prefetch::<_MM_HINT_T1>(run.ahead.wrapping_add(unit * AHEAD).cast());
             let mut w = [_mm512_setzero_si512(); P];
             for p in 0..P {
                 w[p] = pair(run.w[p], unit * PANEL);

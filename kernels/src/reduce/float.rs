@@ -165,15 +165,7 @@ unsafe fn greatest<V: V8, T: Elem, J: Join>(x: *const T, n: usize, shift: f32) -
         let v = unsafe { load_part(x.add(i), V::LANES.min(n - i), *x, T::load::<V>) };
         all = J::take(all, v, shift);
     }
-    let mut lanes = all.lanes();
-    for width in [8, 4, 2, 1] {
-        for i in 0..width {
-            if i + width < V::LANES {
-                lanes[i] = J::join(lanes[i], lanes[i + width]);
-            }
-        }
-    }
-    lanes[0]
+    all.greatest()
 }
 
 #[inline(always)]

@@ -56,6 +56,15 @@ impl V8 for Avx2 {
         unsafe { _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0)) }
     }
     #[inline(always)]
+    fn greatest(self) -> f32 {
+        // SAFETY: callers are instantiated for processors with AVX2 (see `V8`).
+        unsafe {
+            let v = _mm_max_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+            let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+            _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
+        }
+    }
+    #[inline(always)]
     unsafe fn load_s8(p: *const i8) -> __m256i {
         // SAFETY: the caller vouches for eight elements.
         unsafe { _mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast())) }

@@ -84,6 +84,12 @@ impl V8 for Avx512 {
     }
 
     #[inline(always)]
+    fn greatest(self) -> f32 {
+        // SAFETY: callers are instantiated for processors with AVX-512 (see `V8`).
+        unsafe { _mm512_reduce_max_ps(self.0) }
+    }
+
+    #[inline(always)]
     fn accumulate(self, sums: &mut [f32; LANES]) {
         // SAFETY: callers are instantiated for processors with AVX-512 (see `V8`); the array has eight elements.
         unsafe {

@@ -391,6 +391,11 @@ pub(crate) trait V8: Copy {
         unsafe { self.store(a.as_mut_ptr()) };
         a
     }
+    /// The greatest lane, where none is NaN; which of two zeros it is is not specified.
+    #[inline(always)]
+    fn greatest(self) -> f32 {
+        self.lanes()[..Self::LANES].iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+    }
     /// From an array.
     #[inline(always)]
     fn from_lanes(a: [f32; MAX_LANES]) -> Self {

@@ -94,6 +94,11 @@ impl V8 for Neon {
         }
     }
     #[inline(always)]
+    fn greatest(self) -> f32 {
+        // SAFETY: every aarch64 processor that this crate runs on has Advanced SIMD.
+        unsafe { vmaxvq_f32(vmaxq_f32(self.0, self.1)) }
+    }
+    #[inline(always)]
     unsafe fn load_s8(p: *const i8) -> Int {
         // SAFETY: the caller vouches for eight elements.
         unsafe {

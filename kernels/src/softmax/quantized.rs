@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 
 use cygnet_format::program::Quant;
 
-use super::Lines;
+use super::{FOUR, Lines};
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::math::{exp_neg, log::log, scalar};
 use crate::quant;
@@ -19,7 +19,8 @@ pub(super) fn kernel(lines: Lines, log: bool, cx: &Context<'_>) -> Result<Box<dy
     let exp = std::array::from_fn(|i| scalar::exp_neg(-((255 - i) as f32) * x.scale));
     let function = Function { exp, log, scale: x.scale, quant: y };
     let name = if log { isa_name!(isa, "log_softmax_s8") } else { isa_name!(isa, "softmax_s8") };
-    Ok(Box::new(Softmax { lines, function, line: pick_line(isa), block: pick_block(isa), name }))
+    let (one, four, block) = (pick_one(isa), pick_four(isa), pick_block(isa));
+    Ok(Box::new(Softmax { lines, function, one, four, block, name }))
 }
 
 /// Vectors of terms that a line keeps.
@@ -28,7 +29,8 @@ const KEPT: usize = 16;
 struct Softmax {
     lines: Lines,
     function: Function,
-    line: unsafe fn(&Function, *const i8, *mut i8, usize),
+    one: unsafe fn(&Function, &[*const i8; 1], &[*mut i8; 1], usize),
+    four: unsafe fn(&Function, &[*const i8; FOUR], &[*mut i8; FOUR], usize),
     block: unsafe fn(&Function, *const i8, *mut i8, usize, usize, [usize; 2]),
     name: &'static str,
 }
@@ -43,7 +45,10 @@ struct Function {
 }
 
 per_isa! {
-    wide fn pick_line[](f: &Function, x: *const i8, y: *mut i8, n: usize) = line
+    wide fn pick_one[](f: &Function, x: &[*const i8; 1], y: &[*mut i8; 1], n: usize) = one
+}
+per_isa! {
+    wide fn pick_four[](f: &Function, x: &[*const i8; FOUR], y: &[*mut i8; FOUR], n: usize) = four
 }
 per_isa! {
     wide fn pick_block[](f: &Function, x: *const i8, y: *mut i8, n: usize, count: usize, stride: [usize; 2]) = block
@@ -125,45 +130,72 @@ impl Function {
     }
 }
 
-/// One line of `n` elements along the last axis.
+/// # Safety
+/// As [`lines`].
+#[inline(always)]
+unsafe fn one<V: V8>(f: &Function, x: &[*const i8; 1], y: &[*mut i8; 1], n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { lines::<V, 1>(f, x, y, n) }
+}
+
+/// # Safety
+/// As [`lines`].
+#[inline(always)]
+unsafe fn four<V: V8>(f: &Function, x: &[*const i8; FOUR], y: &[*mut i8; FOUR], n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { lines::<V, FOUR>(f, x, y, n) }
+}
+
+/// Lines of `n` elements along the last axis.
 ///
 /// # Safety
 /// They can be read and written; input and output do not overlap.
 #[inline(always)]
-unsafe fn line<V: V8>(f: &Function, x: *const i8, y: *mut i8, n: usize) {
-    // SAFETY: the elements are within the line.
+unsafe fn lines<V: V8, const N: usize>(f: &Function, x: &[*const i8; N], y: &[*mut i8; N], n: usize) {
+    // SAFETY: the elements are within the lines.
     unsafe {
-        let mut most = V::splat(-128.0);
+        let mut most = [V::splat(-128.0); N];
         for i in (0..n).step_by(V::LANES) {
-            most = most.max(V::from_i32(load::<V>(x.add(i), V::LANES.min(n - i))));
-        }
-        let most = most.lanes()[..V::LANES].iter().fold(-128.0, |a, &b| if a > b { a } else { b });
-        let m = V::isplat(most as i32);
-        let mut lanes = [0.0; LANES];
-        let whole = n - n % V::LANES;
-        // The first terms are kept: they are what takes the time.
-        let mut kept = [const { MaybeUninit::uninit() }; KEPT];
-        for i in (0..whole).step_by(V::LANES) {
-            let e: V = f.terms(most as i32, x.add(i));
-            e.accumulate(&mut lanes);
-            if let Some(kept) = kept.get_mut(i / V::LANES) {
-                *kept = MaybeUninit::new(e);
+            for j in 0..N {
+                most[j] = most[j].max(V::from_i32(load::<V>(x[j].add(i), V::LANES.min(n - i))));
             }
         }
-        if whole < n {
-            let e: V = f.term(m, load::<V>(x.add(whole), n - whole));
-            e.accumulate_some(n - whole, &mut lanes);
+        let mut m = [0; N];
+        for j in 0..N {
+            m[j] = most[j].greatest() as i32;
         }
-        let s = reduce_lanes(lanes, |a, b| a + b);
-        let k = V::splat(if f.log { scalar::log(s) } else { 1.0 / s / f.quant.scale });
+        let mut sums = [[0.0; LANES]; N];
+        let whole = n - n % V::LANES;
+        // The first terms are kept: they are what takes the time.
+        let mut kept = [[const { MaybeUninit::uninit() }; N]; KEPT];
+        for i in (0..whole).step_by(V::LANES) {
+            for j in 0..N {
+                let e: V = f.terms(m[j], x[j].add(i));
+                e.accumulate(&mut sums[j]);
+                if let Some(kept) = kept.get_mut(i / V::LANES) {
+                    kept[j] = MaybeUninit::new(e);
+                }
+            }
+        }
+        let mut k = [V::splat(0.0); N];
+        for j in 0..N {
+            if whole < n {
+                let e: V = f.term(V::isplat(m[j]), load::<V>(x[j].add(whole), n - whole));
+                e.accumulate_some(n - whole, &mut sums[j]);
+            }
+            let s = reduce_lanes(sums[j], |a, b| a + b);
+            k[j] = V::splat(if f.log { scalar::log(s) } else { 1.0 / s / f.quant.scale });
+        }
         for i in (0..n).step_by(V::LANES) {
             let part = V::LANES.min(n - i);
-            let r = match kept.get(i / V::LANES) {
-                // A whole vector, so that its terms have been kept.
-                Some(e) if part == V::LANES && !f.log => e.assume_init().mul(k),
-                _ => f.result(m, load::<V>(x.add(i), part), k),
-            };
-            f.store(r, y.add(i), part);
+            for j in 0..N {
+                let r = match kept.get(i / V::LANES) {
+                    // A whole vector, so that its terms have been kept.
+                    Some(e) if part == V::LANES && !f.log => e[j].assume_init().mul(k[j]),
+                    _ => f.result(V::isplat(m[j]), load::<V>(x[j].add(i), part), k[j]),
+                };
+                f.store(r, y[j].add(i), part);
+            }
         }
     }
 }
@@ -171,7 +203,7 @@ unsafe fn line<V: V8>(f: &Function, x: *const i8, y: *mut i8, n: usize) {
 /// `n` adjacent lines of `count` elements, `stride` apart in input and output.
 ///
 /// # Safety
-/// As [`line`].
+/// As [`lines`].
 #[inline(always)]
 unsafe fn block<V: V8>(f: &Function, x: *const i8, y: *mut i8, n: usize, count: usize, stride: [usize; 2]) {
     for c in (0..n).step_by(V::LANES) {
@@ -208,15 +240,18 @@ unsafe impl Kernel for Softmax {
     unsafe fn run_tile(&self, mem: &Mem, tile: usize) {
         // SAFETY: `mem` is the memory of these views.
         let (from, to) = unsafe { (self.lines.x.ptr::<i8>(mem), self.lines.y.ptr_mut::<i8>(mem)) };
-        let Lines { count, stride, last, .. } = self.lines;
-        // SAFETY: positions come from the lines; input and output do not overlap.
-        self.lines.tile(tile, |y, x, columns| unsafe {
-            let (x, y) = (from.add(x), to.add(y));
-            if last {
-                (self.line)(&self.function, x, y, count);
-            } else {
-                (self.block)(&self.function, x, y, columns, count, stride);
+        let Lines { count, stride, .. } = self.lines;
+        let f = &self.function;
+        if self.lines.last {
+            // SAFETY: positions come from the lines; input and output do not overlap.
+            unsafe {
+                let one = |x: &_, y: &_| (self.one)(f, x, y, count);
+                return self.lines.last_axis(tile, from, to, one, |x, y| (self.four)(f, x, y, count));
             }
+        }
+        // SAFETY: as above.
+        self.lines.tile(tile, |y, x, columns| unsafe {
+            (self.block)(f, from.add(x), to.add(y), columns, count, stride);
         });
     }
 }

@@ -9,13 +9,13 @@ use crate::conv::micro::{NR, Row};
 /// Tiles and channels multiplied at once.
 pub(super) const UNIT: Unit = Unit { tiles: MR, channels: 2 * LANES };
 
-/// M tiles from `tile` on times P pairs of panels from channel `first` on.
+/// M tiles from `tile` on times P pairs of panels from channel `first` on; so many blocks have been before.
 ///
 /// # Safety
 /// As [`multiply`]; each pair's first panel is there.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
-unsafe fn block<const M: usize, const P: usize>(a: &Matrices, first: usize, tile: usize) {
+unsafe fn block<const M: usize, const P: usize>(a: &Matrices, first: usize, tile: usize, before: usize) {
     let mut sums: Sums<M, P> = [[_mm512_setzero_si512(); P]; M];
     // SAFETY: the elements that the structure describes.
     unsafe {
@@ -32,8 +32,12 @@ unsafe fn block<const M: usize, const P: usize>(a: &Matrices, first: usize, tile
             stride: 4 * a.row,
             w,
             units: a.depth,
-            // What comes next is in the cache already.
-            ahead: w[0][0],
+            // A run for each block.
+            ahead: if before < a.ahead.runs {
+                a.ahead.from.wrapping_add(before * a.ahead.apart).cast()
+            } else {
+                w[0][0]
+            },
         };
         avx512::multiply::<Fma, M, P>(&mut sums, &run);
         for i in 0..M {
@@ -45,30 +49,41 @@ unsafe fn block<const M: usize, const P: usize>(a: &Matrices, first: usize, tile
     }
 }
 
-/// All tiles times P pairs of panels from channel `first` on, MR at a time.
+/// Of so many tiles that are left, those that are multiplied next: as many as registers hold, but never few behind them.
+fn next(left: usize, most: usize) -> usize {
+    match left {
+        0..=8 => left,
+        _ if left == most || left >= most + 4 => most,
+        _ => left.div_ceil(2),
+    }
+}
+
+/// All tiles times P pairs of panels from channel `first` on, at most MR at a time; counts the blocks.
 ///
 /// # Safety
 /// As [`block`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
-unsafe fn columns<const MR: usize, const P: usize>(a: &Matrices, first: usize) {
+unsafe fn columns<const MR: usize, const P: usize>(a: &Matrices, first: usize, blocks: &mut usize) {
     let mut tile = 0;
-    // SAFETY: the caller's promise.
-    unsafe {
-        while tile + MR <= a.tiles {
-            block::<MR, P>(a, first, tile);
-            tile += MR;
+    while tile < a.tiles {
+        let count = next(a.tiles - tile, MR);
+        // SAFETY: the caller's promise.
+        unsafe {
+            match count {
+                1 => block::<1, P>(a, first, tile, *blocks),
+                2 => block::<2, P>(a, first, tile, *blocks),
+                3 => block::<3, P>(a, first, tile, *blocks),
+                4 => block::<4, P>(a, first, tile, *blocks),
+                5 => block::<5, P>(a, first, tile, *blocks),
+                6 => block::<6, P>(a, first, tile, *blocks),
+                7 => block::<7, P>(a, first, tile, *blocks),
+                8 => block::<8, P>(a, first, tile, *blocks),
+                _ => block::<MR, P>(a, first, tile, *blocks),
+            }
         }
-        while tile + 4 <= a.tiles {
-            block::<4, P>(a, first, tile);
-            tile += 4;
-        }
-        match a.tiles - tile {
-            1 => block::<1, P>(a, first, tile),
-            2 => block::<2, P>(a, first, tile),
-            3 => block::<3, P>(a, first, tile),
-            _ => {}
-        }
+        tile += count;
+        *blocks += 1;
     }
 }
 
@@ -83,18 +98,38 @@ pub(super) unsafe fn multiply(_: &Row, a: &Matrices) {
 /// As [`multiply`].
 #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
 unsafe fn panels(a: &Matrices) {
-    let mut first = 0;
+    let (mut first, mut blocks) = (0, 0);
     while first < a.panels * NR {
         let pairs = (a.panels * NR - first).div_ceil(LANES);
         // SAFETY: the caller's promise; the pairs hold channels that count.
         unsafe {
             match pairs {
-                1 => columns::<MR, 1>(a, first),
+                1 => columns::<MR, 1>(a, first, &mut blocks),
                 // In place of two, of which the second would have one register alone.
-                3 => columns::<MR_3, 3>(a, first),
-                _ => columns::<MR, 2>(a, first),
+                3 => columns::<MR_3, 3>(a, first, &mut blocks),
+                _ => columns::<MR, 2>(a, first, &mut blocks),
             }
         }
         first += if pairs == 3 { 3 } else { 2 } * LANES;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_those_that_there_are_and_none_is_small_behind_others() {
+        for most in [MR_3, MR] {
+            for tiles in 1..=100 {
+                let mut left = tiles;
+                while left > 0 {
+                    let count = next(left, most);
+                    assert!((1..=8).contains(&count) || count == most, "{count} of {left}");
+                    assert!(count >= 4 || left == tiles, "{count} at the end of {tiles}");
+                    left -= count;
+                }
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::plan::{MAX_TILES, Plan, Shape};
-use super::{Inputs, Matrices, OUT, Outputs, PAIRS, POSITIONS, Position, SIDE, Stages, Weights};
+use super::{Ahead, Inputs, Matrices, OUT, Outputs, PAIRS, POSITIONS, SIDE, Stages, Weights};
 use crate::conv::after::After;
 use crate::conv::geometry::Product;
 use crate::conv::micro::NR;
@@ -150,6 +150,42 @@ impl Winograd {
         }
     }
 
+    /// The packed weights of output channels `channels` of the chunk that begins with input channel `start`.
+    fn ahead(&self, mem: &Mem, start: usize, channels: Range<usize>) -> Ahead {
+        let depth = self.setup.x.cols();
+        let panels = if start < depth { channels.len().div_ceil(NR) } else { 0 };
+        // SAFETY: the memory is that of the operands.
+        let weights = unsafe { self.setup.weights.ptr::<f32>(mem) };
+        let from = weights.wrapping_add(channels.start * 9 * depth + start * NR);
+        Ahead { from, apart: depth * NR, runs: panels * 9 }
+    }
+
+    /// Transforms a pair of rows of positions of a chunk of a block's inputs.
+    ///
+    /// # Safety
+    /// The addresses are those of the block's pixels; chunk and scratch are the step's.
+    unsafe fn inputs(
+        &self,
+        tiles: &[[*const f32; POSITIONS]],
+        scratch: &Scratch,
+        chunk: &Range<usize>,
+        pair: usize,
+    ) {
+        let plan = &self.plan;
+        // SAFETY: rows of the scratch have `plan.depth` channels, a multiple of the lanes.
+        unsafe {
+            (self.stages.inputs)(&Inputs {
+                tiles,
+                start: chunk.start,
+                depth: chunk.len(),
+                pair,
+                to: scratch.inputs,
+                row: plan.depth,
+                stride: plan.input_stride(),
+            });
+        }
+    }
+
     /// A group of output channels: multiplies a pair of rows of positions of a block's inputs by the chunk's weights,
     /// and adds that to the outputs.
     ///
@@ -164,6 +200,7 @@ impl Winograd {
         chunk: &Range<usize>,
         pair: usize,
         channels: Range<usize>,
+        ahead: Ahead,
     ) {
         let (s, plan, stages) = (&self.setup, &self.plan, &self.stages);
         let depth = s.x.cols();
@@ -182,31 +219,17 @@ impl Winograd {
                     stride: plan.weight_stride(),
                 });
                 for j in 0..SIDE {
-                    let weights = match j {
-                        0 => scratch.weights,
-                        5 => scratch.weights.add(2 * plan.weight_stride()),
-                        _ => {
-                            let to = scratch.weights.add(3 * plan.weight_stride());
-                            (stages.weights_at)(&Position {
-                                from: scratch.weights,
-                                stride: plan.weight_stride(),
-                                position: j,
-                                to,
-                                n: panels * chunk.len() * NR,
-                            });
-                            to
-                        }
-                    };
                     let position = half * SIDE + j;
                     (stages.multiply)(
                         &stages.row,
                         &Matrices {
                             inputs: scratch.inputs.add(position * plan.input_stride()),
                             row: plan.depth,
-                            weights,
+                            weights: scratch.weights.add(j * plan.weight_stride()),
                             panels,
                             tiles: outputs.len(),
                             depth: chunk.len(),
+                            ahead: ahead.part(position, 2 * SIDE),
                             sums: scratch.sums.add(position * plan.sum_stride()),
                             pitch: plan.group,
                         },
@@ -271,25 +294,27 @@ unsafe impl Kernel for Winograd {
             let scratch = Scratch { inputs, weights, sums: weights.add(plan.weights()) };
             (self.addresses(mem, first, count), scratch)
         };
+        let groups = (to - from).div_ceil(plan.group);
+        let group = |index: usize| from + index * plan.group..to.min(from + (index + 1) * plan.group);
         for start in (0..depth).step_by(plan.depth) {
             let chunk = start..depth.min(start + plan.depth);
-            for pair in 0..PAIRS.len() {
-                // SAFETY: rows of the scratch have `plan.depth` channels, a multiple of the lanes.
-                unsafe {
-                    (self.stages.inputs)(&Inputs {
-                        tiles: &block.inputs[..count],
-                        start,
-                        depth: chunk.len(),
-                        pair,
-                        to: scratch.inputs,
-                        row: plan.depth,
-                        stride: plan.input_stride(),
-                    });
-                }
-                for channel in (from..to).step_by(plan.group) {
-                    let columns = channel..to.min(channel + plan.group);
-                    // SAFETY: the pair's inputs are there; channels are the tile's.
-                    unsafe { self.group(mem, &block.outputs[..count], &scratch, &chunk, pair, columns) };
+            // SAFETY: the tile's inputs, chunk and channels; inputs of a pair are there before its groups' products.
+            unsafe {
+                for pair in 0..PAIRS.len() {
+                    self.inputs(&block.inputs[..count], &scratch, &chunk, pair);
+                    for index in 0..groups {
+                        // The first pair finds the weights of group after group, the others fetch the next chunk's.
+                        let ahead = match pair {
+                            0 if index + 1 == groups => Ahead::NOTHING,
+                            0 => self.ahead(mem, start, group(index + 1)),
+                            _ => {
+                                let part = (pair - 1) * groups + index;
+                                self.ahead(mem, chunk.end, from..to).part(part, (PAIRS.len() - 1) * groups)
+                            }
+                        };
+                        let outputs = &block.outputs[..count];
+                        self.group(mem, outputs, &scratch, &chunk, pair, group(index), ahead);
+                    }
                 }
             }
         }

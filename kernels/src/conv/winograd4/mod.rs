@@ -86,7 +86,7 @@ struct Inputs<'a> {
     stride: usize,
 }
 
-/// A chunk of the weights of a group of panels, whose columns are to be transformed: one row of `G g`.
+/// A chunk of the weights of a group of panels, to be transformed: a row of positions.
 struct Weights {
     /// The first tap's weights of the first panel, from the chunk's first channel on.
     from: *const f32,
@@ -97,23 +97,10 @@ struct Weights {
     depth: usize,
     /// Which row of positions.
     row: usize,
-    /// Where its first column goes: `[panel][depth][NR]`, and elements from a column to the next. Up to [`NR`] elements
-    /// more may be written.
+    /// Where its first position goes: `[panel][depth][NR]`, and elements from a position to the next. Up to [`NR`]
+    /// elements more may be written.
     to: *mut f32,
     stride: usize,
-}
-
-/// Weights whose columns have been transformed, to be transformed for a position within the row: 1 to 4; of the others
-/// they are the first and the last column.
-struct Position {
-    /// The first column, and elements from a column to the next.
-    from: *const f32,
-    stride: usize,
-    /// Which position.
-    position: usize,
-    /// Where it goes, and how many elements. Up to [`NR`] more may be written.
-    to: *mut f32,
-    n: usize,
 }
 
 /// The products of a block of transformed inputs and a group of transformed weights at one position.
@@ -126,10 +113,31 @@ struct Matrices {
     panels: usize,
     tiles: usize,
     depth: usize,
+    /// What the processor is told to fetch meanwhile.
+    ahead: Ahead,
     /// Sums `[tile][panels * NR]`, tiles `pitch` elements apart: a multiple of [`Stages::lanes`], up to which may be
     /// written.
     sums: *mut f32,
     pitch: usize,
+}
+
+/// Packed weights that will be transformed next: runs of a chunk's channels, one for each panel and tap.
+#[derive(Clone, Copy)]
+struct Ahead {
+    /// The first run; each is as many elements behind the one before.
+    from: *const f32,
+    apart: usize,
+    runs: usize,
+}
+
+impl Ahead {
+    const NOTHING: Self = Self { from: std::ptr::null(), apart: 0, runs: 0 };
+
+    /// Part `part` of `parts` of the runs.
+    fn part(self, part: usize, parts: usize) -> Self {
+        let [first, end] = [part, part + 1].map(|i| i * self.runs / parts);
+        Self { from: self.from.wrapping_add(first * self.apart), runs: end - first, ..self }
+    }
 }
 
 /// The sums of a block of tiles at a pair of rows of positions, to be added to the outputs.
@@ -161,7 +169,6 @@ struct Stages {
     name: &'static str,
     inputs: unsafe fn(&Inputs<'_>),
     weights: unsafe fn(&Weights),
-    weights_at: unsafe fn(&Position),
     multiply: unsafe fn(&Row, &Matrices),
     outputs: unsafe fn(&Outputs<'_>),
     /// What the portable part of the inner product is done by.
@@ -179,7 +186,6 @@ impl Stages {
             name: isa_name!(isa, "conv_f32_winograd_4x4"),
             inputs: transform::inputs(isa),
             weights: transform::weights(isa),
-            weights_at: transform::weights_at(isa),
             multiply: rows::multiply,
             outputs: transform::outputs(isa),
             row,

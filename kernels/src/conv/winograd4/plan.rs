@@ -18,7 +18,9 @@ const APART: usize = 16;
 /// Cost of transforming eight input channels of a tile.
 const INPUTS: f64 = 250.0;
 /// Of transforming the weights of an input channel.
-const WEIGHTS: f64 = 90.0;
+const WEIGHTS: f64 = 80.0;
+/// Of reading the packed weights of an input channel from far memory.
+const FETCH: f64 = 60.0;
 /// Of adding a chunk's sums to the outputs of a tile.
 const OUTPUTS: f64 = 210.0;
 /// Of beginning and storing the sums of some tiles at a position.
@@ -122,7 +124,7 @@ impl Plan {
         let tiles = tiles as f64;
         let multiply = tiles * depth + calls * chunks * CALL;
         tiles * (depth / NR as f64).ceil() * INPUTS
-            + panels * (depth * WEIGHTS + POSITIONS as f64 * multiply + tiles * chunks * OUTPUTS)
+            + panels * (depth * (WEIGHTS + FETCH) + POSITIONS as f64 * multiply + tiles * chunks * OUTPUTS)
     }
 
     /// Estimated time on some threads, each of which does about as many pieces of work.
@@ -156,9 +158,9 @@ impl Plan {
         2 * SIDE * self.input_stride()
     }
 
-    /// Elements of transformed weights: the three columns of a row, and a position.
+    /// Elements of transformed weights: a row of positions.
     pub fn weights(&self) -> usize {
-        4 * self.weight_stride()
+        SIDE * self.weight_stride()
     }
 
     /// Bytes of scratch.
@@ -172,7 +174,7 @@ pub fn pays(shape: &Shape) -> bool {
     let unit = Unit { tiles: 8, channels: NR };
     let pixels = (shape.images * shape.rows * shape.cols) as f64;
     let panels = shape.channels.div_ceil(NR) as f64;
-    let direct = pixels * panels * 9.0 * shape.depth as f64;
+    let direct = panels * shape.depth as f64 * (9.0 * pixels + FETCH);
     Plan::new(shape, unit, 1).time(shape, unit, 1) < 0.8 * direct
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each is a matrix applied to the columns of a square and then to the rows of what results.
 
-use super::{Inputs, OUT, Outputs, POSITIONS, Position, SIDE, Weights};
+use super::{Inputs, OUT, Outputs, POSITIONS, SIDE, Weights};
 use crate::conv::micro::NR;
 use crate::simd::{V8, load_part, per_isa, store_part};
 
@@ -62,13 +62,19 @@ fn input<V: V8>(d: [V; SIDE]) -> [V; SIDE] {
     [first, a, minus_a, b, minus_b, last]
 }
 
-/// The points' rows of `G`, in the order of positions 1 to 4.
-const POINTS: [f32; 4] = [A, -A, B, -B];
-
-/// Such a row of `G g`.
+/// `G g`.
 #[inline(always)]
-fn weight_point<V: V8>(g: [V; 3], point: f32) -> V {
-    g[1].fma(V::splat(point), g[2].fma(V::splat(point * point), g[0]))
+fn weight<V: V8>(g: [V; 3]) -> [V; SIDE] {
+    let [a, minus_a] = weight_points(g, A);
+    let [b, minus_b] = weight_points(g, B);
+    [g[0], a, minus_a, b, minus_b, g[2]]
+}
+
+/// Its rows of a point and its negative.
+#[inline(always)]
+fn weight_points<V: V8>(g: [V; 3], point: f32) -> [V; 2] {
+    let even = g[2].fma(V::splat(point * point), g[0]);
+    [g[1].fma(V::splat(point), even), g[1].fma(V::splat(-point), even)]
 }
 
 /// `A^T m`.
@@ -223,7 +229,7 @@ unsafe fn load<V: V8, const WHOLE: bool>(p: *const f32, n: usize) -> V {
 }
 
 per_isa! {
-    /// Transforms the columns of a chunk of a group's weights, for one row of positions.
+    /// Transforms a chunk of a group's weights, for one row of positions.
     pub(super) wide fn weights[](a: &Weights) = weights_of
 }
 
@@ -231,64 +237,57 @@ per_isa! {
 /// The addresses are valid for what the structure says.
 #[inline(always)]
 unsafe fn weights_of<V: V8>(a: &Weights) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match a.row {
+            0 => weights_row::<V, 0>(a),
+            1 => weights_row::<V, 1>(a),
+            2 => weights_row::<V, 2>(a),
+            3 => weights_row::<V, 3>(a),
+            4 => weights_row::<V, 4>(a),
+            _ => weights_row::<V, 5>(a),
+        }
+    }
+}
+
+/// # Safety
+/// As [`weights_of`].
+#[inline(always)]
+unsafe fn weights_row<V: V8, const ROW: usize>(a: &Weights) {
     let n = a.depth * NR;
     for panel in 0..a.panels {
-        for j in 0..3 {
+        let (from, to) = (a.from.wrapping_add(panel * 9 * a.tap), a.to.wrapping_add(panel * n));
+        for i in (0..n).step_by(V::LANES) {
             // SAFETY: the panel's weights, of which nine taps are there; what is read past the last channel of a tap
             // are the next one's, or lies in the slack behind them; as many may be written.
             unsafe {
-                let from = a.from.add(panel * 9 * a.tap + j * a.tap);
-                let to = a.to.add(j * a.stride + panel * n);
-                match a.row {
-                    0 => copy::<V>(from, to, n),
-                    5 => copy::<V>(from.add(6 * a.tap), to, n),
-                    row => point::<V>([0, 1, 2].map(|i| from.add(3 * i * a.tap)), POINTS[row - 1], to, n),
-                }
+                let at = from.add(i);
+                let row = [
+                    weights_column::<V, ROW>(at, a.tap),
+                    weights_column::<V, ROW>(at.add(a.tap), a.tap),
+                    weights_column::<V, ROW>(at.add(2 * a.tap), a.tap),
+                ];
+                store_row(weight(row), to.add(i), a.stride);
             }
         }
     }
 }
 
-per_isa! {
-    /// Transforms what [`weights`] gave, for the position of a point.
-    pub(super) wide fn weights_at[](a: &Position) = weights_at_of
-}
-
+/// A row of `G g` of the column whose first tap is at `from`.
+///
 /// # Safety
-/// The addresses are valid for what the structure says.
+/// The column's taps can be read.
 #[inline(always)]
-unsafe fn weights_at_of<V: V8>(a: &Position) {
+unsafe fn weights_column<V: V8, const ROW: usize>(from: *const f32, tap: usize) -> V {
     // SAFETY: the caller's promise.
-    unsafe {
-        let from = [a.from, a.from.add(a.stride), a.from.add(2 * a.stride)];
-        point::<V>(from, POINTS[a.position - 1], a.to, a.n);
-    }
-}
-
-/// The row of a point of `n` squares' columns.
-///
-/// # Safety
-/// The numbers can be read and written, up to the next multiple of the lanes.
-#[inline(always)]
-unsafe fn point<V: V8>(from: [*const f32; 3], point: f32, to: *mut f32, n: usize) {
-    for i in (0..n).step_by(V::LANES) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let g = [V::load(from[0].add(i)), V::load(from[1].add(i)), V::load(from[2].add(i))];
-            weight_point(g, point).store(to.add(i));
+    let g = |i: usize| unsafe { V::load(from.add(3 * i * tap)) };
+    match ROW {
+        0 => g(0),
+        5 => g(2),
+        _ => {
+            let pair = weight_points([g(0), g(1), g(2)], if ROW < 3 { A } else { B });
+            pair[(ROW - 1) % 2]
         }
-    }
-}
-
-/// Copies `n` numbers.
-///
-/// # Safety
-/// As [`point`].
-#[inline(always)]
-unsafe fn copy<V: V8>(from: *const f32, to: *mut f32, n: usize) {
-    for i in (0..n).step_by(V::LANES) {
-        // SAFETY: the caller's promise.
-        unsafe { V::load(from.add(i)).store(to.add(i)) };
     }
 }
 
