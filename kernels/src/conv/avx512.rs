@@ -47,6 +47,16 @@ pub(crate) fn ahead<const P: usize>(w: *const u8, depth: usize, units: usize, ti
     w.wrapping_add(2 * P * PANEL * depth + tile * AHEAD * units)
 }
 
+/// Of so many pixels that are left, those that are multiplied next, at most `most`: so that there are never few behind
+/// others, since few sums wait for one another.
+pub(crate) fn next(left: usize, most: usize) -> usize {
+    match left {
+        0..=8 => left,
+        _ if left == most || left >= most + 4 => most,
+        _ => left.div_ceil(2),
+    }
+}
+
 /// What becomes of a unit of inputs, one of weights, and a sum.
 pub(crate) trait Multiply {
     /// One step.
@@ -64,6 +74,11 @@ pub(crate) trait Multiply {
     /// # Safety
     /// As above.
     unsafe fn twelve_by_2(sums: &mut Sums<MR, 2>, run: &Run<2>);
+    /// All steps of twelve pixels times a pair and a single panel.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn twelve_by_1_and_a_half(sums: &mut Sums<MR, 2>, run: &Run<2>);
     /// All steps of eight pixels times three pairs.
     ///
     /// # Safety
@@ -83,6 +98,31 @@ macro_rules! pixel {
         concat!(
             "vbroadcastss ", $x, ", dword ptr [", $address, "]\n",
             $($op, " ", $sum, ", ", $x, ", ", $w, "\n",)+
+        )
+    };
+}
+
+/// The same with the numbers of registers, of two sums, of which the second is half a register.
+macro_rules! pixel_and_half {
+    ($address:literal, $x:literal, $op:literal, $sum:literal, $half:literal) => {
+        concat!(
+            "vbroadcastss zmm",
+            $x,
+            ", dword ptr [",
+            $address,
+            "]\n",
+            $op,
+            " zmm",
+            $sum,
+            ", zmm",
+            $x,
+            ", zmm24\n",
+            $op,
+            " ymm",
+            $half,
+            ", ymm",
+            $x,
+            ", ymm25\n",
         )
     };
 }
@@ -201,6 +241,58 @@ macro_rules! multiply {
 
             #[inline]
             #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
+            unsafe fn twelve_by_1_and_a_half(sums: &mut Sums<MR, 2>, run: &Run<2>) {
+                let [
+                    [s0, t0], [s1, t1], [s2, t2], [s3, t3], [s4, t4], [s5, t5], [s6, t6], [s7, t7], [s8, t8],
+                    [s9, t9], [s10, t10], [s11, t11],
+                ] = sums;
+                let (bytes, stride) = (run.units * UNIT, run.stride);
+                let end = run.units * PANEL;
+                let (p0, p1) = (run.w[0][0].wrapping_add(end), run.w[0][1].wrapping_add(end));
+                let p2 = run.w[1][0].wrapping_add(end);
+                // SAFETY: the loop goes through the run's units, and no further.
+                unsafe {
+                    asm!(
+                        "2:",
+                        "vmovups ymm24, ymmword ptr [{p0} + 8*{i}]",
+                        "vmovups ymm25, ymmword ptr [{p2} + 8*{i}]",
+                        "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
+                        pixel_and_half!("{a0}", 28, $op, 0, 12),
+                        pixel_and_half!("{a0} + {d}", 29, $op, 1, 13),
+                        pixel_and_half!("{a0} + 2*{d}", 28, $op, 2, 14),
+                        pixel_and_half!("{a0} + {d3}", 29, $op, 3, 15),
+                        pixel_and_half!("{a4}", 28, $op, 4, 16),
+                        pixel_and_half!("{a4} + {d}", 29, $op, 5, 17),
+                        pixel_and_half!("{a4} + 2*{d}", 28, $op, 6, 18),
+                        pixel_and_half!("{a4} + {d3}", 29, $op, 7, 19),
+                        pixel_and_half!("{a8}", 28, $op, 8, 20),
+                        pixel_and_half!("{a8} + {d}", 29, $op, 9, 21),
+                        pixel_and_half!("{a8} + 2*{d}", 28, $op, 10, 22),
+                        pixel_and_half!("{a8} + {d3}", 29, $op, 11, 23),
+                        next!(),
+                        a0 = inout(reg) run.a => _,
+                        a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
+                        a8 = inout(reg) run.a.wrapping_add(8 * stride) => _,
+                        i = inout(reg) bytes.wrapping_neg() => _,
+                        ahead = in(reg) run.ahead.wrapping_add(run.units * AHEAD),
+                        d = in(reg) stride, d3 = in(reg) 3 * stride,
+                        p0 = in(reg) p0, p1 = in(reg) p1, p2 = in(reg) p2,
+                        inout("zmm0") *s0, inout("zmm1") *s1, inout("zmm2") *s2,
+                        inout("zmm3") *s3, inout("zmm4") *s4, inout("zmm5") *s5,
+                        inout("zmm6") *s6, inout("zmm7") *s7, inout("zmm8") *s8,
+                        inout("zmm9") *s9, inout("zmm10") *s10, inout("zmm11") *s11,
+                        inout("zmm12") *t0, inout("zmm13") *t1, inout("zmm14") *t2,
+                        inout("zmm15") *t3, inout("zmm16") *t4, inout("zmm17") *t5,
+                        inout("zmm18") *t6, inout("zmm19") *t7, inout("zmm20") *t8,
+                        inout("zmm21") *t9, inout("zmm22") *t10, inout("zmm23") *t11,
+                        out("zmm24") _, out("zmm25") _, out("zmm28") _, out("zmm29") _,
+                        options(nostack, readonly),
+                    );
+                }
+            }
+
+            #[inline]
+            #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
             unsafe fn eight_by_3(sums: &mut Sums<MR_3, 3>, run: &Run<3>) {
                 let [
                     [s0, t0, u0], [s1, t1, u1], [s2, t2, u2], [s3, t3, u3], [s4, t4, u4], [s5, t5, u5],
@@ -274,6 +366,9 @@ pub(crate) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
         if M == MR && P == 1 {
             return O::twelve_by_1(&mut *(&raw mut *sums).cast(), &*(&raw const *run).cast());
         }
+        if M == MR && P == 2 && run.w[P - 1][0] == run.w[P - 1][1] {
+            return O::twelve_by_1_and_a_half(&mut *(&raw mut *sums).cast(), &*(&raw const *run).cast());
+        }
         if M == MR && P == 2 {
             return O::twelve_by_2(&mut *(&raw mut *sums).cast(), &*(&raw const *run).cast());
         }
@@ -326,4 +421,24 @@ pub(crate) fn narrow(v: [__m512i; 4], zero_point: i32, lo: f32, hi: f32) -> __m5
     let v = _mm512_min_epi8(v, _mm512_set1_epi8(hi as i8));
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     _mm512_permutexvar_epi32(order, v)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_those_that_there_are_and_none_is_small_behind_others() {
+        for most in [MR_3, MR] {
+            for pixels in 1..=100 {
+                let mut left = pixels;
+                while left > 0 {
+                    let count = next(left, most);
+                    assert!((1..=8).contains(&count) || count == most, "{count} of {left}");
+                    assert!(count >= 4 || left == pixels, "{count} at the end of {pixels}");
+                    left -= count;
+                }
+            }
+        }
+    }
 }

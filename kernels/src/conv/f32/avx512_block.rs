@@ -237,22 +237,23 @@ unsafe fn multiply_half<const M: usize, const P: usize>(
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c")]
 unsafe fn columns<const HALF: bool, const MR: usize, const P: usize>(b: &Block<'_>, c: &Chunk, first: usize) {
     let mut pixel = 0;
-    // SAFETY: the caller's promise.
-    unsafe {
-        while pixel + MR <= b.pixels {
-            tile::<HALF, MR, P>(b, c, first, pixel);
-            pixel += MR;
+    while pixel < b.pixels {
+        let count = avx512::next(b.pixels - pixel, MR);
+        // SAFETY: the caller's promise.
+        unsafe {
+            match count {
+                1 => tile::<HALF, 1, P>(b, c, first, pixel),
+                2 => tile::<HALF, 2, P>(b, c, first, pixel),
+                3 => tile::<HALF, 3, P>(b, c, first, pixel),
+                4 => tile::<HALF, 4, P>(b, c, first, pixel),
+                5 => tile::<HALF, 5, P>(b, c, first, pixel),
+                6 => tile::<HALF, 6, P>(b, c, first, pixel),
+                7 => tile::<HALF, 7, P>(b, c, first, pixel),
+                8 => tile::<HALF, 8, P>(b, c, first, pixel),
+                _ => tile::<HALF, MR, P>(b, c, first, pixel),
+            }
         }
-        while pixel + 4 <= b.pixels {
-            tile::<HALF, 4, P>(b, c, first, pixel);
-            pixel += 4;
-        }
-        match b.pixels - pixel {
-            1 => tile::<HALF, 1, P>(b, c, first, pixel),
-            2 => tile::<HALF, 2, P>(b, c, first, pixel),
-            3 => tile::<HALF, 3, P>(b, c, first, pixel),
-            _ => {}
-        }
+        pixel += count;
     }
 }
 

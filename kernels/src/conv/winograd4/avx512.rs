@@ -49,15 +49,6 @@ unsafe fn block<const M: usize, const P: usize>(a: &Matrices, first: usize, tile
     }
 }
 
-/// Of so many tiles that are left, those that are multiplied next: as many as registers hold, but never few behind them.
-fn next(left: usize, most: usize) -> usize {
-    match left {
-        0..=8 => left,
-        _ if left == most || left >= most + 4 => most,
-        _ => left.div_ceil(2),
-    }
-}
-
 /// All tiles times P pairs of panels from channel `first` on, at most MR at a time; counts the blocks.
 ///
 /// # Safety
@@ -67,7 +58,7 @@ fn next(left: usize, most: usize) -> usize {
 unsafe fn columns<const MR: usize, const P: usize>(a: &Matrices, first: usize, blocks: &mut usize) {
     let mut tile = 0;
     while tile < a.tiles {
-        let count = next(a.tiles - tile, MR);
+        let count = avx512::next(a.tiles - tile, MR);
         // SAFETY: the caller's promise.
         unsafe {
             match count {
@@ -111,25 +102,5 @@ unsafe fn panels(a: &Matrices) {
             }
         }
         first += if pairs == 3 { 3 } else { 2 } * LANES;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_are_those_that_there_are_and_none_is_small_behind_others() {
-        for most in [MR_3, MR] {
-            for tiles in 1..=100 {
-                let mut left = tiles;
-                while left > 0 {
-                    let count = next(left, most);
-                    assert!((1..=8).contains(&count) || count == most, "{count} of {left}");
-                    assert!(count >= 4 || left == tiles, "{count} at the end of {tiles}");
-                    left -= count;
-                }
-            }
-        }
     }
 }
