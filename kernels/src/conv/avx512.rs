@@ -39,7 +39,7 @@ pub(crate) struct Run<const P: usize> {
 }
 
 /// Bytes prefetched for each unit: four tiles of pixels see to it that the next columns' weights are there.
-const AHEAD: usize = PANEL;
+pub(crate) const AHEAD: usize = PANEL;
 
 /// Weights for [`Run::ahead`]: of `units` from `w` on in panels of `depth`, those behind P pairs, and of these the part
 /// that tile number `tile` of pixels sees to.
@@ -377,7 +377,10 @@ pub(crate) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
         }
         let mut c = *sums;
         for unit in 0..run.units {
-            _mm_prefetch::<_MM_HINT_T1>(run.ahead.wrapping_add(unit * AHEAD).cast());
+            // Two units' are a line.
+            if unit % 2 == 0 {
+                _mm_prefetch::<_MM_HINT_T1>(run.ahead.wrapping_add(unit * AHEAD).cast());
+            }
             let mut w = [_mm512_setzero_si512(); P];
             for p in 0..P {
                 w[p] = pair(run.w[p], unit * PANEL);

@@ -10,7 +10,7 @@ use std::arch::x86_64::{__m256i, __m512i};
 use std::marker::PhantomData;
 
 use self::vector::{Rows, Vector};
-use crate::conv::avx512::{self, Run};
+use crate::conv::avx512::{self, AHEAD, Run};
 use crate::conv::block::{Block, Problem};
 use crate::conv::gather::{self, Sink};
 use crate::conv::lines::{self, Lines, Segment};
@@ -196,6 +196,7 @@ impl<V: Vector> Work<'_, V> {
         unsafe {
             let mut sums = [c.bias; M];
             let mut w = c.w;
+            let ahead = avx512::ahead::<P>(w[0][0], self.k / KB_S8, inputs.runs * units, pixel / M);
             for run in 0..if units > 0 { inputs.runs } else { 0 } {
                 V::multiply(
                     &mut sums,
@@ -204,7 +205,7 @@ impl<V: Vector> Work<'_, V> {
                         stride: inputs.stride,
                         w,
                         units,
-                        ahead: avx512::ahead::<P>(w[0][0], self.k / KB_S8, units, pixel / M),
+                        ahead: ahead.wrapping_add(run * units * AHEAD),
                     },
                 );
                 w = w.map(|pair| pair.map(|w| w.wrapping_add(units * KB_S8 * NR)));

@@ -247,6 +247,7 @@ impl Winograd {
                 stride: plan.sum_stride(),
                 pair,
                 tiles: outputs,
+                alike: (s.y.pitch * size_of::<f32>()).is_multiple_of(4 << 10),
                 start: channels.start,
                 channels: channels.len(),
                 bias: if first { s.bias.ptr::<f32>(mem).add(channels.start) } else { std::ptr::null() },

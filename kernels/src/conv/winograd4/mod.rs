@@ -151,6 +151,9 @@ struct Outputs<'a> {
     pair: usize,
     /// For each tile the addresses of its 4 x 4 pixels, row by row; null outside the image.
     tiles: &'a [[*mut f32; OUT * OUT]],
+    /// Whether a tile's pixels are kept in the same few lines of a first-level cache: then they are done a column at a
+    /// time, so that lines are still there when they are written.
+    alike: bool,
     /// The first channel, and how many.
     start: usize,
     channels: usize,

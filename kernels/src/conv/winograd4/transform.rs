@@ -2,6 +2,8 @@
 //!
 //! Each is a matrix applied to the columns of a square and then to the rows of what results.
 
+use std::ops::Range;
+
 use super::{Inputs, OUT, Outputs, POSITIONS, SIDE, Weights};
 use crate::conv::micro::NR;
 use crate::simd::{V8, load_part, per_isa, store_part};
@@ -315,20 +317,24 @@ unsafe fn outputs_of<V: V8>(a: &Outputs<'_>) {
 #[inline(always)]
 unsafe fn outputs_pair<V: V8, const PAIR: usize>(a: &Outputs<'_>) {
     let rest = a.channels % V::LANES;
+    let columns = if a.alike { 1 } else { OUT };
     for tile in 0..a.tiles.len() {
-        // SAFETY: the caller's promise.
-        unsafe {
-            for c in (0..a.channels - rest).step_by(V::LANES) {
-                outputs_at::<V, true, PAIR>(a, tile, c, V::LANES);
-            }
-            if rest > 0 {
-                outputs_at::<V, false, PAIR>(a, tile, a.channels - rest, rest);
+        for j in (0..OUT).step_by(columns) {
+            let columns = j..j + columns;
+            // SAFETY: the caller's promise.
+            unsafe {
+                for c in (0..a.channels - rest).step_by(V::LANES) {
+                    outputs_at::<V, true, PAIR>(a, tile, &columns, c, V::LANES);
+                }
+                if rest > 0 {
+                    outputs_at::<V, false, PAIR>(a, tile, &columns, a.channels - rest, rest);
+                }
             }
         }
     }
 }
 
-/// `n` channels of a tile from `c` on: a register's worth if WHOLE.
+/// `n` channels of some columns of a tile from `c` on: a register's worth if WHOLE.
 ///
 /// # Safety
 /// As [`outputs_of`].
@@ -336,6 +342,7 @@ unsafe fn outputs_pair<V: V8, const PAIR: usize>(a: &Outputs<'_>) {
 unsafe fn outputs_at<V: V8, const WHOLE: bool, const PAIR: usize>(
     a: &Outputs<'_>,
     tile: usize,
+    columns: &Range<usize>,
     c: usize,
     n: usize,
 ) {
@@ -345,6 +352,9 @@ unsafe fn outputs_at<V: V8, const WHOLE: bool, const PAIR: usize>(
         let first = output(load_row(sums, a.stride));
         let second = output(load_row(sums.add(SIDE * a.stride), a.stride));
         for j in 0..OUT {
+            if !columns.contains(&j) {
+                continue;
+            }
             outputs_column::<V, WHOLE, PAIR>(a, &a.tiles[tile], j, [first[j], second[j]], c, n);
         }
     }
