@@ -102,27 +102,20 @@ macro_rules! pixel {
     };
 }
 
-/// The same with the numbers of registers, of two sums, of which the second is half a register.
-macro_rules! pixel_and_half {
-    ($address:literal, $x:literal, $op:literal, $sum:literal, $half:literal) => {
+/// The same of one sum, whose number is given, and perhaps half a register's beside it. Where the operator takes its
+/// inputs from memory, each sum by itself repeats them: so few sums are faster for it.
+macro_rules! few {
+    (from_memory, $address:literal, $x:literal, $op:literal, $sum:literal $(, $half:literal)?) => {
         concat!(
-            "vbroadcastss zmm",
-            $x,
-            ", dword ptr [",
-            $address,
-            "]\n",
-            $op,
-            " zmm",
-            $sum,
-            ", zmm",
-            $x,
-            ", zmm24\n",
-            $op,
-            " ymm",
-            $half,
-            ", ymm",
-            $x,
-            ", ymm25\n",
+            $op, " zmm", $sum, ", zmm24, dword ptr [", $address, "]{{1to16}}\n",
+            $($op, " ymm", $half, ", ymm25, dword ptr [", $address, "]{{1to8}}\n",)?
+        )
+    };
+    (from_register, $address:literal, $x:literal, $op:literal, $sum:literal $(, $half:literal)?) => {
+        concat!(
+            "vbroadcastss zmm", $x, ", dword ptr [", $address, "]\n",
+            $op, " zmm", $sum, ", zmm", $x, ", zmm24\n",
+            $($op, " ymm", $half, ", ymm", $x, ", ymm25\n",)?
         )
     };
 }
@@ -135,7 +128,7 @@ macro_rules! next {
 }
 
 macro_rules! multiply {
-    ($type:ident, $op:literal, |$sum:ident, $x:ident, $w:ident| $step:expr) => {
+    ($type:ident, $op:literal, $from:ident, |$sum:ident, $x:ident, $w:ident| $step:expr) => {
         impl Multiply for $type {
             #[inline(always)]
             unsafe fn step($sum: __m512i, $x: __m512i, $w: __m512i) -> __m512i {
@@ -156,18 +149,18 @@ macro_rules! multiply {
                         "2:",
                         "vmovups ymm24, ymmword ptr [{p0} + 8*{i}]",
                         "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
-                        pixel!("{a0}", "zmm28", $op, "zmm0" * "zmm24"),
-                        pixel!("{a0} + {d}", "zmm29", $op, "zmm1" * "zmm24"),
-                        pixel!("{a0} + 2*{d}", "zmm28", $op, "zmm2" * "zmm24"),
-                        pixel!("{a0} + {d3}", "zmm29", $op, "zmm3" * "zmm24"),
-                        pixel!("{a4}", "zmm28", $op, "zmm4" * "zmm24"),
-                        pixel!("{a4} + {d}", "zmm29", $op, "zmm5" * "zmm24"),
-                        pixel!("{a4} + 2*{d}", "zmm28", $op, "zmm6" * "zmm24"),
-                        pixel!("{a4} + {d3}", "zmm29", $op, "zmm7" * "zmm24"),
-                        pixel!("{a8}", "zmm28", $op, "zmm8" * "zmm24"),
-                        pixel!("{a8} + {d}", "zmm29", $op, "zmm9" * "zmm24"),
-                        pixel!("{a8} + 2*{d}", "zmm28", $op, "zmm10" * "zmm24"),
-                        pixel!("{a8} + {d3}", "zmm29", $op, "zmm11" * "zmm24"),
+                        few!($from, "{a0}", 28, $op, 0),
+                        few!($from, "{a0} + {d}", 29, $op, 1),
+                        few!($from, "{a0} + 2*{d}", 28, $op, 2),
+                        few!($from, "{a0} + {d3}", 29, $op, 3),
+                        few!($from, "{a4}", 28, $op, 4),
+                        few!($from, "{a4} + {d}", 29, $op, 5),
+                        few!($from, "{a4} + 2*{d}", 28, $op, 6),
+                        few!($from, "{a4} + {d3}", 29, $op, 7),
+                        few!($from, "{a8}", 28, $op, 8),
+                        few!($from, "{a8} + {d}", 29, $op, 9),
+                        few!($from, "{a8} + 2*{d}", 28, $op, 10),
+                        few!($from, "{a8} + {d3}", 29, $op, 11),
                         next!(),
                         a0 = inout(reg) run.a => _,
                         a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
@@ -257,18 +250,18 @@ macro_rules! multiply {
                         "vmovups ymm24, ymmword ptr [{p0} + 8*{i}]",
                         "vmovups ymm25, ymmword ptr [{p2} + 8*{i}]",
                         "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
-                        pixel_and_half!("{a0}", 28, $op, 0, 12),
-                        pixel_and_half!("{a0} + {d}", 29, $op, 1, 13),
-                        pixel_and_half!("{a0} + 2*{d}", 28, $op, 2, 14),
-                        pixel_and_half!("{a0} + {d3}", 29, $op, 3, 15),
-                        pixel_and_half!("{a4}", 28, $op, 4, 16),
-                        pixel_and_half!("{a4} + {d}", 29, $op, 5, 17),
-                        pixel_and_half!("{a4} + 2*{d}", 28, $op, 6, 18),
-                        pixel_and_half!("{a4} + {d3}", 29, $op, 7, 19),
-                        pixel_and_half!("{a8}", 28, $op, 8, 20),
-                        pixel_and_half!("{a8} + {d}", 29, $op, 9, 21),
-                        pixel_and_half!("{a8} + 2*{d}", 28, $op, 10, 22),
-                        pixel_and_half!("{a8} + {d3}", 29, $op, 11, 23),
+                        few!($from, "{a0}", 28, $op, 0, 12),
+                        few!($from, "{a0} + {d}", 29, $op, 1, 13),
+                        few!($from, "{a0} + 2*{d}", 28, $op, 2, 14),
+                        few!($from, "{a0} + {d3}", 29, $op, 3, 15),
+                        few!($from, "{a4}", 28, $op, 4, 16),
+                        few!($from, "{a4} + {d}", 29, $op, 5, 17),
+                        few!($from, "{a4} + 2*{d}", 28, $op, 6, 18),
+                        few!($from, "{a4} + {d3}", 29, $op, 7, 19),
+                        few!($from, "{a8}", 28, $op, 8, 20),
+                        few!($from, "{a8} + {d}", 29, $op, 9, 21),
+                        few!($from, "{a8} + 2*{d}", 28, $op, 10, 22),
+                        few!($from, "{a8} + {d3}", 29, $op, 11, 23),
                         next!(),
                         a0 = inout(reg) run.a => _,
                         a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
@@ -344,12 +337,12 @@ macro_rules! multiply {
     };
 }
 
-multiply!(Fma, "vfmadd231ps", |sum, x, w| _mm512_castps_si512(_mm512_fmadd_ps(
+multiply!(Fma, "vfmadd231ps", from_memory, |sum, x, w| _mm512_castps_si512(_mm512_fmadd_ps(
     _mm512_castsi512_ps(x),
     _mm512_castsi512_ps(w),
     _mm512_castsi512_ps(sum)
 )));
-multiply!(Dot, "vpdpbusd", |sum, x, w| _mm512_dpbusd_epi32(sum, x, w));
+multiply!(Dot, "vpdpbusd", from_register, |sum, x, w| _mm512_dpbusd_epi32(sum, x, w));
 
 /// Adds the products of M pixels and P pairs of panels.
 ///
