@@ -94,7 +94,12 @@ pub(crate) struct Dot;
 
 /// The instructions of one pixel: its address, the register that its unit is repeated in, and one for each sum.
 macro_rules! pixel {
-    ($address:literal, $x:literal, $op:literal, $($sum:literal * $w:literal),+) => {
+    (from_memory, $address:literal, $x:literal, $op:literal, $($sum:literal * $w:literal),+) => {
+        concat!(
+            $($op, " ", $sum, ", ", $w, ", dword ptr [", $address, "]{{1to16}}\n",)+
+        )
+    };
+    (from_register, $address:literal, $x:literal, $op:literal, $($sum:literal * $w:literal),+) => {
         concat!(
             "vbroadcastss ", $x, ", dword ptr [", $address, "]\n",
             $($op, " ", $sum, ", ", $x, ", ", $w, "\n",)+
@@ -198,18 +203,18 @@ macro_rules! multiply {
                         "vmovups ymm25, ymmword ptr [{p2} + 8*{i}]",
                         "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
                         "vinsertf32x8 zmm25, zmm25, ymmword ptr [{p3} + 8*{i}], 1",
-                        pixel!("{a0}", "zmm28", $op, "zmm0" * "zmm24", "zmm12" * "zmm25"),
-                        pixel!("{a0} + {d}", "zmm29", $op, "zmm1" * "zmm24", "zmm13" * "zmm25"),
-                        pixel!("{a0} + 2*{d}", "zmm28", $op, "zmm2" * "zmm24", "zmm14" * "zmm25"),
-                        pixel!("{a0} + {d3}", "zmm29", $op, "zmm3" * "zmm24", "zmm15" * "zmm25"),
-                        pixel!("{a4}", "zmm28", $op, "zmm4" * "zmm24", "zmm16" * "zmm25"),
-                        pixel!("{a4} + {d}", "zmm29", $op, "zmm5" * "zmm24", "zmm17" * "zmm25"),
-                        pixel!("{a4} + 2*{d}", "zmm28", $op, "zmm6" * "zmm24", "zmm18" * "zmm25"),
-                        pixel!("{a4} + {d3}", "zmm29", $op, "zmm7" * "zmm24", "zmm19" * "zmm25"),
-                        pixel!("{a8}", "zmm28", $op, "zmm8" * "zmm24", "zmm20" * "zmm25"),
-                        pixel!("{a8} + {d}", "zmm29", $op, "zmm9" * "zmm24", "zmm21" * "zmm25"),
-                        pixel!("{a8} + 2*{d}", "zmm28", $op, "zmm10" * "zmm24", "zmm22" * "zmm25"),
-                        pixel!("{a8} + {d3}", "zmm29", $op, "zmm11" * "zmm24", "zmm23" * "zmm25"),
+                        pixel!($from, "{a0}", "zmm28", $op, "zmm0" * "zmm24", "zmm12" * "zmm25"),
+                        pixel!($from, "{a0} + {d}", "zmm29", $op, "zmm1" * "zmm24", "zmm13" * "zmm25"),
+                        pixel!($from, "{a0} + 2*{d}", "zmm28", $op, "zmm2" * "zmm24", "zmm14" * "zmm25"),
+                        pixel!($from, "{a0} + {d3}", "zmm29", $op, "zmm3" * "zmm24", "zmm15" * "zmm25"),
+                        pixel!($from, "{a4}", "zmm28", $op, "zmm4" * "zmm24", "zmm16" * "zmm25"),
+                        pixel!($from, "{a4} + {d}", "zmm29", $op, "zmm5" * "zmm24", "zmm17" * "zmm25"),
+                        pixel!($from, "{a4} + 2*{d}", "zmm28", $op, "zmm6" * "zmm24", "zmm18" * "zmm25"),
+                        pixel!($from, "{a4} + {d3}", "zmm29", $op, "zmm7" * "zmm24", "zmm19" * "zmm25"),
+                        pixel!($from, "{a8}", "zmm28", $op, "zmm8" * "zmm24", "zmm20" * "zmm25"),
+                        pixel!($from, "{a8} + {d}", "zmm29", $op, "zmm9" * "zmm24", "zmm21" * "zmm25"),
+                        pixel!($from, "{a8} + 2*{d}", "zmm28", $op, "zmm10" * "zmm24", "zmm22" * "zmm25"),
+                        pixel!($from, "{a8} + {d3}", "zmm29", $op, "zmm11" * "zmm24", "zmm23" * "zmm25"),
                         next!(),
                         a0 = inout(reg) run.a => _,
                         a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
@@ -306,14 +311,14 @@ macro_rules! multiply {
                         "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
                         "vinsertf32x8 zmm25, zmm25, ymmword ptr [{p3} + 8*{i}], 1",
                         "vinsertf32x8 zmm26, zmm26, ymmword ptr [{p5} + 8*{i}], 1",
-                        pixel!("{a0}", "zmm28", $op, "zmm0" * "zmm24", "zmm8" * "zmm25", "zmm16" * "zmm26"),
-                        pixel!("{a0} + {d}", "zmm29", $op, "zmm1" * "zmm24", "zmm9" * "zmm25", "zmm17" * "zmm26"),
-                        pixel!("{a0} + 2*{d}", "zmm28", $op, "zmm2" * "zmm24", "zmm10" * "zmm25", "zmm18" * "zmm26"),
-                        pixel!("{a0} + {d3}", "zmm29", $op, "zmm3" * "zmm24", "zmm11" * "zmm25", "zmm19" * "zmm26"),
-                        pixel!("{a4}", "zmm28", $op, "zmm4" * "zmm24", "zmm12" * "zmm25", "zmm20" * "zmm26"),
-                        pixel!("{a4} + {d}", "zmm29", $op, "zmm5" * "zmm24", "zmm13" * "zmm25", "zmm21" * "zmm26"),
-                        pixel!("{a4} + 2*{d}", "zmm28", $op, "zmm6" * "zmm24", "zmm14" * "zmm25", "zmm22" * "zmm26"),
-                        pixel!("{a4} + {d3}", "zmm29", $op, "zmm7" * "zmm24", "zmm15" * "zmm25", "zmm23" * "zmm26"),
+                        pixel!($from, "{a0}", "zmm28", $op, "zmm0" * "zmm24", "zmm8" * "zmm25", "zmm16" * "zmm26"),
+                        pixel!($from, "{a0} + {d}", "zmm29", $op, "zmm1" * "zmm24", "zmm9" * "zmm25", "zmm17" * "zmm26"),
+                        pixel!($from, "{a0} + 2*{d}", "zmm28", $op, "zmm2" * "zmm24", "zmm10" * "zmm25", "zmm18" * "zmm26"),
+                        pixel!($from, "{a0} + {d3}", "zmm29", $op, "zmm3" * "zmm24", "zmm11" * "zmm25", "zmm19" * "zmm26"),
+                        pixel!($from, "{a4}", "zmm28", $op, "zmm4" * "zmm24", "zmm12" * "zmm25", "zmm20" * "zmm26"),
+                        pixel!($from, "{a4} + {d}", "zmm29", $op, "zmm5" * "zmm24", "zmm13" * "zmm25", "zmm21" * "zmm26"),
+                        pixel!($from, "{a4} + 2*{d}", "zmm28", $op, "zmm6" * "zmm24", "zmm14" * "zmm25", "zmm22" * "zmm26"),
+                        pixel!($from, "{a4} + {d3}", "zmm29", $op, "zmm7" * "zmm24", "zmm15" * "zmm25", "zmm23" * "zmm26"),
                         "prefetcht1 [{ahead} + 8*{i}]\nadd {a0}, 4\nadd {a4}, 4\nadd {i}, 4\njnz 2b",
                         a0 = inout(reg) run.a => _,
                         a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
