@@ -13,7 +13,7 @@ mod tests;
 use cygnet_format::op;
 use cygnet_format::program::{DType, MAX_RANK};
 
-use self::last::{FOUR, pick_four, pick_one};
+use self::last::{FOUR, pick_lines};
 use crate::cpu::Cpu;
 use crate::kernel::{Context, Kernel, PrepareError};
 use crate::map::same_dims;
@@ -76,7 +76,7 @@ impl Lines {
         self.outer.each(first, to, |[y, x]| f(y + start, x + start, n));
     }
 
-    /// Calls `four` with so many of a tile's lines along the last axis at a time, and `one` with each that is left.
+    /// Calls `four` with so many of a tile's lines along the last axis at a time, the last one repeated if need be.
     ///
     /// # Safety
     /// `from` and `to` are the first elements of input and output.
@@ -85,21 +85,21 @@ impl Lines {
         tile: usize,
         from: *const T,
         to: *mut T,
-        one: impl Fn(&[*const T; 1], &[*mut T; 1]),
         four: impl Fn(&[*const T; FOUR], &[*mut T; FOUR]),
     ) {
         let (mut x, mut y, mut filled) = ([from; FOUR], [to; FOUR], 0);
         self.tile(tile, |to_y, to_x, _| {
             // SAFETY: positions of lines.
-            (x[filled], y[filled]) = unsafe { (from.add(to_x), to.add(to_y)) };
-            filled += 1;
-            if filled == FOUR {
+            let (line_x, line_y) = unsafe { (from.add(to_x), to.add(to_y)) };
+            x[filled..].fill(line_x);
+            y[filled..].fill(line_y);
+            filled = (filled + 1) % FOUR;
+            if filled == 0 {
                 four(&x, &y);
-                filled = 0;
             }
         });
-        for (&x, &y) in x.iter().zip(&y).take(filled) {
-            one(&[x], &[y]);
+        if filled > 0 {
+            four(&x, &y);
         }
     }
 }
@@ -121,7 +121,6 @@ pub(crate) fn prepare(p: &op::Softmax, cx: &Context<'_>) -> Result<Box<dyn Kerne
 struct Softmax<T> {
     lines: Lines,
     log: bool,
-    one: unsafe fn(&[*const T; 1], &[*mut T; 1], usize),
     four: unsafe fn(&[*const T; FOUR], &[*mut T; FOUR], usize),
     max: RowFn<T>,
     sum: unsafe fn(*const T, usize, f32, *mut T) -> f32,
@@ -152,8 +151,7 @@ impl<T: Elem> Softmax<T> {
         Self {
             lines,
             log,
-            one: pick_one::<T>(wide),
-            four: pick_four::<T>(wide),
+            four: pick_lines::<T>(wide),
             max: pick_row::<T, Max>(isa),
             sum: pick_sum::<T>(wide),
             column_max: pick_columns::<T, Max>(isa),
@@ -223,8 +221,7 @@ unsafe impl<T: Elem> Kernel for Softmax<T> {
         unsafe {
             match (last, self.log) {
                 (true, false) => {
-                    let one = |x: &_, y: &_| (self.one)(x, y, count);
-                    self.lines.last_axis(tile, from, to, one, |x, y| (self.four)(x, y, count));
+                    self.lines.last_axis(tile, from, to, |x, y| (self.four)(x, y, count));
                 }
                 (true, true) => self.lines.tile(tile, |y, x, _| self.log_line(from.add(x), to.add(y))),
                 (false, _) => self.lines.tile(tile, |y, x, n| self.block(from.add(x), to.add(y), n)),

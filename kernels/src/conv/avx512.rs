@@ -92,35 +92,30 @@ pub(crate) struct Fma;
 /// `sum + sum of four x * w`, x of unsigned bytes, w of signed ones.
 pub(crate) struct Dot;
 
-/// The instructions of one pixel: its address, the register that its unit is repeated in, and one for each sum.
-macro_rules! pixel {
-    (from_memory, $address:literal, $x:literal, $op:literal, $($sum:literal * $w:literal),+) => {
-        concat!(
-            $($op, " ", $sum, ", ", $w, ", dword ptr [", $address, "]{{1to16}}\n",)+
-        )
+/// Lanes of a register.
+macro_rules! lanes {
+    (zmm) => {
+        "16"
     };
-    (from_register, $address:literal, $x:literal, $op:literal, $($sum:literal * $w:literal),+) => {
-        concat!(
-            "vbroadcastss ", $x, ", dword ptr [", $address, "]\n",
-            $($op, " ", $sum, ", ", $x, ", ", $w, "\n",)+
-        )
+    (ymm) => {
+        "8"
     };
 }
 
-/// The same of one sum, whose number is given, and perhaps half a register's beside it. Where the operator takes its
-/// inputs from memory, each sum by itself repeats them: so few sums are faster for it.
-macro_rules! few {
-    (from_memory, $address:literal, $x:literal, $op:literal, $sum:literal $(, $half:literal)?) => {
-        concat!(
-            $op, " zmm", $sum, ", zmm24, dword ptr [", $address, "]{{1to16}}\n",
-            $($op, " ymm", $half, ", ymm25, dword ptr [", $address, "]{{1to8}}\n",)?
-        )
+/// The instructions of one pixel: its address, the register that its unit is repeated in, and one for each sum. An
+/// operator that takes its inputs from memory repeats them by itself: without broadcasts, which take more than a cycle
+/// of the load ports, fewer instructions are in flight, and loads run further ahead.
+macro_rules! pixel {
+    (from_memory, $address:literal, $x:literal, $op:literal, $($class:ident $sum:literal * $w:literal),+) => {
+        concat!($(
+            $op, " ", stringify!($class), $sum, ", ", stringify!($class), $w,
+            ", dword ptr [", $address, "]{{1to", lanes!($class), "}}\n",
+        )+)
     };
-    (from_register, $address:literal, $x:literal, $op:literal, $sum:literal $(, $half:literal)?) => {
+    (from_register, $address:literal, $x:literal, $op:literal, $($class:ident $sum:literal * $w:literal),+) => {
         concat!(
             "vbroadcastss zmm", $x, ", dword ptr [", $address, "]\n",
-            $op, " zmm", $sum, ", zmm", $x, ", zmm24\n",
-            $($op, " ymm", $half, ", ymm", $x, ", ymm25\n",)?
+            $($op, " ", stringify!($class), $sum, ", ", stringify!($class), $x, ", ", stringify!($class), $w, "\n",)+
         )
     };
 }
@@ -154,18 +149,18 @@ macro_rules! multiply {
                         "2:",
                         "vmovups ymm24, ymmword ptr [{p0} + 8*{i}]",
                         "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
-                        few!($from, "{a0}", 28, $op, 0),
-                        few!($from, "{a0} + {d}", 29, $op, 1),
-                        few!($from, "{a0} + 2*{d}", 28, $op, 2),
-                        few!($from, "{a0} + {d3}", 29, $op, 3),
-                        few!($from, "{a4}", 28, $op, 4),
-                        few!($from, "{a4} + {d}", 29, $op, 5),
-                        few!($from, "{a4} + 2*{d}", 28, $op, 6),
-                        few!($from, "{a4} + {d3}", 29, $op, 7),
-                        few!($from, "{a8}", 28, $op, 8),
-                        few!($from, "{a8} + {d}", 29, $op, 9),
-                        few!($from, "{a8} + 2*{d}", 28, $op, 10),
-                        few!($from, "{a8} + {d3}", 29, $op, 11),
+                        pixel!($from, "{a0}", 28, $op, zmm 0 * 24),
+                        pixel!($from, "{a0} + {d}", 29, $op, zmm 1 * 24),
+                        pixel!($from, "{a0} + 2*{d}", 28, $op, zmm 2 * 24),
+                        pixel!($from, "{a0} + {d3}", 29, $op, zmm 3 * 24),
+                        pixel!($from, "{a4}", 28, $op, zmm 4 * 24),
+                        pixel!($from, "{a4} + {d}", 29, $op, zmm 5 * 24),
+                        pixel!($from, "{a4} + 2*{d}", 28, $op, zmm 6 * 24),
+                        pixel!($from, "{a4} + {d3}", 29, $op, zmm 7 * 24),
+                        pixel!($from, "{a8}", 28, $op, zmm 8 * 24),
+                        pixel!($from, "{a8} + {d}", 29, $op, zmm 9 * 24),
+                        pixel!($from, "{a8} + 2*{d}", 28, $op, zmm 10 * 24),
+                        pixel!($from, "{a8} + {d3}", 29, $op, zmm 11 * 24),
                         next!(),
                         a0 = inout(reg) run.a => _,
                         a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
@@ -203,18 +198,18 @@ macro_rules! multiply {
                         "vmovups ymm25, ymmword ptr [{p2} + 8*{i}]",
                         "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
                         "vinsertf32x8 zmm25, zmm25, ymmword ptr [{p3} + 8*{i}], 1",
-                        pixel!($from, "{a0}", "zmm28", $op, "zmm0" * "zmm24", "zmm12" * "zmm25"),
-                        pixel!($from, "{a0} + {d}", "zmm29", $op, "zmm1" * "zmm24", "zmm13" * "zmm25"),
-                        pixel!($from, "{a0} + 2*{d}", "zmm28", $op, "zmm2" * "zmm24", "zmm14" * "zmm25"),
-                        pixel!($from, "{a0} + {d3}", "zmm29", $op, "zmm3" * "zmm24", "zmm15" * "zmm25"),
-                        pixel!($from, "{a4}", "zmm28", $op, "zmm4" * "zmm24", "zmm16" * "zmm25"),
-                        pixel!($from, "{a4} + {d}", "zmm29", $op, "zmm5" * "zmm24", "zmm17" * "zmm25"),
-                        pixel!($from, "{a4} + 2*{d}", "zmm28", $op, "zmm6" * "zmm24", "zmm18" * "zmm25"),
-                        pixel!($from, "{a4} + {d3}", "zmm29", $op, "zmm7" * "zmm24", "zmm19" * "zmm25"),
-                        pixel!($from, "{a8}", "zmm28", $op, "zmm8" * "zmm24", "zmm20" * "zmm25"),
-                        pixel!($from, "{a8} + {d}", "zmm29", $op, "zmm9" * "zmm24", "zmm21" * "zmm25"),
-                        pixel!($from, "{a8} + 2*{d}", "zmm28", $op, "zmm10" * "zmm24", "zmm22" * "zmm25"),
-                        pixel!($from, "{a8} + {d3}", "zmm29", $op, "zmm11" * "zmm24", "zmm23" * "zmm25"),
+                        pixel!($from, "{a0}", 28, $op, zmm 0 * 24, zmm 12 * 25),
+                        pixel!($from, "{a0} + {d}", 29, $op, zmm 1 * 24, zmm 13 * 25),
+                        pixel!($from, "{a0} + 2*{d}", 28, $op, zmm 2 * 24, zmm 14 * 25),
+                        pixel!($from, "{a0} + {d3}", 29, $op, zmm 3 * 24, zmm 15 * 25),
+                        pixel!($from, "{a4}", 28, $op, zmm 4 * 24, zmm 16 * 25),
+                        pixel!($from, "{a4} + {d}", 29, $op, zmm 5 * 24, zmm 17 * 25),
+                        pixel!($from, "{a4} + 2*{d}", 28, $op, zmm 6 * 24, zmm 18 * 25),
+                        pixel!($from, "{a4} + {d3}", 29, $op, zmm 7 * 24, zmm 19 * 25),
+                        pixel!($from, "{a8}", 28, $op, zmm 8 * 24, zmm 20 * 25),
+                        pixel!($from, "{a8} + {d}", 29, $op, zmm 9 * 24, zmm 21 * 25),
+                        pixel!($from, "{a8} + 2*{d}", 28, $op, zmm 10 * 24, zmm 22 * 25),
+                        pixel!($from, "{a8} + {d3}", 29, $op, zmm 11 * 24, zmm 23 * 25),
                         next!(),
                         a0 = inout(reg) run.a => _,
                         a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
@@ -255,18 +250,18 @@ macro_rules! multiply {
                         "vmovups ymm24, ymmword ptr [{p0} + 8*{i}]",
                         "vmovups ymm25, ymmword ptr [{p2} + 8*{i}]",
                         "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
-                        few!($from, "{a0}", 28, $op, 0, 12),
-                        few!($from, "{a0} + {d}", 29, $op, 1, 13),
-                        few!($from, "{a0} + 2*{d}", 28, $op, 2, 14),
-                        few!($from, "{a0} + {d3}", 29, $op, 3, 15),
-                        few!($from, "{a4}", 28, $op, 4, 16),
-                        few!($from, "{a4} + {d}", 29, $op, 5, 17),
-                        few!($from, "{a4} + 2*{d}", 28, $op, 6, 18),
-                        few!($from, "{a4} + {d3}", 29, $op, 7, 19),
-                        few!($from, "{a8}", 28, $op, 8, 20),
-                        few!($from, "{a8} + {d}", 29, $op, 9, 21),
-                        few!($from, "{a8} + 2*{d}", 28, $op, 10, 22),
-                        few!($from, "{a8} + {d3}", 29, $op, 11, 23),
+                        pixel!($from, "{a0}", 28, $op, zmm 0 * 24, ymm 12 * 25),
+                        pixel!($from, "{a0} + {d}", 29, $op, zmm 1 * 24, ymm 13 * 25),
+                        pixel!($from, "{a0} + 2*{d}", 28, $op, zmm 2 * 24, ymm 14 * 25),
+                        pixel!($from, "{a0} + {d3}", 29, $op, zmm 3 * 24, ymm 15 * 25),
+                        pixel!($from, "{a4}", 28, $op, zmm 4 * 24, ymm 16 * 25),
+                        pixel!($from, "{a4} + {d}", 29, $op, zmm 5 * 24, ymm 17 * 25),
+                        pixel!($from, "{a4} + 2*{d}", 28, $op, zmm 6 * 24, ymm 18 * 25),
+                        pixel!($from, "{a4} + {d3}", 29, $op, zmm 7 * 24, ymm 19 * 25),
+                        pixel!($from, "{a8}", 28, $op, zmm 8 * 24, ymm 20 * 25),
+                        pixel!($from, "{a8} + {d}", 29, $op, zmm 9 * 24, ymm 21 * 25),
+                        pixel!($from, "{a8} + 2*{d}", 28, $op, zmm 10 * 24, ymm 22 * 25),
+                        pixel!($from, "{a8} + {d3}", 29, $op, zmm 11 * 24, ymm 23 * 25),
                         next!(),
                         a0 = inout(reg) run.a => _,
                         a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
@@ -311,14 +306,14 @@ macro_rules! multiply {
                         "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
                         "vinsertf32x8 zmm25, zmm25, ymmword ptr [{p3} + 8*{i}], 1",
                         "vinsertf32x8 zmm26, zmm26, ymmword ptr [{p5} + 8*{i}], 1",
-                        pixel!($from, "{a0}", "zmm28", $op, "zmm0" * "zmm24", "zmm8" * "zmm25", "zmm16" * "zmm26"),
-                        pixel!($from, "{a0} + {d}", "zmm29", $op, "zmm1" * "zmm24", "zmm9" * "zmm25", "zmm17" * "zmm26"),
-                        pixel!($from, "{a0} + 2*{d}", "zmm28", $op, "zmm2" * "zmm24", "zmm10" * "zmm25", "zmm18" * "zmm26"),
-                        pixel!($from, "{a0} + {d3}", "zmm29", $op, "zmm3" * "zmm24", "zmm11" * "zmm25", "zmm19" * "zmm26"),
-                        pixel!($from, "{a4}", "zmm28", $op, "zmm4" * "zmm24", "zmm12" * "zmm25", "zmm20" * "zmm26"),
-                        pixel!($from, "{a4} + {d}", "zmm29", $op, "zmm5" * "zmm24", "zmm13" * "zmm25", "zmm21" * "zmm26"),
-                        pixel!($from, "{a4} + 2*{d}", "zmm28", $op, "zmm6" * "zmm24", "zmm14" * "zmm25", "zmm22" * "zmm26"),
-                        pixel!($from, "{a4} + {d3}", "zmm29", $op, "zmm7" * "zmm24", "zmm15" * "zmm25", "zmm23" * "zmm26"),
+                        pixel!($from, "{a0}", 28, $op, zmm 0 * 24, zmm 8 * 25, zmm 16 * 26),
+                        pixel!($from, "{a0} + {d}", 29, $op, zmm 1 * 24, zmm 9 * 25, zmm 17 * 26),
+                        pixel!($from, "{a0} + 2*{d}", 28, $op, zmm 2 * 24, zmm 10 * 25, zmm 18 * 26),
+                        pixel!($from, "{a0} + {d3}", 29, $op, zmm 3 * 24, zmm 11 * 25, zmm 19 * 26),
+                        pixel!($from, "{a4}", 28, $op, zmm 4 * 24, zmm 12 * 25, zmm 20 * 26),
+                        pixel!($from, "{a4} + {d}", 29, $op, zmm 5 * 24, zmm 13 * 25, zmm 21 * 26),
+                        pixel!($from, "{a4} + 2*{d}", 28, $op, zmm 6 * 24, zmm 14 * 25, zmm 22 * 26),
+                        pixel!($from, "{a4} + {d3}", 29, $op, zmm 7 * 24, zmm 15 * 25, zmm 23 * 26),
                         "prefetcht1 [{ahead} + 8*{i}]\nadd {a0}, 4\nadd {a4}, 4\nadd {i}, 4\njnz 2b",
                         a0 = inout(reg) run.a => _,
                         a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,

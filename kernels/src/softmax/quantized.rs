@@ -19,8 +19,8 @@ pub(super) fn kernel(lines: Lines, log: bool, cx: &Context<'_>) -> Result<Box<dy
     let exp = std::array::from_fn(|i| scalar::exp_neg(-((255 - i) as f32) * x.scale));
     let function = Function { exp, log, scale: x.scale, quant: y };
     let name = if log { isa_name!(isa, "log_softmax_s8") } else { isa_name!(isa, "softmax_s8") };
-    let (one, four, block) = (pick_one(isa), pick_four(isa), pick_block(isa));
-    Ok(Box::new(Softmax { lines, function, one, four, block, name }))
+    let (four, block) = (pick_lines(isa), pick_block(isa));
+    Ok(Box::new(Softmax { lines, function, four, block, name }))
 }
 
 /// Vectors of terms that a line keeps.
@@ -29,7 +29,6 @@ const KEPT: usize = 16;
 struct Softmax {
     lines: Lines,
     function: Function,
-    one: unsafe fn(&Function, &[*const i8; 1], &[*mut i8; 1], usize),
     four: unsafe fn(&Function, &[*const i8; FOUR], &[*mut i8; FOUR], usize),
     block: unsafe fn(&Function, *const i8, *mut i8, usize, usize, [usize; 2]),
     name: &'static str,
@@ -45,10 +44,7 @@ struct Function {
 }
 
 per_isa! {
-    wide fn pick_one[](f: &Function, x: &[*const i8; 1], y: &[*mut i8; 1], n: usize) = one
-}
-per_isa! {
-    wide fn pick_four[](f: &Function, x: &[*const i8; FOUR], y: &[*mut i8; FOUR], n: usize) = four
+    wide fn pick_lines[](f: &Function, x: &[*const i8; FOUR], y: &[*mut i8; FOUR], n: usize) = lines
 }
 per_isa! {
     wide fn pick_block[](f: &Function, x: *const i8, y: *mut i8, n: usize, count: usize, stride: [usize; 2]) = block
@@ -130,46 +126,30 @@ impl Function {
     }
 }
 
-/// # Safety
-/// As [`lines`].
-#[inline(always)]
-unsafe fn one<V: V8>(f: &Function, x: &[*const i8; 1], y: &[*mut i8; 1], n: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { lines::<V, 1>(f, x, y, n) }
-}
-
-/// # Safety
-/// As [`lines`].
-#[inline(always)]
-unsafe fn four<V: V8>(f: &Function, x: &[*const i8; FOUR], y: &[*mut i8; FOUR], n: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { lines::<V, FOUR>(f, x, y, n) }
-}
-
 /// Lines of `n` elements along the last axis.
 ///
 /// # Safety
 /// They can be read and written; input and output do not overlap.
 #[inline(always)]
-unsafe fn lines<V: V8, const N: usize>(f: &Function, x: &[*const i8; N], y: &[*mut i8; N], n: usize) {
+unsafe fn lines<V: V8>(f: &Function, x: &[*const i8; FOUR], y: &[*mut i8; FOUR], n: usize) {
     // SAFETY: the elements are within the lines.
     unsafe {
-        let mut most = [V::splat(-128.0); N];
+        let mut most = [V::splat(-128.0); FOUR];
         for i in (0..n).step_by(V::LANES) {
-            for j in 0..N {
+            for j in 0..FOUR {
                 most[j] = most[j].max(V::from_i32(load::<V>(x[j].add(i), V::LANES.min(n - i))));
             }
         }
-        let mut m = [0; N];
-        for j in 0..N {
+        let mut m = [0; FOUR];
+        for j in 0..FOUR {
             m[j] = most[j].greatest() as i32;
         }
-        let mut sums = [[0.0; LANES]; N];
+        let mut sums = [[0.0; LANES]; FOUR];
         let whole = n - n % V::LANES;
         // The first terms are kept: they are what takes the time.
-        let mut kept = [[const { MaybeUninit::uninit() }; N]; KEPT];
+        let mut kept = [[const { MaybeUninit::uninit() }; FOUR]; KEPT];
         for i in (0..whole).step_by(V::LANES) {
-            for j in 0..N {
+            for j in 0..FOUR {
                 let e: V = f.terms(m[j], x[j].add(i));
                 e.accumulate(&mut sums[j]);
                 if let Some(kept) = kept.get_mut(i / V::LANES) {
@@ -177,8 +157,8 @@ unsafe fn lines<V: V8, const N: usize>(f: &Function, x: &[*const i8; N], y: &[*m
                 }
             }
         }
-        let mut k = [V::splat(0.0); N];
-        for j in 0..N {
+        let mut k = [V::splat(0.0); FOUR];
+        for j in 0..FOUR {
             if whole < n {
                 let e: V = f.term(V::isplat(m[j]), load::<V>(x[j].add(whole), n - whole));
                 e.accumulate_some(n - whole, &mut sums[j]);
@@ -188,7 +168,7 @@ unsafe fn lines<V: V8, const N: usize>(f: &Function, x: &[*const i8; N], y: &[*m
         }
         for i in (0..n).step_by(V::LANES) {
             let part = V::LANES.min(n - i);
-            for j in 0..N {
+            for j in 0..FOUR {
                 let r = match kept.get(i / V::LANES) {
                     // A whole vector, so that its terms have been kept.
                     Some(e) if part == V::LANES && !f.log => e[j].assume_init().mul(k[j]),
@@ -244,10 +224,7 @@ unsafe impl Kernel for Softmax {
         let f = &self.function;
         if self.lines.last {
             // SAFETY: positions come from the lines; input and output do not overlap.
-            unsafe {
-                let one = |x: &_, y: &_| (self.one)(f, x, y, count);
-                return self.lines.last_axis(tile, from, to, one, |x, y| (self.four)(f, x, y, count));
-            }
+            return unsafe { self.lines.last_axis(tile, from, to, |x, y| (self.four)(f, x, y, count)) };
         }
         // SAFETY: as above.
         self.lines.tile(tile, |y, x, columns| unsafe {

@@ -113,7 +113,8 @@ struct Matrices {
     panels: usize,
     tiles: usize,
     depth: usize,
-    /// What the processor is told to fetch meanwhile.
+    /// What the processor is told to fetch meanwhile, by kernels that do.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code))]
     ahead: Ahead,
     /// Sums `[tile][panels * NR]`, tiles `pitch` elements apart: a multiple of [`Stages::lanes`], up to which may be
     /// written.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{Inputs, OUT, Outputs, POSITIONS, SIDE, Weights};
 use crate::conv::micro::NR;
-use crate::simd::{V8, load_part, per_isa, store_part};
+use crate::simd::{MAX_LANES, V8, per_isa};
 
 /// The points: 5/8 and 3/2, and what is made of them.
 const A: f32 = 0.625;
@@ -145,31 +145,37 @@ unsafe fn inputs_of<V: V8>(a: &Inputs<'_>) {
 /// As [`inputs_of`].
 #[inline(always)]
 unsafe fn inputs_pair<V: V8, const PAIR: usize>(a: &Inputs<'_>) {
-    let rest = a.depth % V::LANES;
+    // Of channels that are less than a register's worth.
+    let mut part = [[0.0; MAX_LANES]; POSITIONS];
+    let mut copies = [std::ptr::null(); POSITIONS];
     for (tile, pixels) in a.tiles.iter().enumerate() {
-        // SAFETY: the tile's channels; rows have room for registers.
-        unsafe {
-            let to = a.to.add(tile * a.row);
-            for k in (0..a.depth - rest).step_by(V::LANES) {
-                inputs_at::<V, true, PAIR>(pixels, a.start + k, V::LANES, to.add(k), a.stride);
-            }
-            if rest > 0 {
-                let k = a.depth - rest;
-                inputs_at::<V, false, PAIR>(pixels, a.start + k, rest, to.add(k), a.stride);
+        for k in (0..a.depth).step_by(V::LANES) {
+            let n = V::LANES.min(a.depth - k);
+            // SAFETY: the tile's channels; rows have room for registers.
+            unsafe {
+                let (pixels, at) = if n == V::LANES {
+                    (pixels, a.start + k)
+                } else {
+                    for i in 0..POSITIONS {
+                        std::ptr::copy_nonoverlapping(pixels[i].add(a.start + k), part[i].as_mut_ptr(), n);
+                        copies[i] = part[i].as_ptr();
+                    }
+                    (&copies, 0)
+                };
+                inputs_at::<V, PAIR>(pixels, at, a.to.add(tile * a.row + k), a.stride);
             }
         }
     }
 }
 
-/// `n` channels of a tile from `k` on: a register's worth if WHOLE.
+/// A register's worth of channels of a tile from `k` on.
 ///
 /// # Safety
 /// The pixels' channels can be read, and registers written.
 #[inline(always)]
-unsafe fn inputs_at<V: V8, const WHOLE: bool, const PAIR: usize>(
+unsafe fn inputs_at<V: V8, const PAIR: usize>(
     pixels: &[*const f32; POSITIONS],
     k: usize,
-    n: usize,
     to: *mut f32,
     stride: usize,
 ) {
@@ -177,12 +183,12 @@ unsafe fn inputs_at<V: V8, const WHOLE: bool, const PAIR: usize>(
     unsafe {
         // Spelled out: of loops within loops not all are unrolled, and arrays of others are no registers.
         let [[a0, b0], [a1, b1], [a2, b2], [a3, b3], [a4, b4], [a5, b5]] = [
-            inputs_column::<V, WHOLE, PAIR>(pixels, 0, k, n),
-            inputs_column::<V, WHOLE, PAIR>(pixels, 1, k, n),
-            inputs_column::<V, WHOLE, PAIR>(pixels, 2, k, n),
-            inputs_column::<V, WHOLE, PAIR>(pixels, 3, k, n),
-            inputs_column::<V, WHOLE, PAIR>(pixels, 4, k, n),
-            inputs_column::<V, WHOLE, PAIR>(pixels, 5, k, n),
+            inputs_column::<V, PAIR>(pixels, 0, k),
+            inputs_column::<V, PAIR>(pixels, 1, k),
+            inputs_column::<V, PAIR>(pixels, 2, k),
+            inputs_column::<V, PAIR>(pixels, 3, k),
+            inputs_column::<V, PAIR>(pixels, 4, k),
+            inputs_column::<V, PAIR>(pixels, 5, k),
         ];
         store_row(input([a0, a1, a2, a3, a4, a5]), to, stride);
         store_row(input([b0, b1, b2, b3, b4, b5]), to.add(SIDE * stride), stride);
@@ -194,16 +200,15 @@ unsafe fn inputs_at<V: V8, const WHOLE: bool, const PAIR: usize>(
 /// # Safety
 /// The pixels' channels can be read.
 #[inline(always)]
-unsafe fn inputs_column<V: V8, const WHOLE: bool, const PAIR: usize>(
+unsafe fn inputs_column<V: V8, const PAIR: usize>(
     pixels: &[*const f32; POSITIONS],
     j: usize,
     k: usize,
-    n: usize,
 ) -> [V; 2] {
     let mut d = [V::splat(0.0); SIDE];
     for i in 0..SIDE {
         // SAFETY: the pixel's channels.
-        d[i] = unsafe { load::<V, WHOLE>(pixels[i * SIDE + j].add(k), n) };
+        d[i] = unsafe { V::load(pixels[i * SIDE + j].add(k)) };
     }
     input_pair::<V, PAIR>(d)
 }
@@ -218,16 +223,6 @@ unsafe fn store_row<V: V8>(v: [V; SIDE], to: *mut f32, stride: usize) {
         // SAFETY: the caller's promise.
         unsafe { v[j].store(to.add(j * stride)) };
     }
-}
-
-/// `n` numbers: a register's worth if WHOLE.
-///
-/// # Safety
-/// They can be read.
-#[inline(always)]
-unsafe fn load<V: V8, const WHOLE: bool>(p: *const f32, n: usize) -> V {
-    // SAFETY: the caller's promise.
-    unsafe { if WHOLE { V::load(p) } else { load_part(p, n, 0.0, V::load) } }
 }
 
 per_isa! {
@@ -316,46 +311,58 @@ unsafe fn outputs_of<V: V8>(a: &Outputs<'_>) {
 /// As [`outputs_of`].
 #[inline(always)]
 unsafe fn outputs_pair<V: V8, const PAIR: usize>(a: &Outputs<'_>) {
-    let rest = a.channels % V::LANES;
     let columns = if a.alike { 1 } else { OUT };
-    for tile in 0..a.tiles.len() {
+    // Of channels that are less than a register's worth.
+    let mut part = [[0.0; MAX_LANES]; OUT * OUT];
+    for (tile, pixels) in a.tiles.iter().enumerate() {
         for j in (0..OUT).step_by(columns) {
-            let columns = j..j + columns;
-            // SAFETY: the caller's promise.
-            unsafe {
-                for c in (0..a.channels - rest).step_by(V::LANES) {
-                    outputs_at::<V, true, PAIR>(a, tile, &columns, c, V::LANES);
-                }
-                if rest > 0 {
-                    outputs_at::<V, false, PAIR>(a, tile, &columns, a.channels - rest, rest);
+            for c in (0..a.channels).step_by(V::LANES) {
+                let n = V::LANES.min(a.channels - c);
+                let whole = n == V::LANES;
+                // SAFETY: the pixels' channels; sums are there for whole registers.
+                unsafe {
+                    let (at, sums, columns) = (a.start + c, a.sums.add(tile * a.pitch + c), j..j + columns);
+                    let mut copies = [std::ptr::null_mut(); OUT * OUT];
+                    if !whole {
+                        for i in (0..OUT * OUT).filter(|&i| !pixels[i].is_null()) {
+                            std::ptr::copy_nonoverlapping(pixels[i].add(at), part[i].as_mut_ptr(), n);
+                            copies[i] = part[i].as_mut_ptr();
+                        }
+                    }
+                    let (to, first) = if whole { (pixels, at) } else { (&copies, 0) };
+                    outputs_at::<V, PAIR>(a, sums, c, &columns, to, first);
+                    if !whole {
+                        for i in (0..OUT * OUT).filter(|&i| !pixels[i].is_null()) {
+                            std::ptr::copy_nonoverlapping(part[i].as_ptr(), pixels[i].add(at), n);
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// `n` channels of some columns of a tile from `c` on: a register's worth if WHOLE.
+/// A register's worth of channels of some columns of a tile from `c` on, which `pixels` have from `at` on.
 ///
 /// # Safety
-/// As [`outputs_of`].
+/// As [`outputs_of`]; registers can be read and written.
 #[inline(always)]
-unsafe fn outputs_at<V: V8, const WHOLE: bool, const PAIR: usize>(
+unsafe fn outputs_at<V: V8, const PAIR: usize>(
     a: &Outputs<'_>,
-    tile: usize,
-    columns: &Range<usize>,
+    sums: *const f32,
     c: usize,
-    n: usize,
+    columns: &Range<usize>,
+    pixels: &[*mut f32; OUT * OUT],
+    at: usize,
 ) {
-    // SAFETY: sums are there for whole registers.
+    // SAFETY: the caller's promise.
     unsafe {
-        let sums = a.sums.add(tile * a.pitch + c);
         let first = output(load_row(sums, a.stride));
         let second = output(load_row(sums.add(SIDE * a.stride), a.stride));
         for j in 0..OUT {
-            if !columns.contains(&j) {
-                continue;
+            if columns.contains(&j) {
+                outputs_column::<V, PAIR>(a, c, [first[j], second[j]], j, pixels, at);
             }
-            outputs_column::<V, WHOLE, PAIR>(a, &a.tiles[tile], j, [first[j], second[j]], c, n);
         }
     }
 }
@@ -377,15 +384,15 @@ unsafe fn load_row<V: V8>(from: *const f32, stride: usize) -> [V; SIDE] {
 /// Adds a pair of rows to the outputs of column `j`.
 ///
 /// # Safety
-/// As [`outputs_of`].
+/// As [`outputs_at`].
 #[inline(always)]
-unsafe fn outputs_column<V: V8, const WHOLE: bool, const PAIR: usize>(
+unsafe fn outputs_column<V: V8, const PAIR: usize>(
     a: &Outputs<'_>,
-    pixels: &[*mut f32; OUT * OUT],
-    j: usize,
-    m: [V; 2],
     c: usize,
-    n: usize,
+    m: [V; 2],
+    j: usize,
+    pixels: &[*mut f32; OUT * OUT],
+    at: usize,
 ) {
     // SAFETY: the pixels' channels; biases are there for whole registers, with the slack behind them.
     unsafe {
@@ -398,7 +405,7 @@ unsafe fn outputs_column<V: V8, const WHOLE: bool, const PAIR: usize>(
             if !a.bias.is_null() {
                 y[i] = V::load(a.bias.add(c));
             } else if !to.is_null() {
-                y[i] = load::<V, WHOLE>(to.add(a.start + c), n);
+                y[i] = V::load(to.add(at));
             }
         }
         let mut y = output_pair::<V, PAIR>(m, y);
@@ -409,14 +416,8 @@ unsafe fn outputs_column<V: V8, const WHOLE: bool, const PAIR: usize>(
         }
         for i in 0..OUT {
             let to = pixels[i * OUT + j];
-            if untouched(PAIR, i) || to.is_null() {
-                continue;
-            }
-            let to = to.add(a.start + c);
-            if WHOLE {
-                y[i].store(to);
-            } else {
-                store_part(y[i], to, n, V::store);
+            if !untouched(PAIR, i) && !to.is_null() {
+                y[i].store(to.add(at));
             }
         }
     }
