@@ -237,32 +237,32 @@ unsafe fn weights_of<V: V8>(a: &Weights) {
     // SAFETY: the caller's promise.
     unsafe {
         match a.row {
-            0 => weights_row::<V, 0>(a),
-            1 => weights_row::<V, 1>(a),
-            2 => weights_row::<V, 2>(a),
-            3 => weights_row::<V, 3>(a),
-            4 => weights_row::<V, 4>(a),
-            _ => weights_row::<V, 5>(a),
+            0 | 5 => weights_row::<V, false>(a),
+            _ => weights_row::<V, true>(a),
         }
     }
 }
 
+/// The row of a POINT, or else the first or last one.
+///
 /// # Safety
 /// As [`weights_of`].
 #[inline(always)]
-unsafe fn weights_row<V: V8, const ROW: usize>(a: &Weights) {
+unsafe fn weights_row<V: V8, const POINT: bool>(a: &Weights) {
     let n = a.depth * NR;
+    let point = if POINT { [A, -A, B, -B][a.row - 1] } else { 0.0 };
+    let first = if a.row == 5 { 6 * a.tap } else { 0 };
     for panel in 0..a.panels {
-        let (from, to) = (a.from.wrapping_add(panel * 9 * a.tap), a.to.wrapping_add(panel * n));
+        let (from, to) = (a.from.wrapping_add(panel * 9 * a.tap + first), a.to.wrapping_add(panel * n));
         for i in (0..n).step_by(V::LANES) {
             // SAFETY: the panel's weights, of which nine taps are there; what is read past the last channel of a tap
             // are the next one's, or lies in the slack behind them; as many may be written.
             unsafe {
                 let at = from.add(i);
                 let row = [
-                    weights_column::<V, ROW>(at, a.tap),
-                    weights_column::<V, ROW>(at.add(a.tap), a.tap),
-                    weights_column::<V, ROW>(at.add(2 * a.tap), a.tap),
+                    weights_column::<V, POINT>(at, a.tap, point),
+                    weights_column::<V, POINT>(at.add(a.tap), a.tap, point),
+                    weights_column::<V, POINT>(at.add(2 * a.tap), a.tap, point),
                 ];
                 store_row(weight(row), to.add(i), a.stride);
             }
@@ -270,21 +270,20 @@ unsafe fn weights_row<V: V8, const ROW: usize>(a: &Weights) {
     }
 }
 
-/// A row of `G g` of the column whose first tap is at `from`.
+/// Of the column whose taps begin at `from` the POINT's row of `G g`, or else the first tap.
 ///
 /// # Safety
-/// The column's taps can be read.
+/// The taps can be read.
 #[inline(always)]
-unsafe fn weights_column<V: V8, const ROW: usize>(from: *const f32, tap: usize) -> V {
+unsafe fn weights_column<V: V8, const POINT: bool>(from: *const f32, tap: usize, point: f32) -> V {
     // SAFETY: the caller's promise.
-    let g = |i: usize| unsafe { V::load(from.add(3 * i * tap)) };
-    match ROW {
-        0 => g(0),
-        5 => g(2),
-        _ => {
-            let pair = weight_points([g(0), g(1), g(2)], if ROW < 3 { A } else { B });
-            pair[(ROW - 1) % 2]
+    unsafe {
+        let first = V::load(from);
+        if !POINT {
+            return first;
         }
+        let even = V::load(from.add(6 * tap)).fma(V::splat(point * point), first);
+        V::load(from.add(3 * tap)).fma(V::splat(point), even)
     }
 }
 
