@@ -127,6 +127,65 @@ macro_rules! next {
     };
 }
 
+/// All steps of twelve pixels times a pair of panels, and of a second pair, or of the one panel that is there of it.
+macro_rules! twelve_by_two {
+    ($name:ident, $op:literal, $from:ident, $second:ident $(, $p3:ident)?) => {
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
+        unsafe fn $name(sums: &mut Sums<MR, 2>, run: &Run<2>) {
+            let [
+                [s0, t0], [s1, t1], [s2, t2], [s3, t3], [s4, t4], [s5, t5], [s6, t6], [s7, t7], [s8, t8],
+                [s9, t9], [s10, t10], [s11, t11],
+            ] = sums;
+            let (bytes, stride) = (run.units * UNIT, run.stride);
+            let end = run.units * PANEL;
+            let (p0, p1) = (run.w[0][0].wrapping_add(end), run.w[0][1].wrapping_add(end));
+            let p2 = run.w[1][0].wrapping_add(end);
+            $(let $p3 = run.w[1][1].wrapping_add(end);)?
+            // SAFETY: the loop goes through the run's units, and no further.
+            unsafe {
+                asm!(
+                    "2:",
+                    "vmovups ymm24, ymmword ptr [{p0} + 8*{i}]",
+                    "vmovups ymm25, ymmword ptr [{p2} + 8*{i}]",
+                    "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
+                    $(concat!("vinsertf32x8 zmm25, zmm25, ymmword ptr [{", stringify!($p3), "} + 8*{i}], 1"),)?
+                    pixel!($from, "{a0}", 28, $op, zmm 0 * 24, $second 12 * 25),
+                    pixel!($from, "{a0} + {d}", 29, $op, zmm 1 * 24, $second 13 * 25),
+                    pixel!($from, "{a0} + 2*{d}", 28, $op, zmm 2 * 24, $second 14 * 25),
+                    pixel!($from, "{a0} + {d3}", 29, $op, zmm 3 * 24, $second 15 * 25),
+                    pixel!($from, "{a4}", 28, $op, zmm 4 * 24, $second 16 * 25),
+                    pixel!($from, "{a4} + {d}", 29, $op, zmm 5 * 24, $second 17 * 25),
+                    pixel!($from, "{a4} + 2*{d}", 28, $op, zmm 6 * 24, $second 18 * 25),
+                    pixel!($from, "{a4} + {d3}", 29, $op, zmm 7 * 24, $second 19 * 25),
+                    pixel!($from, "{a8}", 28, $op, zmm 8 * 24, $second 20 * 25),
+                    pixel!($from, "{a8} + {d}", 29, $op, zmm 9 * 24, $second 21 * 25),
+                    pixel!($from, "{a8} + 2*{d}", 28, $op, zmm 10 * 24, $second 22 * 25),
+                    pixel!($from, "{a8} + {d3}", 29, $op, zmm 11 * 24, $second 23 * 25),
+                    next!(),
+                    a0 = inout(reg) run.a => _,
+                    a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
+                    a8 = inout(reg) run.a.wrapping_add(8 * stride) => _,
+                    i = inout(reg) bytes.wrapping_neg() => _,
+                    ahead = in(reg) run.ahead.wrapping_add(run.units * AHEAD),
+                    d = in(reg) stride, d3 = in(reg) 3 * stride,
+                    p0 = in(reg) p0, p1 = in(reg) p1, p2 = in(reg) p2, $($p3 = in(reg) $p3,)?
+                    inout("zmm0") *s0, inout("zmm1") *s1, inout("zmm2") *s2,
+                    inout("zmm3") *s3, inout("zmm4") *s4, inout("zmm5") *s5,
+                    inout("zmm6") *s6, inout("zmm7") *s7, inout("zmm8") *s8,
+                    inout("zmm9") *s9, inout("zmm10") *s10, inout("zmm11") *s11,
+                    inout("zmm12") *t0, inout("zmm13") *t1, inout("zmm14") *t2,
+                    inout("zmm15") *t3, inout("zmm16") *t4, inout("zmm17") *t5,
+                    inout("zmm18") *t6, inout("zmm19") *t7, inout("zmm20") *t8,
+                    inout("zmm21") *t9, inout("zmm22") *t10, inout("zmm23") *t11,
+                    out("zmm24") _, out("zmm25") _, out("zmm28") _, out("zmm29") _,
+                    options(nostack, readonly),
+                );
+            }
+        }
+    };
+}
+
 macro_rules! multiply {
     ($type:ident, $op:literal, $from:ident, |$sum:ident, $x:ident, $w:ident| $step:expr) => {
         impl Multiply for $type {
@@ -179,110 +238,8 @@ macro_rules! multiply {
                 }
             }
 
-            #[inline]
-            #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
-            unsafe fn twelve_by_2(sums: &mut Sums<MR, 2>, run: &Run<2>) {
-                let [
-                    [s0, t0], [s1, t1], [s2, t2], [s3, t3], [s4, t4], [s5, t5], [s6, t6], [s7, t7], [s8, t8],
-                    [s9, t9], [s10, t10], [s11, t11],
-                ] = sums;
-                let (bytes, stride) = (run.units * UNIT, run.stride);
-                let end = run.units * PANEL;
-                let (p0, p1) = (run.w[0][0].wrapping_add(end), run.w[0][1].wrapping_add(end));
-                let (p2, p3) = (run.w[1][0].wrapping_add(end), run.w[1][1].wrapping_add(end));
-                // SAFETY: the loop goes through the run's units, and no further.
-                unsafe {
-                    asm!(
-                        "2:",
-                        "vmovups ymm24, ymmword ptr [{p0} + 8*{i}]",
-                        "vmovups ymm25, ymmword ptr [{p2} + 8*{i}]",
-                        "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
-                        "vinsertf32x8 zmm25, zmm25, ymmword ptr [{p3} + 8*{i}], 1",
-                        pixel!($from, "{a0}", 28, $op, zmm 0 * 24, zmm 12 * 25),
-                        pixel!($from, "{a0} + {d}", 29, $op, zmm 1 * 24, zmm 13 * 25),
-                        pixel!($from, "{a0} + 2*{d}", 28, $op, zmm 2 * 24, zmm 14 * 25),
-                        pixel!($from, "{a0} + {d3}", 29, $op, zmm 3 * 24, zmm 15 * 25),
-                        pixel!($from, "{a4}", 28, $op, zmm 4 * 24, zmm 16 * 25),
-                        pixel!($from, "{a4} + {d}", 29, $op, zmm 5 * 24, zmm 17 * 25),
-                        pixel!($from, "{a4} + 2*{d}", 28, $op, zmm 6 * 24, zmm 18 * 25),
-                        pixel!($from, "{a4} + {d3}", 29, $op, zmm 7 * 24, zmm 19 * 25),
-                        pixel!($from, "{a8}", 28, $op, zmm 8 * 24, zmm 20 * 25),
-                        pixel!($from, "{a8} + {d}", 29, $op, zmm 9 * 24, zmm 21 * 25),
-                        pixel!($from, "{a8} + 2*{d}", 28, $op, zmm 10 * 24, zmm 22 * 25),
-                        pixel!($from, "{a8} + {d3}", 29, $op, zmm 11 * 24, zmm 23 * 25),
-                        next!(),
-                        a0 = inout(reg) run.a => _,
-                        a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
-                        a8 = inout(reg) run.a.wrapping_add(8 * stride) => _,
-                        i = inout(reg) bytes.wrapping_neg() => _,
-                        ahead = in(reg) run.ahead.wrapping_add(run.units * AHEAD),
-                        d = in(reg) stride, d3 = in(reg) 3 * stride,
-                        p0 = in(reg) p0, p1 = in(reg) p1, p2 = in(reg) p2, p3 = in(reg) p3,
-                        inout("zmm0") *s0, inout("zmm1") *s1, inout("zmm2") *s2,
-                        inout("zmm3") *s3, inout("zmm4") *s4, inout("zmm5") *s5,
-                        inout("zmm6") *s6, inout("zmm7") *s7, inout("zmm8") *s8,
-                        inout("zmm9") *s9, inout("zmm10") *s10, inout("zmm11") *s11,
-                        inout("zmm12") *t0, inout("zmm13") *t1, inout("zmm14") *t2,
-                        inout("zmm15") *t3, inout("zmm16") *t4, inout("zmm17") *t5,
-                        inout("zmm18") *t6, inout("zmm19") *t7, inout("zmm20") *t8,
-                        inout("zmm21") *t9, inout("zmm22") *t10, inout("zmm23") *t11,
-                        out("zmm24") _, out("zmm25") _, out("zmm28") _, out("zmm29") _,
-                        options(nostack, readonly),
-                    );
-                }
-            }
-
-            #[inline]
-            #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
-            unsafe fn twelve_by_1_and_a_half(sums: &mut Sums<MR, 2>, run: &Run<2>) {
-                let [
-                    [s0, t0], [s1, t1], [s2, t2], [s3, t3], [s4, t4], [s5, t5], [s6, t6], [s7, t7], [s8, t8],
-                    [s9, t9], [s10, t10], [s11, t11],
-                ] = sums;
-                let (bytes, stride) = (run.units * UNIT, run.stride);
-                let end = run.units * PANEL;
-                let (p0, p1) = (run.w[0][0].wrapping_add(end), run.w[0][1].wrapping_add(end));
-                let p2 = run.w[1][0].wrapping_add(end);
-                // SAFETY: the loop goes through the run's units, and no further.
-                unsafe {
-                    asm!(
-                        "2:",
-                        "vmovups ymm24, ymmword ptr [{p0} + 8*{i}]",
-                        "vmovups ymm25, ymmword ptr [{p2} + 8*{i}]",
-                        "vinsertf32x8 zmm24, zmm24, ymmword ptr [{p1} + 8*{i}], 1",
-                        pixel!($from, "{a0}", 28, $op, zmm 0 * 24, ymm 12 * 25),
-                        pixel!($from, "{a0} + {d}", 29, $op, zmm 1 * 24, ymm 13 * 25),
-                        pixel!($from, "{a0} + 2*{d}", 28, $op, zmm 2 * 24, ymm 14 * 25),
-                        pixel!($from, "{a0} + {d3}", 29, $op, zmm 3 * 24, ymm 15 * 25),
-                        pixel!($from, "{a4}", 28, $op, zmm 4 * 24, ymm 16 * 25),
-                        pixel!($from, "{a4} + {d}", 29, $op, zmm 5 * 24, ymm 17 * 25),
-                        pixel!($from, "{a4} + 2*{d}", 28, $op, zmm 6 * 24, ymm 18 * 25),
-                        pixel!($from, "{a4} + {d3}", 29, $op, zmm 7 * 24, ymm 19 * 25),
-                        pixel!($from, "{a8}", 28, $op, zmm 8 * 24, ymm 20 * 25),
-                        pixel!($from, "{a8} + {d}", 29, $op, zmm 9 * 24, ymm 21 * 25),
-                        pixel!($from, "{a8} + 2*{d}", 28, $op, zmm 10 * 24, ymm 22 * 25),
-                        pixel!($from, "{a8} + {d3}", 29, $op, zmm 11 * 24, ymm 23 * 25),
-                        next!(),
-                        a0 = inout(reg) run.a => _,
-                        a4 = inout(reg) run.a.wrapping_add(4 * stride) => _,
-                        a8 = inout(reg) run.a.wrapping_add(8 * stride) => _,
-                        i = inout(reg) bytes.wrapping_neg() => _,
-                        ahead = in(reg) run.ahead.wrapping_add(run.units * AHEAD),
-                        d = in(reg) stride, d3 = in(reg) 3 * stride,
-                        p0 = in(reg) p0, p1 = in(reg) p1, p2 = in(reg) p2,
-                        inout("zmm0") *s0, inout("zmm1") *s1, inout("zmm2") *s2,
-                        inout("zmm3") *s3, inout("zmm4") *s4, inout("zmm5") *s5,
-                        inout("zmm6") *s6, inout("zmm7") *s7, inout("zmm8") *s8,
-                        inout("zmm9") *s9, inout("zmm10") *s10, inout("zmm11") *s11,
-                        inout("zmm12") *t0, inout("zmm13") *t1, inout("zmm14") *t2,
-                        inout("zmm15") *t3, inout("zmm16") *t4, inout("zmm17") *t5,
-                        inout("zmm18") *t6, inout("zmm19") *t7, inout("zmm20") *t8,
-                        inout("zmm21") *t9, inout("zmm22") *t10, inout("zmm23") *t11,
-                        out("zmm24") _, out("zmm25") _, out("zmm28") _, out("zmm29") _,
-                        options(nostack, readonly),
-                    );
-                }
-            }
+            twelve_by_two!(twelve_by_2, $op, $from, zmm, p3);
+            twelve_by_two!(twelve_by_1_and_a_half, $op, $from, ymm);
 
             #[inline]
             #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
