@@ -11,8 +11,8 @@
 #
 # PEERS_OPTIONS, if set, goes to bench_peers.py: --rounds 8, --peers ort,litert, ...
 #
-# Models are converted to f32 and int8 first, int8 from the samples that the others were calibrated with, text models in
-# dynamic range int8. Results go to
+# Timed is the program for devices, without the converter. Models are converted to f32 and int8 first, int8 from the
+# samples that the others were calibrated with, text models in dynamic range int8. Results go to
 # $PEERS/results.json and results.md; targets/bench/report.py makes docs/performance.md of them. Best times are the least
 # processor time of an inference with one thread, the least wall time with more. Numbers of a busy machine are worth
 # nothing: see that nothing else runs.
@@ -29,7 +29,9 @@ done
 
 say "building"
 cargo build --quiet --release -p cygnet-cli
+cargo build --quiet --no-default-features --features device --profile device -p cygnet-cli
 cygnet=$(realpath "${CARGO_TARGET_DIR:-target}/release/cygnet")
+device=$(realpath "${CARGO_TARGET_DIR:-target}/device/cygnet")
 
 # The samples that a model is calibrated with.
 samples() { find "$PEERS/models" -name "$1.calib.np[yz]"; }
@@ -62,5 +64,5 @@ cd "$PEERS"
 # shellcheck disable=SC2086 # Several options.
 "$python" "$PEERS_KIT/bench_peers.py" ${PEERS_OPTIONS:-} --models "$listed" --prec fp32,int8 --threads 1,2 \
     --peer 'ort_u8s8 int8={m}.ort_u8s8.onnx cmd='"$python $PEERS_KIT/runners/ort.py" \
-    --peer "cygnet fp32={m}.f32.cygnet int8={m}.int8.cygnet cmd=$cygnet bench-runner"
+    --peer "cygnet fp32={m}.f32.cygnet int8={m}.int8.cygnet cmd=$device bench-runner"
 say "tables: $PEERS/results.md"
