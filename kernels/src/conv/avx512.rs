@@ -67,7 +67,7 @@ pub(crate) trait Multiply {
     /// All steps of twelve pixels times one pair of panels.
     ///
     /// # Safety
-    /// The run's addresses are valid for its units; AVX-512 F, DQ and VNNI are there.
+    /// The run's addresses are valid for its units; AVX-512 F, DQ, VL and VNNI are there.
     unsafe fn twelve_by_1(sums: &mut Sums<MR, 1>, run: &Run<1>);
     /// All steps of twelve pixels times two pairs.
     ///
@@ -304,7 +304,7 @@ multiply!(Dot, "vpdpbusd", from_register, |sum, x, w| _mm512_dpbusd_epi32(sum, x
 /// Adds the products of M pixels and P pairs of panels.
 ///
 /// # Safety
-/// The run's addresses are valid for its units; AVX-512 F, DQ and VNNI are there.
+/// The run's addresses are valid for its units; AVX-512 F, DQ, VL and VNNI are there.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vnni")]
 pub(crate) unsafe fn multiply<O: Multiply, const M: usize, const P: usize>(
